@@ -1,0 +1,1 @@
+"""What the author declares: inert values that run nothing."""

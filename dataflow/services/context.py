@@ -1,0 +1,54 @@
+"""What a service may ask for besides columns: the run it works in, and what earlier services did."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from dataflow.errors import ServiceError
+from dataflow.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The run that a service works in.
+
+    Attributes:
+        run: The id of the run, or of the single execution.
+        parameters: What was set for the job, such as by `--set`.
+    """
+
+    run: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def secret(self, name: str) -> str:
+        """The value of a secret from the environment of the process that does the work.
+
+        Raises:
+            ServiceError: The secret is not set there.
+        """
+        value = os.environ.get(name)
+        if value is None:
+            raise ServiceError(f"the secret {name} is not set in the environment of the process that runs the service")
+        return value
+
+
+class Outcomes(Mapping[str, Outcome]):
+    """What the services listed before did for one record, by service name."""
+
+    __slots__ = ("_outcomes",)
+
+    def __init__(self, outcomes: Mapping[str, Outcome]) -> None:
+        self._outcomes = outcomes
+
+    def __getitem__(self, service: str) -> Outcome:
+        return self._outcomes[service]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outcomes)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)

@@ -1,0 +1,160 @@
+"""The options of a service: one definition that serves every constructor.
+
+`Options` is what an author may write, `Policy` what it means. How a policy is enacted is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypedDict, get_args
+
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Kind, Priority
+from dataflow.services.signature import REQUIRED
+from dataflow.services.units import seconds
+
+Overwrite = Literal["never", "always", "nulls"]
+Dtypes = Literal["arrow", "numpy"]
+
+
+class Options(TypedDict, total=False):
+    """Every option that a service takes; all are keyword-only.
+
+    Attributes:
+        name: Default: the name of the function.
+        columns: Parameter (or output) name to column name, for columns that are no identifiers.
+        reads: The columns of a whole-frame parameter, or `flow.ALL`.
+        returns: The output type, or {column: type}; needed by column forms, which have no other place for it.
+        into: The output column; puts a record into one struct column.
+        when: `"valid"`, `"flag"`, `"column is null"` or `"column is not null"`: the records it applies to.
+        priority: `critical` (default for transformations and validations), `important` (enrichments) or `optional`.
+        default: What the outputs get when it fails; null without it.
+        required: A null input makes the record invalid (validations) or rejects it, instead of being skipped.
+        overwrite: `"always"` or `"nulls"` lets an enrichment write a column that exists.
+        rowwise: False says that a column form looks across records; then it is not bisected when it raises.
+        dtypes: `"numpy"` gives pandas forms classic dtypes; the default, `"arrow"`, keeps every type as it is.
+        threads: Calls of a plain function at the same time, in each worker; for functions that wait. Default 1.
+        timeout: Seconds, or "30s", for one call of an async service. Default 30.
+        isolate: True keeps it out of the caller's process: a run then always uses worker processes.
+        version: Raise it when the meaning of the service changes. Default "1".
+        constants: Parameters that get a value instead of a column.
+        setup: Arguments of a decorated class, which is set up once per worker.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    reads: Sequence[str] | str
+    returns: Any
+    into: str
+    when: str
+    priority: Literal["critical", "important", "optional"]
+    default: Any
+    required: bool
+    overwrite: Overwrite
+    rowwise: bool
+    dtypes: Dtypes
+    threads: int
+    timeout: float | str
+    isolate: bool
+    version: str
+    constants: Mapping[str, Any]
+    setup: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Which records a service applies to.
+
+    Attributes:
+        test: `valid`, `flag`, `null` or `not_null`.
+        column: The column it looks at; empty for `valid`.
+        text: As written.
+    """
+
+    test: Literal["valid", "flag", "null", "not_null"]
+    column: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a service is called and what its failure means; see `Options` for each field."""
+
+    priority: Priority
+    when: Condition | None = None
+    default: Any = REQUIRED
+    required: bool = False
+    overwrite: Overwrite = "never"
+    rowwise: bool = True
+    dtypes: Dtypes = "arrow"
+    threads: int = 1
+    timeout: float = 30.0
+    isolate: bool = False
+    version: str = "1"
+    setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
+    """The policy that the options describe, with the defaults of the kind.
+
+    Raises:
+        DeclarationError: An option is unknown or has a value that it does not take.
+    """
+    _check_known(options, name)
+    priority = options.get("priority", "important" if kind is Kind.ENRICHMENT else "critical")
+    _one_of(priority, tuple(Priority), where=f"`{name}`: priority")
+    overwrite = options.get("overwrite", "always" if kind is Kind.TRANSFORMATION else "never")
+    _one_of(overwrite, get_args(Overwrite), where=f"`{name}`: overwrite")
+    _one_of(options.get("dtypes", "arrow"), get_args(Dtypes), where=f"`{name}`: dtypes")
+    threads = options.get("threads", 1)
+    if not isinstance(threads, int) or threads < 1:
+        raise DeclarationError(f"`{name}`: threads takes a whole number from 1")
+    when = options.get("when")
+    return Policy(
+        priority=Priority(priority),
+        when=None if when is None else read_condition(when, name=name),
+        default=options.get("default", REQUIRED),
+        required=options.get("required", False),
+        overwrite=overwrite,
+        rowwise=options.get("rowwise", True),
+        dtypes=options.get("dtypes", "arrow"),
+        threads=threads,
+        timeout=seconds(options.get("timeout", 30.0), where=f"`{name}`: timeout"),
+        isolate=options.get("isolate", False),
+        version=str(options.get("version", "1")),
+        setup=MappingProxyType(dict(options.get("setup", {}))),
+    )
+
+
+def read_condition(text: str, *, name: str) -> Condition:
+    """The condition that a `when=` text describes.
+
+    Raises:
+        DeclarationError: The text is none of the four forms.
+    """
+    if text == "valid":
+        return Condition(test="valid", column="", text=text)
+    match = re.fullmatch(r"\s*(?P<column>.+?)\s+is\s+(?P<no>not\s+)?null\s*", text)
+    if match is not None:
+        return Condition(test="not_null" if match["no"] else "null", column=match["column"], text=text)
+    if re.fullmatch(r"[^\s=<>!]+", text):
+        return Condition(test="flag", column=text, text=text)
+    raise DeclarationError(
+        f'`{name}`: when={text!r} is not understood; write "valid", the name of a bool column, '
+        '"column is null" or "column is not null"; for anything else add a transformation that gives a bool column'
+    )
+
+
+def _check_known(options: Options, name: str) -> None:
+    unknown = set(options) - set(Options.__annotations__)
+    if unknown:
+        known = ", ".join(sorted(Options.__annotations__))
+        raise DeclarationError(f"`{name}` has no option {', '.join(sorted(unknown))}; the options are {known}")
+
+
+def _one_of(value: Any, allowed: Sequence[Any], *, where: str) -> None:
+    if value not in allowed:
+        raise DeclarationError(f"{where} takes {', '.join(repr(str(one)) for one in allowed)}, not {value!r}")
