@@ -1,0 +1,270 @@
+"""Binds services to columns, one by one in listed order, and refuses wrong wiring.
+
+A refusal asks the likely question: a column that is listed later, a name that is nearly right, a type that
+does not fit. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Kind, Priority
+from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, output_schema
+from dataflow.services.options import Condition
+from dataflow.services.service import RESERVED, Output, Service
+from dataflow.services.signature import ALL, REQUIRED, Form, Parameter
+from dataflow.services.types import Declared, accepts
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The columns as the services bound so far have left them."""
+
+    current: dict[str, Column]
+    types: dict[Column, pa.DataType]
+    writers: dict[Column, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def type_of(self, name: str) -> pa.DataType:
+        return self.types[self.current[name]]
+
+
+def bind(
+    services: Sequence[Service],
+    schema: pa.Schema,
+    *,
+    name: str,
+    invalid: str = "keep",
+    tables: Mapping[str, pa.Schema] | None = None,
+) -> Graph:
+    """Bind a sequence of services to the schema of a source.
+
+    Args:
+        services: In reading order.
+        schema: Of the records that come in.
+        name: The pipeline's name.
+        invalid: What an invalid verdict means, `keep` or `reject`.
+        tables: The schema of the table of each lookup, by service name.
+
+    Raises:
+        DeclarationError: A service reads what nothing provides, or writes what it may not.
+    """
+    source = incoming(schema)
+    _check_source(source)
+    first = {one.name: Column(one.name, 0) for one in source}
+    columns = _Columns(current=dict(first), types={first[one.name]: one.type for one in source})
+    steps: list[Step] = []
+    for service in services:
+        step = _bind_service(service, columns, steps, services, (tables or {}).get(service.name), invalid)
+        steps.append(step)
+    final = {key: columns.types[column] for key, column in columns.current.items()}
+    return Graph(
+        name=name,
+        invalid=invalid,
+        steps=tuple(steps),
+        source=source,
+        output=output_schema(source, final, steps),
+        final=tuple(columns.current.values()),
+        notes=tuple(columns.notes) + _rewritten(steps),
+    )
+
+
+def _check_source(source: pa.Schema) -> None:
+    clash = [name for name in source.names if name in RESERVED]
+    if clash:
+        raise DeclarationError(
+            f"the source has columns that every run writes: {', '.join(clash)}; rename them before, "
+            "since they do not come from a dataset that dataflow published"
+        )
+
+
+def _bind_service(
+    service: Service,
+    columns: _Columns,
+    steps: Sequence[Step],
+    services: Sequence[Service],
+    table: pa.Schema | None,
+    invalid: str,
+) -> Step:
+    reads = tuple(_bind_parameter(one, service, columns, services[len(steps) + 1 :]) for one in service.parameters)
+    condition = _bind_condition(service, columns)
+    outputs = _lookup_outputs(service, table, columns) if service.form is Form.LOOKUP else service.outputs
+    replaces = tuple(columns.current.get(output.column) for output in outputs)
+    types = tuple(_output_type(service, output, columns) for output in outputs)
+    judged_by, gated_by = _judged_by(service, steps), _gated_by(service, steps, invalid)
+    used = {column for read in reads for column in read.columns if column is not None}
+    used |= {condition} if condition is not None else set()
+    used |= {column for column in replaces if column is not None}
+    after = {columns.writers[column] for column in used if column in columns.writers} | {*judged_by, *gated_by}
+    if any(read.parameter.injected == "Outcomes" for read in reads):
+        after |= set(range(len(steps)))
+    writes = tuple(_write(output, columns, len(steps), arrow) for output, arrow in zip(outputs, types, strict=True))
+    return Step(
+        index=len(steps),
+        service=service,
+        reads=reads,
+        writes=writes,
+        types=types,
+        fields=tuple(output.field for output in outputs),
+        replaces=replaces,
+        condition=condition,
+        judged_by=judged_by,
+        gated_by=gated_by,
+        after=tuple(sorted(after)),
+    )
+
+
+def _bind_parameter(parameter: Parameter, service: Service, columns: _Columns, later: Sequence[Service]) -> Read:
+    wanted = tuple(columns.current) if parameter.columns == (ALL,) else parameter.columns
+    defaults = parameter.field_defaults()
+    fields = list((parameter.declared.fields or {}).values()) if parameter.is_record else []
+    bound: list[Column | None] = []
+    for at, name in enumerate(wanted):
+        column = columns.current.get(name)
+        if column is None and (name in defaults or parameter.default is not REQUIRED):
+            columns.notes.append(f"`{service.name}` uses the default of `{name}`: the source has no such column")
+        elif column is None:
+            raise DeclarationError(_missing(service, name, columns, later))
+        else:
+            _check_type(service, fields[at] if fields else parameter.declared, name, columns)
+        bound.append(column)
+    return Read(parameter=parameter, columns=tuple(bound))
+
+
+def _missing(service: Service, name: str, columns: _Columns, later: Sequence[Service]) -> str:
+    start = f"`{service.name}` reads `{name}`, which nothing before it provides; "
+    for one in later:
+        if name in {output.column for output in one.outputs}:
+            written = "" if one.name == name else f" written by `{one.name}`, which is"
+            return f"{start}`{name}` is{written} listed after it"
+    near = difflib.get_close_matches(name, columns.current, n=1)
+    if near:
+        return f"{start}did you mean `{near[0]}`? A parameter is bound to another column by columns={{...}}"
+    return f"{start}there are {', '.join(f'`{one}`' for one in list(columns.current)[:30])}"
+
+
+def _check_type(service: Service, declared: Declared, name: str, columns: _Columns) -> None:
+    arrow = columns.type_of(name)
+    if accepts(declared, arrow):
+        return
+    writer = columns.writers.get(columns.current[name])
+    origin = "the source" if writer is None else "an earlier service"
+    raise DeclarationError(
+        f"`{service.name}` reads `{name}` as {declared.text}, but {origin} gives it as {arrow}; "
+        f"change the annotation, or convert it in a transformation listed before"
+    )
+
+
+def _bind_condition(service: Service, columns: _Columns) -> Column | None:
+    when: Condition | None = service.policy.when
+    if when is None or when.test == "valid":
+        return None
+    column = columns.current.get(when.column)
+    if column is None:
+        raise DeclarationError(
+            f'`{service.name}` has when="{when.text}", but nothing before it provides `{when.column}`'
+        )
+    if when.test == "flag" and not pa.types.is_boolean(columns.types[column]):
+        raise DeclarationError(
+            f'`{service.name}` has when="{when.text}", but `{when.column}` is {columns.types[column]}, not bool; '
+            f'write "{when.column} is not null", or add a transformation that gives a bool'
+        )
+    return column
+
+
+def _judged_by(service: Service, steps: Sequence[Step]) -> tuple[int, ...]:
+    if service.policy.when is None or service.policy.when.test != "valid":
+        return ()
+    judges = tuple(step.index for step in steps if step.service.kind is Kind.VALIDATION)
+    if not judges:
+        raise DeclarationError(f'`{service.name}` has when="valid", but no validation is listed before it')
+    return judges
+
+
+def _gated_by(service: Service, steps: Sequence[Step], invalid: str) -> tuple[int, ...]:
+    if not service.calls_out:
+        return ()
+    return tuple(
+        step.index
+        for step in steps
+        if is_local(step)
+        and (
+            step.service.policy.priority is Priority.CRITICAL
+            or (invalid == "reject" and step.service.kind is Kind.VALIDATION)
+        )
+    )
+
+
+def _lookup_outputs(service: Service, table: pa.Schema | None, columns: _Columns) -> tuple[Output, ...]:
+    if table is None:
+        raise DeclarationError(f"`{service.name}`: the table of the lookup has not been read")
+    for column, key in service.lookup.on.items():
+        if key not in table.names:
+            raise DeclarationError(
+                f"`{service.name}`: the table has no column `{key}`; it has {', '.join(table.names)}"
+            )
+        declared = Declared(text=str(table.field(key).type), arrow=table.field(key).type)
+        _check_type(service, declared, column, columns)
+    keys = set(service.lookup.on.values())
+    chosen = service.lookup.select or [name for name in table.names if name not in keys]
+    unknown = [name for name in chosen if name not in table.names]
+    if unknown or not chosen:
+        raise DeclarationError(f"`{service.name}`: the table has no column to add: {', '.join(unknown) or 'only keys'}")
+    into, names = service.options.get("into"), service.options.get("columns", {})
+    fields = [(name, Declared(text=str(table.field(name).type), arrow=table.field(name).type)) for name in chosen]
+    if into is not None:
+        struct = pa.struct([pa.field(names.get(name, name), declared.arrow) for name, declared in fields])
+        return (Output(column=into, declared=Declared(text=str(struct), arrow=struct)),)
+    return tuple(Output(column=names.get(name, name), declared=declared, field=name) for name, declared in fields)
+
+
+def _output_type(service: Service, output: Output, columns: _Columns) -> pa.DataType:
+    exists = output.column in columns.current
+    if output.column in RESERVED:
+        raise DeclarationError(f"`{service.name}` writes `{output.column}`, which every run writes; use columns=")
+    if exists and service.policy.overwrite == "never":
+        raise DeclarationError(
+            f"`{service.name}` writes `{output.column}`, which exists already; write elsewhere with into= or columns=, "
+            'or say overwrite="always", or overwrite="nulls" to fill only its nulls'
+        )
+    if output.declared is None or output.declared.arrow is None:
+        if not exists:
+            raise DeclarationError(
+                f"`{service.name}` writes the new column `{output.column}` by column; give its type with returns=..."
+            )
+        return columns.type_of(output.column)
+    if exists and service.policy.overwrite == "nulls" and columns.type_of(output.column) != output.declared.arrow:
+        raise DeclarationError(
+            f"`{service.name}` fills the nulls of `{output.column}`, which is {columns.type_of(output.column)}, "
+            f"with {output.declared.arrow}; the types must be the same"
+        )
+    return output.declared.arrow
+
+
+def _write(output: Output, columns: _Columns, index: int, arrow: pa.DataType) -> Column:
+    before = columns.current.get(output.column)
+    column = Column(output.column, 1 if before is None else before.version + 1)
+    columns.current[output.column] = column
+    columns.types[column] = arrow
+    columns.writers[column] = index
+    return column
+
+
+def _rewritten(steps: Sequence[Step]) -> tuple[str, ...]:
+    notes = []
+    for step in steps:
+        if step.service.kind is not Kind.VALIDATION:
+            continue
+        for later in steps[step.index + 1 :]:
+            again = [one.name for one in later.replaces if one is not None and one in step.inputs]
+            notes += [
+                f"`{step.service.name}` judges `{name}` before `{later.service.name}` rewrites it; "
+                "list the validation after it to judge what is published"
+                for name in again
+            ]
+    return tuple(notes)

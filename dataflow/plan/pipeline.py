@@ -1,0 +1,247 @@
+"""Pipelines and jobs: what is to be done to which records, as values that run nothing until asked.
+
+The methods that run import the wiring inside, so that declaring stays cheap and knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Kind
+from dataflow.services.service import Service
+from dataflow.services.units import share_or_count
+
+if TYPE_CHECKING:
+    from dataflow.plan.explain import Explanation
+    from dataflow.wiring.run import Run
+    from dataflow.wiring.single import Result
+    from dataflow.wiring.trial import Sample
+
+Invalid = Literal["keep", "reject"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """An ordered list of services: written as a sequence, run as a graph.
+
+    Attributes:
+        name: Names the pipeline in messages and manifests.
+        services: In reading order; a service sees each column as those before it left it.
+        invalid: `keep` (default) publishes invalid records with `is_valid` false; `reject` sends them to the rejects.
+    """
+
+    name: str
+    services: tuple[Service, ...]
+    invalid: Invalid = "keep"
+
+    def __init__(self, name: str, services: Iterable[Service], *, invalid: Invalid = "keep") -> None:
+        listed = tuple(services)
+        check_pipeline(name, listed, invalid)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "services", listed)
+        object.__setattr__(self, "invalid", invalid)
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {self.name}: {', '.join(service.name for service in self.services)}>"
+
+    def _repr_html_(self) -> str:
+        from dataflow.faces.render import pipeline_html
+
+        return pipeline_html(self)
+
+    def explain(self, source: Any = None) -> Explanation:
+        """What runs beside what, and why.
+
+        Args:
+            source: The source to bind to; without it, every column that no service provides is taken as given.
+
+        Raises:
+            DeclarationError: The services do not fit the source.
+        """
+        from dataflow.wiring.explaining import explain
+
+        return explain(self, source)
+
+    def run(
+        self,
+        source: Any,
+        output: str,
+        *,
+        key: str | Sequence[str] | None = None,
+        max_failures: float | str = "1%",
+        **settings: Any,
+    ) -> Run:
+        """Run every record of a source through the pipeline and publish a dataset.
+
+        Args:
+            source: A path, glob or folder, a `flow.csv(...)`, a dataset, or a pandas, Arrow or Dask object.
+            output: The name of the dataset in the catalog.
+            key: See `Job`.
+            max_failures: See `Job`.
+            **settings: See `dataflow.wiring.settings.Settings`.
+
+        Raises:
+            DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
+        """
+        from dataflow.wiring.running import run
+
+        job = Job(self, source=source, output=output, key=key, max_failures=max_failures)
+        return run(job, **settings)
+
+    def call(self, record: Mapping[str, Any], **settings: Any) -> Result:
+        """Run one record, services side by side, and return its data and what happened.
+
+        Args:
+            record: Column to value.
+            **settings: `catalog=` for lookups that name a dataset, `parameters=` for `flow.Context`.
+
+        Raises:
+            CriticalServiceFailed: A critical service failed, so the record is incomplete.
+            DeclarationError: A column that a service reads is missing.
+        """
+        from dataflow.wiring.single import call
+
+        return call(self, record, **settings)
+
+    async def acall(self, record: Mapping[str, Any], **settings: Any) -> Result:
+        """`call` as a coroutine; async services run on the caller's own event loop."""
+        from dataflow.wiring.single import acall
+
+        return await acall(self, record, **settings)
+
+    def apply(self, data: Any, **settings: Any) -> Any:
+        """Run a pandas or Arrow table, a Dask DataFrame or a Dask Bag; the same kind comes back.
+
+        No row is dropped: what a run would reject stays, with the reason in `rejected` and null outputs. A lazy
+        Dask collection stays lazy, and each `compute` runs its services again.
+
+        Raises:
+            DeclarationError: The services do not fit the columns.
+        """
+        from dataflow.wiring.applying import apply
+
+        return apply(self, data, **settings)
+
+    def sample(self, source: Any, n: int = 20, **settings: Any) -> Sample:
+        """Run `n` real records of a source and show the fate of each cell; nothing is published.
+
+        Raises:
+            DataflowError: The source cannot be read, or the services do not fit it.
+        """
+        from dataflow.wiring.trial import sample
+
+        return sample(self, source, n=n, **settings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A pipeline with its source, its output and its guardrails: what a file in `jobs/` defines.
+
+    Attributes:
+        pipeline: What is done to each record.
+        source: Where the records come from; see `Pipeline.run`.
+        output: The name of the dataset that is published.
+        key: The column, or columns, that name a record in rejects and failures; without it, file and row.
+        max_failures: The share ("1%") or count of failures of one service that ends the run; at least 100.
+    """
+
+    pipeline: Pipeline
+    source: Any
+    output: str
+    key: str | Sequence[str] | None
+    max_failures: float | str
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        source: Any,
+        output: str,
+        key: str | Sequence[str] | None = None,
+        max_failures: float | str = "1%",
+    ) -> None:
+        if not isinstance(pipeline, Pipeline):
+            raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
+        share_or_count(max_failures, where="max_failures")
+        check_dataset_name(output)
+        object.__setattr__(self, "pipeline", pipeline)
+        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "output", output)
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "max_failures", max_failures)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns, empty where records are named by file and row."""
+        if self.key is None:
+            return ()
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    def run(self, **settings: Any) -> Run:
+        """Run the job; see `Pipeline.run` for the errors and `dataflow.wiring.settings.Settings` for the settings."""
+        from dataflow.wiring.running import run
+
+        return run(self, **settings)
+
+    def explain(self) -> Explanation:
+        """What runs beside what over the job's own source, and why."""
+        from dataflow.wiring.explaining import explain
+
+        return explain(self.pipeline, self.source)
+
+
+def check_pipeline(name: str, services: Sequence[Service], invalid: str) -> None:
+    """Refuse what cannot run whatever the source is.
+
+    Raises:
+        DeclarationError: Something is no service, two share a name, or a column is read before it is written.
+    """
+    if not isinstance(name, str) or not name:
+        raise DeclarationError("a pipeline needs a name: Pipeline('leads', [...])")
+    if invalid not in ("keep", "reject"):
+        raise DeclarationError(f'pipeline `{name}`: invalid takes "keep" or "reject"')
+    seen: set[str] = set()
+    for service in services:
+        if not isinstance(service, Service):
+            raise DeclarationError(
+                f"pipeline `{name}` lists {getattr(service, '__name__', repr(type(service)))}, which is no service; "
+                "declare it with @flow.transformation, @flow.validation or @flow.enrichment"
+            )
+        if service.name in seen:
+            raise DeclarationError(f"pipeline `{name}` lists two services called `{service.name}`; use with_(name=...)")
+        seen.add(service.name)
+    if not services:
+        raise DeclarationError(f"pipeline `{name}` lists no service")
+    _check_order(services)
+
+
+def _check_order(services: Sequence[Service]) -> None:
+    written: set[str] = set()
+    for at, service in enumerate(services):
+        reads = {column for parameter in service.parameters for column in parameter.columns}
+        for later in services[at + 1 :]:
+            made = {output.column for output in later.outputs if later.policy.overwrite != "nulls"}
+            own = {column for parameter in later.parameters for column in parameter.columns}
+            early = sorted((reads & made) - written - own)
+            if early:
+                by = "" if later.name == early[0] else f" written by `{later.name}`, which is"
+                raise DeclarationError(
+                    f"`{service.name}` reads `{early[0]}`, which nothing before it provides; "
+                    f"`{early[0]}` is{by} listed after it"
+                )
+        if service.kind is not Kind.VALIDATION:
+            written |= {output.column for output in service.outputs}
+
+
+def check_dataset_name(name: str) -> None:
+    """Refuse a dataset name that could not be a folder on every file system.
+
+    Raises:
+        DeclarationError: It is empty, starts with `_` or `.`, or holds other than letters, digits, `_`, `-`, `.`.
+    """
+    fine = isinstance(name, str) and name and name[0].isalnum() and all(one.isalnum() or one in "_-." for one in name)
+    if not fine:
+        raise DeclarationError(f"{name!r} is no name for a dataset; use letters, digits, _ and -")
