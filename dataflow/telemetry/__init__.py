@@ -1,0 +1,1 @@
+"""What is counted: statistics that merge over partitions."""

@@ -1,0 +1,173 @@
+"""What one service did, as a value that merges over partitions.
+
+Standard library only. How these numbers are counted is the business of the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from dataflow.errors import StoreError
+from dataflow.outcomes import Kind, Priority, Status
+from dataflow.telemetry.durations import Durations
+
+STATUSES = tuple(status.value for status in Status)
+"""The seven ways in which a service ends for a record, as names of counts."""
+
+_COUNTS = ("records", "calls", *STATUSES, "deduplicated", "retries")
+_WAITS = ("rate", "concurrency", "breaker", "budget")
+
+_counts = attrgetter(*_COUNTS)
+_waits = attrgetter(*_WAITS)
+
+
+def added(rows: Iterable[tuple[int, ...]]) -> list[int]:
+    """The sum of every column."""
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def money(value: float) -> float:
+    """Rounded to a millionth, which removes what adding floats in some order has left."""
+    return round(value, 6)
+
+
+def _merged_errors(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """Seconds that calls of a service waited before they started, by what they waited for.
+
+    Added up over calls that waited side by side, so it may exceed the duration of the run.
+    """
+
+    rate: float = 0.0
+    concurrency: float = 0.0
+    breaker: float = 0.0
+    budget: float = 0.0
+
+    @classmethod
+    def merged(cls, parts: Sequence[Waited]) -> Waited:
+        """The waiting of all parts together."""
+        waiting = [part for part in parts if part != _NO_WAIT]
+        if len(waiting) < 2:
+            return waiting[0] if waiting else _NO_WAIT
+        sums = (math.fsum(column) for column in zip(*map(_waits, waiting), strict=True))
+        return cls(**dict(zip(_WAITS, sums, strict=True)))
+
+    def to_dict(self) -> dict[str, float]:
+        """Seconds by reason; reasons without waiting are left out."""
+        return {name: seconds for name in _WAITS if (seconds := getattr(self, name))}
+
+    def report(self) -> dict[str, float]:
+        """The public form: seconds for every reason, to the millisecond."""
+        return {name: round(getattr(self, name), 3) for name in _WAITS}
+
+
+_NO_WAIT = Waited()
+_NO_DURATIONS = Durations()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatistics:
+    """What one service did.
+
+    Attributes:
+        kind: What the service is for.
+        priority: What its failure means for a record.
+        records: Records that came to the service; the sum of the seven statuses.
+        calls: Calls that were made; for a local service, the times its function was called.
+        succeeded: Records by status, and so `cached` to `not_attempted`.
+        deduplicated: Records among them that shared the call of another record.
+        retries: Calls that repeated an attempt for the same record.
+        cost: Money, in the currency of the service.
+        duration: Seconds, by call for services that call out and by batch for local ones.
+        waited: Seconds of waiting by reason, not part of `duration`.
+        errors: Failed and timed-out records by class of error; read only.
+    """
+
+    kind: Kind
+    priority: Priority
+    records: int = 0
+    calls: int = 0
+    succeeded: int = 0
+    cached: int = 0
+    deduplicated: int = 0
+    not_found: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    skipped: int = 0
+    not_attempted: int = 0
+    retries: int = 0
+    cost: float = 0.0
+    duration: Durations = _NO_DURATIONS
+    waited: Waited = _NO_WAIT
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def merged(cls, name: str, parts: Sequence[ServiceStatistics]) -> ServiceStatistics:
+        """The statistics of service `name` over all parts, of which there is at least one.
+
+        Raises:
+            StoreError: The parts are of different kinds or priorities.
+        """
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        for part in parts:
+            if (part.kind, part.priority) != (first.kind, first.priority):
+                raise StoreError(
+                    f"statistics of service {name!r}: {first.priority} {first.kind} in one partition, "
+                    f"{part.priority} {part.kind} in another; they do not come from one plan, start a new run"
+                )
+        counts = dict(zip(_COUNTS, added(map(_counts, parts)), strict=True))
+        return cls(
+            kind=first.kind,
+            priority=first.priority,
+            **counts,
+            cost=math.fsum(part.cost for part in parts),
+            duration=Durations.merged([part.duration for part in parts]),
+            waited=Waited.merged([part.waited for part in parts]),
+            errors=_merged_errors(part.errors for part in parts),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as plain JSON values; what is 0 or empty is left out."""
+        parts = {"duration": self.duration.to_dict(), "waited": self.waited.to_dict()}
+        counts = dict(zip(_COUNTS, _counts(self), strict=True))
+        state = {**counts, "cost": self.cost, **parts, "errors": dict(self.errors)}
+        kept = {name: value for name, value in state.items() if value}
+        return {"kind": self.kind.value, "priority": self.priority.value, **kept}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ServiceStatistics:
+        """The statistics that `to_dict` wrote."""
+        parts = {
+            "kind": Kind(values["kind"]),
+            "priority": Priority(values["priority"]),
+            "duration": Durations.from_dict(values.get("duration", {})),
+            "waited": Waited(**values.get("waited", {})),
+        }
+        return cls(**{**values, **parts})
+
+    def report(self) -> dict[str, Any]:
+        """The public form, with every field in its documented order."""
+        names = ("records", "calls", "succeeded", "cached", "deduplicated", *STATUSES[2:], "retries")
+        return {
+            "kind": self.kind.value,
+            "priority": self.priority.value,
+            **{name: getattr(self, name) for name in names},
+            "cost": money(self.cost),
+            "duration": self.duration.report(),
+            "waited": self.waited.report(),
+            "errors": dict(sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))),
+        }
