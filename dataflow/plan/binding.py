@@ -18,7 +18,7 @@ from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, o
 from dataflow.services.options import Condition
 from dataflow.services.service import RESERVED, Output, Service
 from dataflow.services.signature import ALL, REQUIRED, Form, Parameter
-from dataflow.services.types import Declared, accepts
+from dataflow.services.types import Declared, accepts, holds
 
 
 @dataclass(slots=True)
@@ -75,6 +75,9 @@ def bind(
 
 
 def _check_source(source: pa.Schema) -> None:
+    twice = sorted({name for name in source.names if source.names.count(name) > 1})
+    if twice:
+        raise DeclarationError(f"the source has two columns called `{twice[0]}`; rename one of them before")
     clash = [name for name in source.names if name in RESERVED]
     if clash:
         raise DeclarationError(
@@ -238,12 +241,21 @@ def _output_type(service: Service, output: Output, columns: _Columns) -> pa.Data
                 f"`{service.name}` writes the new column `{output.column}` by column; give its type with returns=..."
             )
         return columns.type_of(output.column)
-    if exists and service.policy.overwrite == "nulls" and columns.type_of(output.column) != output.declared.arrow:
-        raise DeclarationError(
-            f"`{service.name}` fills the nulls of `{output.column}`, which is {columns.type_of(output.column)}, "
-            f"with {output.declared.arrow}; the types must be the same"
-        )
+    if exists and not holds(output.declared.arrow, columns.type_of(output.column)):
+        _check_rewritten(service, output.column, output.declared.arrow, before=columns.type_of(output.column))
     return output.declared.arrow
+
+
+def _check_rewritten(service: Service, column: str, arrow: pa.DataType, *, before: pa.DataType) -> None:
+    if service.policy.overwrite == "nulls":
+        raise DeclarationError(
+            f"`{service.name}` fills the nulls of `{column}`, which is {before}, with {arrow}; the types must be the same"
+        )
+    if service.policy.when is not None:
+        raise DeclarationError(
+            f'`{service.name}` rewrites `{column}`, which is {before}, as {arrow} for some records only (when="'
+            f'{service.policy.when.text}"); write another column with into= or columns=, since a column has one type'
+        )
 
 
 def _write(output: Output, columns: _Columns, index: int, arrow: pa.DataType) -> Column:

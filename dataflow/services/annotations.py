@@ -15,8 +15,8 @@ from typing import Any, Literal, NotRequired, Required, Union, get_args, get_ori
 import pyarrow as pa
 
 from dataflow.errors import DeclarationError
-from dataflow.services.records import MISSING, check_of, optional_of, plain_of, reader_of
-from dataflow.services.types import ANYTHING, SCALARS, Declared, name_of
+from dataflow.services.records import MISSING, build_of, check_of, optional_of, plain_of, reader_of
+from dataflow.services.types import ANYTHING, SCALARS, Declared, kind_of, name_of
 
 
 def declare(annotation: Any, *, where: str) -> Declared:
@@ -51,6 +51,9 @@ def declare(annotation: Any, *, where: str) -> Declared:
 def declare_fields(returns: Mapping[str, Any], *, where: str) -> Declared:
     """What `returns={name: type}` means: a record type without a class."""
     fields = {name: declare(hint, where=f"{where} a record whose field `{name}` is") for name, hint in returns.items()}
+    untyped = [name for name, field in fields.items() if field.arrow is None]
+    if untyped or not fields:
+        raise DeclarationError(f"{where} a record whose fields need types: {', '.join(untyped) or 'there are none'}")
     get: Callable[[Any, str], Any] = lambda value, name: value.get(name, MISSING)  # noqa: E731
     return Declared(
         text="{" + ", ".join(f"{name}: {field.text}" for name, field in fields.items()) + "}",
@@ -84,14 +87,27 @@ def _arrow(arrow: pa.DataType) -> Declared:
         if declared.arrow == arrow:
             return declared
 
+    if pa.types.is_floating(arrow):
+        return dataclasses.replace(SCALARS[float], text=str(arrow), arrow=arrow, exact=frozenset())
+
     def mismatch(value: Any) -> str | None:
+        wrong = f"expected {arrow}, got {kind_of(value)}"
         try:
             back = pa.array([value], arrow).to_pylist()[0]
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            return f"expected {arrow}, got {type(value).__name__}"
-        return None if back == value and isinstance(value, bool) == isinstance(back, bool) else f"expected {arrow}"
+            return wrong
+        return None if back is not None and _same(back, value) else wrong
 
     return Declared(text=str(arrow), arrow=arrow, mismatch=mismatch)
+
+
+def _same(back: Any, value: Any) -> bool:
+    if isinstance(back, list):
+        items = list(value) if isinstance(value, (list, tuple)) else None
+        return items is not None and len(items) == len(back) and all(map(_same, back, items))
+    if isinstance(back, dict):
+        return isinstance(value, dict) and set(value) <= set(back) and all(_same(back[key], value[key]) for key in value)
+    return bool(back == value or (back != back and value != value)) and isinstance(back, bool) == isinstance(value, bool)
 
 
 def _unwrap(annotation: Any) -> Any:
@@ -114,7 +130,7 @@ def _union(annotation: Any, where: str) -> Declared | None:
             f"{where} {name_of(annotation)}; a column has one type, so only `X | None` and `int | float` are unions"
         )
     inner = declare(members[0], where=where)
-    mismatch, plain = inner.mismatch, inner.plain
+    mismatch, plain, build = inner.mismatch, inner.plain, inner.build
     return dataclasses.replace(
         inner,
         text=f"{inner.text} | None",
@@ -122,6 +138,7 @@ def _union(annotation: Any, where: str) -> Declared | None:
         exact=inner.exact | {type(None)} if inner.exact else inner.exact,
         mismatch=lambda value: None if value is None else mismatch(value),
         plain=plain and (lambda value: None if value is None else plain(value)),
+        build=build and (lambda value: None if value is None else build(value)),
     )
 
 
@@ -151,11 +168,11 @@ def _list(annotation: Any, where: str) -> Declared | None:
     item = declare(arguments[0], where=where)
     if item.arrow is None:
         raise DeclarationError(f"{where} {name_of(annotation)}; the items of a list need a type")
-    each, plain = item.mismatch, item.plain
+    each, plain, build = item.mismatch, item.plain, item.build
 
     def mismatch(value: Any) -> str | None:
         if not isinstance(value, (list, tuple)):
-            return f"expected list, got {type(value).__name__}"
+            return f"expected list, got {kind_of(value)}"
         return next((f"item {at}: {wrong}" for at, one in enumerate(value) if (wrong := each(one))), None)
 
     return Declared(
@@ -163,6 +180,7 @@ def _list(annotation: Any, where: str) -> Declared | None:
         arrow=pa.list_(item.arrow),
         mismatch=mismatch,
         plain=plain and (lambda value: [plain(one) for one in value]),
+        build=build and (lambda value: [None if one is None else build(one) for one in value]),
     )
 
 
@@ -175,11 +193,11 @@ def _map(annotation: Any, where: str) -> Declared | None:
     declared = declare(item, where=where)
     if keys is not str or declared.arrow is None:
         raise DeclarationError(f"{where} {name_of(annotation)}; keys must be str and values need a type")
-    each, plain = declared.mismatch, declared.plain or (lambda value: value)
+    each, plain, build = declared.mismatch, declared.plain or (lambda value: value), declared.build
 
     def mismatch(value: Any) -> str | None:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            return f"expected dict with text keys, got {type(value).__name__}"
+            return f"expected dict with text keys, got {kind_of(value)}"
         return next((f"a value: {wrong}" for one in value.values() if (wrong := each(one))), None)
 
     return Declared(
@@ -187,6 +205,7 @@ def _map(annotation: Any, where: str) -> Declared | None:
         arrow=pa.map_(pa.string(), declared.arrow),
         mismatch=mismatch,
         plain=lambda value: [(key, plain(one)) for key, one in value.items()],
+        build=build and (lambda value: {key: None if one is None else build(one) for key, one in value.items()}),
     )
 
 
@@ -211,6 +230,7 @@ def _record(annotation: Any, where: str) -> Declared | None:
         arrow=pa.struct([pa.field(name, field.arrow) for name, field in fields.items()]),
         mismatch=check_of(annotation, fields, optional, reader),
         plain=plain_of(fields, reader),
+        build=build_of(annotation, fields),
         fields=fields,
         model=annotation,
     )

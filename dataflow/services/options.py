@@ -104,13 +104,16 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         DeclarationError: An option is unknown or has a value that it does not take.
     """
     _check_known(options, name)
+    for option in ("columns", "constants", "setup"):
+        if not isinstance(options.get(option, {}), Mapping):
+            raise DeclarationError(f"`{name}`: {option} takes a mapping, {option}={{name: ...}}")
     priority = options.get("priority", "important" if kind is Kind.ENRICHMENT else "critical")
     _one_of(priority, tuple(Priority), where=f"`{name}`: priority")
     overwrite = options.get("overwrite", "always" if kind is Kind.TRANSFORMATION else "never")
     _one_of(overwrite, get_args(Overwrite), where=f"`{name}`: overwrite")
     _one_of(options.get("dtypes", "arrow"), get_args(Dtypes), where=f"`{name}`: dtypes")
     threads = options.get("threads", 1)
-    if not isinstance(threads, int) or threads < 1:
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise DeclarationError(f"`{name}`: threads takes a whole number from 1")
     when = options.get("when")
     return Policy(
@@ -135,6 +138,8 @@ def read_condition(text: str, *, name: str) -> Condition:
     Raises:
         DeclarationError: The text is none of the four forms.
     """
+    if not isinstance(text, str):
+        raise DeclarationError(f"`{name}`: when takes a text, not {type(text).__name__}")
     if text == "valid":
         return Condition(test="valid", column="", text=text)
     match = re.fullmatch(r"\s*(?P<column>.+?)\s+is\s+(?P<no>not\s+)?null\s*", text)

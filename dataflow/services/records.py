@@ -9,15 +9,28 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, is_typeddict
 
-from dataflow.services.types import Declared, name_of
+from dataflow.services.types import Declared, kind_of, name_of
 
 MISSING = object()
 
 
-def build(model: Any) -> Callable[[dict[str, Any]], Any]:
-    """The function that makes a value of the record type from a dict of its fields."""
-    if is_typeddict(model) or model is dict:
-        return dict
+def build_of(model: Any, fields: Mapping[str, Declared]) -> Callable[[dict[str, Any]], Any] | None:
+    """What makes a value of the record type from a dict of its fields, or None where the dict is one already."""
+    nested = {name: field.build for name, field in fields.items() if field.build is not None}
+    make = _maker(model)
+    if not nested:
+        return make
+
+    def build(values: dict[str, Any]) -> Any:
+        built = {name: inner(values[name]) for name, inner in nested.items() if values.get(name) is not None}
+        return make({**values, **built}) if make is not None else {**values, **built}
+
+    return build
+
+
+def _maker(model: Any) -> Callable[[dict[str, Any]], Any] | None:
+    if is_typeddict(model):
+        return None
     if hasattr(model, "model_validate"):
         validate: Callable[[dict[str, Any]], Any] = model.model_validate
         return validate
@@ -67,7 +80,7 @@ def check_of(
 
     def mismatch(value: Any) -> str | None:
         if not isinstance(value, expected):
-            return f"expected {name_of(annotation)}, got {type(value).__name__}"
+            return f"expected {name_of(annotation)}, got {kind_of(value)}"
         for name, wrong, may_miss in checks:
             found = reader(value, name)
             if found is MISSING:

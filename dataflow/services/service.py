@@ -145,7 +145,27 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         constants=MappingProxyType(dict(binding.constants)),
     )
     _check_bound_columns(service, binding.columns)
+    if returns is not None:
+        check_default(service, returns)
     return service
+
+
+def check_default(service: Service, returns: Declared) -> None:
+    """Refuse a `default=` that is no value of what the service returns; fields may be left out.
+
+    Raises:
+        DeclarationError: It does not fit.
+    """
+    default = service.policy.default
+    if default is REQUIRED or default is None:
+        return
+    wrong = returns.mismatch(default)
+    if isinstance(default, Mapping) and returns.fields is not None:
+        checks = [(name, returns.fields.get(name), value) for name, value in default.items()]
+        found = [(name, "unknown" if field is None else field.mismatch(value)) for name, field, value in checks if value is not None]
+        wrong = next((f"field `{name}`: {problem}" for name, problem in found if problem), None)
+    if wrong is not None:
+        raise DeclarationError(f"`{service.name}` has a default= that it could not return: {wrong}")
 
 
 def check_name(name: str) -> None:
@@ -220,6 +240,9 @@ def name_outputs(returns: Declared | None, options: Options, *, name: str) -> tu
             raise DeclarationError(
                 f"`{name}` writes `{output.column}`, which every run writes; choose another with into="
             )
+    written = [output.column for output in outputs]
+    if twice := sorted({column for column in written if written.count(column) > 1}):
+        raise DeclarationError(f"`{name}` writes `{twice[0]}` twice; rename one of its fields with columns=")
     return outputs
 
 

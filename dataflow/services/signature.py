@@ -63,6 +63,7 @@ class Parameter:
         default: What it gets where its column does not exist; `REQUIRED` where it must exist.
         injected: What it gets instead of a column, or None.
         keyword: Whether it can only be given by name.
+        is_record: Whether it reads the fields of a record type, each from a column of its own.
     """
 
     name: str
@@ -72,11 +73,7 @@ class Parameter:
     default: Any = REQUIRED
     injected: Injected | None = None
     keyword: bool = False
-
-    @property
-    def is_record(self) -> bool:
-        """Whether it reads the fields of a record type."""
-        return self.declared.fields is not None and self.container is None and self.injected is None
+    is_record: bool = False
 
     def field_defaults(self) -> Mapping[str, Any]:
         """The defaults of the fields of a record parameter, by column."""
@@ -126,11 +123,14 @@ def read_signature(function: Callable[..., Any], binding: Binding, *, name: str)
     """
     called = _called(function, name)
     hints = type_hints(called, where=f"`{name}` names")
-    given = inspect.signature(called).parameters
-    listed = [one for key, one in given.items() if not (key == "self" and inspect.isclass(function))]
+    listed = list(inspect.signature(called).parameters.values())
+    if listed and listed[0].name == "self":
+        if not inspect.isclass(function):
+            raise DeclarationError(f"`{name}` is a method; declare a function, or a class with __call__")
+        listed = listed[1:]
     _check_names(binding, {one.name for one in listed}, name)
     parameters = tuple(_parameter(one, hints, binding, name) for one in listed if one.name not in binding.constants)
-    if not any(parameter.columns for parameter in parameters):
+    if not any(one.columns or one.injected is Injected.OUTCOMES for one in parameters):
         raise DeclarationError(f"`{name}` reads no column; a service's parameters are the columns it reads")
     return Signature(form=_form(called, parameters, name), parameters=parameters, returns=hints.get("return", REQUIRED))
 
@@ -142,6 +142,11 @@ def _called(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         called: Callable[..., Any] = function.__call__
     else:
         called = function
+    if not hasattr(called, "__annotations__") or not inspect.isroutine(called):
+        raise DeclarationError(
+            f"`{name}` is a {type(function).__name__}, which does not say what it reads and returns; "
+            "wrap it in a function with annotated parameters"
+        )
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise DeclarationError(f"`{name}` is a generator; return one value for each record, or a list")
     return called
@@ -174,7 +179,7 @@ def _parameter(one: inspect.Parameter, hints: Mapping[str, Any], binding: Bindin
     declared = declare(hint, where=f"`{name}` reads `{one.name}` as")
     if declared.fields is not None and binding.columns.get(one.name) is None:
         columns = tuple(binding.columns.get(key, key) for key in declared.fields)
-        return Parameter(name=one.name, columns=columns, declared=declared, keyword=keyword)
+        return Parameter(name=one.name, columns=columns, declared=declared, keyword=keyword, is_record=True)
     return Parameter(name=one.name, columns=(column,), declared=declared, default=default, keyword=keyword)
 
 
@@ -196,7 +201,7 @@ def _form(called: Callable[..., Any], parameters: Sequence[Parameter], name: str
     if single:
         raise DeclarationError(
             f"`{name}` reads {_listed(single)} by record and the rest by column; annotate all of them alike, "
-            "or give a value with with_(constants={...})"
+            "or give it a value with constants={...}"
         )
     return Form.COLUMN
 

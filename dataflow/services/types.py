@@ -35,6 +35,7 @@ class Declared:
         exact: Python types of which every value fits; a column of only these needs no look at each value.
         mismatch: What is wrong with a value, without the value itself; None where it fits.
         plain: Turns a value into what Arrow takes (a dataclass into a dict), or None where it is that already.
+        build: Turns what Arrow gives into a value (a dict into a dataclass), or None where it is that already.
         fields: The declared fields of a record type, in order; None for everything else.
         model: The class of a record type.
     """
@@ -45,6 +46,7 @@ class Declared:
     exact: frozenset[type] = frozenset()
     mismatch: Mismatch = lambda value: None
     plain: Callable[[Any], Any] | None = None
+    build: Callable[[Any], Any] | None = None
     fields: Mapping[str, Declared] | None = None
     model: Any = None
 
@@ -57,18 +59,44 @@ def name_of(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
+def kind_of(value: Any) -> str:
+    """The type of a value as a person would write it; numpy's `bool` is not Python's."""
+    kind = type(value)
+    return f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
+
+
 def accepts(declared: Declared, arrow: pa.DataType) -> bool:
     """Whether a column of the Arrow type can be read under the declaration without coercion."""
-    if declared.arrow is None or pa.types.is_null(arrow):
+    return declared.arrow is None or _reads(declared.arrow, arrow)
+
+
+def holds(wanted: pa.DataType, arrow: pa.DataType) -> bool:
+    """Whether every value of one Arrow type is also a value of the wanted one."""
+    wanted, arrow = _decoded(wanted), _decoded(arrow)
+    if wanted == arrow or (is_text(wanted) and is_text(arrow)):
         return True
-    if pa.types.is_dictionary(arrow):
-        return accepts(declared, arrow.value_type)
-    wanted = declared.arrow
-    if wanted == arrow:
+    for family in (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating):
+        if family(wanted) and family(arrow):
+            return bool(wanted.bit_width >= arrow.bit_width)
+    return False
+
+
+def _reads(wanted: pa.DataType, arrow: pa.DataType) -> bool:
+    wanted, arrow = _decoded(wanted), _decoded(arrow)
+    if wanted == arrow or pa.types.is_null(arrow):
         return True
     if is_list(wanted) and is_list(arrow):
-        return True
+        return _reads(wanted.value_type, arrow.value_type)
+    if pa.types.is_struct(wanted) and pa.types.is_struct(arrow):
+        names = {field.name for field in arrow}
+        return all(field.name in names and _reads(field.type, arrow.field(field.name).type) for field in wanted)
+    if pa.types.is_map(wanted) and pa.types.is_map(arrow):
+        return _reads(wanted.key_type, arrow.key_type) and _reads(wanted.item_type, arrow.item_type)
     return any(test(wanted) and also(arrow) for test, also in _FAMILIES)
+
+
+def _decoded(arrow: pa.DataType) -> pa.DataType:
+    return arrow.value_type if pa.types.is_dictionary(arrow) else arrow
 
 
 def is_text(arrow: pa.DataType) -> bool:
@@ -99,8 +127,6 @@ _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], bo
     (pa.types.is_time, pa.types.is_time),
     (pa.types.is_duration, pa.types.is_duration),
     (pa.types.is_decimal, pa.types.is_decimal),
-    (pa.types.is_struct, pa.types.is_struct),
-    (pa.types.is_map, pa.types.is_map),
 )
 
 
@@ -109,7 +135,7 @@ def _scalar(python: type, arrow: pa.DataType, mismatch: Mismatch) -> Declared:
 
 
 def _wrong(expected: str) -> Callable[[Any], str]:
-    return lambda value: f"expected {expected}, got {type(value).__name__}"
+    return lambda value: f"expected {expected}, got {kind_of(value)}"
 
 
 def _instance(python: type, *, but: type | None = None) -> Mismatch:
@@ -124,7 +150,7 @@ def _instance(python: type, *, but: type | None = None) -> Mismatch:
 
 def _integer(value: Any) -> str | None:
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
-        return f"expected int, got {type(value).__name__}"
+        return f"expected int, got {kind_of(value)}"
     return None if int(value) in _INT64 else "expected int, got an integer past 64 bits"
 
 
@@ -135,20 +161,26 @@ def _floating(value: Any) -> str | None:
         return None if abs(value) <= _EXACT_FLOAT else "expected float, got an integer that a float cannot hold"
     if hasattr(type(value), "dtype") and type(value).__name__.startswith("float"):
         return None
-    return f"expected float, got {type(value).__name__}"
+    return f"expected float, got {kind_of(value)}"
 
 
 def _naive(value: Any) -> str | None:
     if not isinstance(value, datetime.datetime):
-        return f"expected datetime, got {type(value).__name__}"
+        return f"expected datetime, got {kind_of(value)}"
     if value.tzinfo is not None:
         return "expected a datetime without a zone; declare returns=pa.timestamp('us', 'UTC') for one with"
     return None
 
 
+def _naive_time(value: Any) -> str | None:
+    if not isinstance(value, datetime.time):
+        return f"expected time, got {kind_of(value)}"
+    return None if value.tzinfo is None else "expected a time without a zone"
+
+
 def _decimal(value: Any) -> str | None:
     if not isinstance(value, decimal.Decimal):
-        return f"expected Decimal, got {type(value).__name__}"
+        return f"expected Decimal, got {kind_of(value)}"
     if not value.is_finite():
         return "expected a finite Decimal"
     exponent = value.as_tuple().exponent
@@ -163,7 +195,7 @@ SCALARS: dict[Any, Declared] = {
     bytes: _scalar(bytes, pa.binary(), _instance(bytes)),
     datetime.datetime: Declared(text="datetime", arrow=pa.timestamp("us"), mismatch=_naive),
     datetime.date: Declared(text="date", arrow=pa.date32(), mismatch=_instance(datetime.date, but=datetime.datetime)),
-    datetime.time: _scalar(datetime.time, pa.time64("us"), _instance(datetime.time)),
+    datetime.time: Declared(text="time", arrow=pa.time64("us"), mismatch=_naive_time),
     datetime.timedelta: _scalar(datetime.timedelta, pa.duration("us"), _instance(datetime.timedelta)),
     decimal.Decimal: Declared(text="Decimal", arrow=DECIMAL, mismatch=_decimal),
 }

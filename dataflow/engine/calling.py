@@ -1,0 +1,270 @@
+"""Calls a function once for each record, and keeps every exception with its record.
+
+One loop serves plain functions; what an exception means and whether a value is of the declared type is decided
+here too, so that all forms agree. Which records are called is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of
+from dataflow.errors import Invalid, NotFound, Reject, Skip
+from dataflow.outcomes import Kind, Status
+from dataflow.plan.graph import Read, Step
+from dataflow.services.records import optional_of
+from dataflow.services.signature import Parameter
+from dataflow.services.types import Declared
+
+_LONGEST_ERROR = 2000
+
+
+@dataclass(slots=True)
+class Answers:
+    """What the calls gave, by place: a value, or the exception that came instead."""
+
+    values: list[Any] = field(default_factory=list)
+    raised: dict[int, BaseException] = field(default_factory=dict)
+    timed_out: set[int] = field(default_factory=set)
+    durations: dict[int, float] = field(default_factory=dict)
+
+
+def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], size: int) -> Answers:
+    """Call the function for each record in turn.
+
+    `list.extend` keeps what it got before an exception, and the `map` goes on behind it, so a record that
+    raises costs one step more and the others cost nothing but the call.
+    """
+    answers = Answers()
+    values = answers.values
+    calls = map(function, *columns)
+    while len(values) < size:
+        try:
+            values.extend(calls)
+            if len(values) < size:
+                raise RuntimeError("the function raised StopIteration")  # noqa: TRY301
+        except Exception as error:
+            answers.raised[len(values)] = error
+            values.append(None)
+    return answers
+
+
+def judge(step: Step, answers: Answers) -> Effect:
+    """What the answers of a service mean: values, verdicts, skips and failures."""
+    effect = _sort_raised(answers)
+    if step.service.kind is Kind.VALIDATION:
+        return _verdicts(step, answers, effect)
+    return _values(step, answers, effect)
+
+
+def describe(error: BaseException) -> str:
+    """The text of an exception, bounded; the name of its class where it has none."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return writable(text[:_LONGEST_ERROR]) or type(error).__name__
+
+
+def writable(text: str) -> str:
+    """The text with what UTF-8 cannot hold, such as half a surrogate pair, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _sort_raised(answers: Answers) -> Effect:
+    marks: dict[tuple[Status, str], list[int]] = {}
+    failures, rejections = [], []
+    for row, error in answers.raised.items():
+        if isinstance(error, NotFound):
+            marks.setdefault((Status.NOT_FOUND, "not found"), []).append(row)
+        elif isinstance(error, Skip):
+            marks.setdefault((Status.SKIPPED, "skip"), []).append(row)
+        elif isinstance(error, Reject):
+            rejections.append((row, describe(error)))
+        elif not isinstance(error, Invalid):
+            status = Status.TIMED_OUT if row in answers.timed_out else Status.FAILED
+            failures.append(
+                Failure(
+                    row=row,
+                    reason=type(error).__name__,
+                    error=describe(error),
+                    status=status,
+                    duration=answers.durations.get(row, 0.0),
+                )
+            )
+    return Effect(
+        marks=tuple(Mark(status=status, reason=reason, rows=rows_of(rows)) for (status, reason), rows in marks.items()),
+        failures=tuple(failures),
+        rejections=tuple(rejections),
+        calls=len(answers.values),
+        durations=tuple(answers.durations.values()),
+    )
+
+
+def _values(step: Step, answers: Answers, effect: Effect) -> Effect:
+    returns = step.service.returns
+    assert returns is not None
+    values, raised = answers.values, answers.raised
+    misfits = [] if _all_exact(values, returns, raised) else _misfits(values, returns, raised)
+    column, unwritable = _column(returns, values, {row for row, _ in misfits})
+    misfits += unwritable
+    absent = []
+    if step.service.kind is Kind.ENRICHMENT and not returns.nullable:
+        absent = [row for row, _ in misfits if values[row] is None]
+        misfits = [(row, wrong) for row, wrong in misfits if values[row] is not None]
+    failures = [Failure(row=row, reason="TypeError", error=f"returned a wrong type: {wrong}") for row, wrong in misfits]
+    invalid = [(row, error) for row, error in raised.items() if isinstance(error, Invalid)]
+    failures += [
+        Failure(row=row, reason="Invalid", error=f"only a validation may raise Invalid: {describe(error)}")
+        for row, error in invalid
+    ]
+    marks = effect.marks
+    if absent:
+        marks = (*marks, Mark(status=Status.NOT_FOUND, reason="not found", rows=rows_of(absent)))
+    return replace(
+        effect, values=_split(step, column), marks=marks, failures=tuple(effect.failures) + tuple(failures)
+    )
+
+
+def _all_exact(values: list[Any], returns: Declared, raised: dict[int, BaseException]) -> bool:
+    if not returns.exact:
+        return False
+    kinds = set(map(type, values))
+    if kinds <= returns.exact:
+        return _fits_64_bits(values, returns)
+    return bool(raised) and kinds <= returns.exact | {type(None)} and values.count(None) == len(raised)
+
+
+def _fits_64_bits(values: list[Any], returns: Declared) -> bool:
+    if int not in returns.exact:
+        return True
+    numbers = [value for value in values if value is not None] if returns.nullable else values
+    return not numbers or (min(numbers) >= -(2**63) and max(numbers) < 2**63)
+
+
+def _misfits(values: list[Any], returns: Declared, raised: dict[int, BaseException]) -> list[tuple[int, str]]:
+    wrong = returns.mismatch
+    found = []
+    for row, value in enumerate(values):
+        problem = wrong(value)
+        if problem is not None and row not in raised:
+            found.append((row, problem))
+    return found
+
+
+def _column(returns: Declared, values: list[Any], wrong: set[int]) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """The values as Arrow, null where they are wrong or raised, and what Arrow itself cannot hold."""
+    plain = returns.plain or (lambda value: value)
+    if wrong or returns.plain is not None:
+        values = [None if row in wrong or value is None else plain(value) for row, value in enumerate(values)]
+    try:
+        return pa.array(values, returns.arrow), []
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        unwritable = [row for row, value in enumerate(values) if not _is_writable(value, returns.arrow)]
+    dropped = set(unwritable)
+    rest = [None if row in dropped else value for row, value in enumerate(values)]
+    return pa.array(rest, returns.arrow), [(row, f"a value that {returns.arrow} cannot hold") for row in unwritable]
+
+
+def _is_writable(value: Any, arrow: pa.DataType) -> bool:
+    try:
+        pa.array([value], arrow)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _split(step: Step, column: pa.Array) -> tuple[pa.Array, ...]:
+    if step.fields == (None,):
+        return (column,)
+    return tuple(column.flatten()[column.type.get_field_index(name)] for name in step.fields)
+
+
+def _verdicts(step: Step, answers: Answers, effect: Effect) -> Effect:
+    returns, values, raised = step.service.returns, answers.values, answers.raised
+    misfits: list[tuple[int, str]] = []
+    if returns is None:
+        misfits = [
+            (row, f"expected None, got {type(value).__name__}") for row, value in enumerate(values) if value is not None
+        ]
+    elif not _all_exact(values, returns, raised):
+        misfits = _misfits(values, returns, raised)
+    failures = [Failure(row=row, reason="TypeError", error=f"returned a wrong type: {wrong}") for row, wrong in misfits]
+    dead = {failure.row for failure in (*effect.failures, *failures)}
+    verdicts = _read_verdicts(values, raised, dead)
+    skipped = {int(row) for mark in effect.marks for row in mark.rows}
+    if dead or skipped:
+        judged = np.ones(len(values), np.bool_)
+        judged[list(dead | skipped)] = False
+        verdicts = replace(verdicts, judged=judged)
+    return replace(effect, verdicts=verdicts, failures=tuple(effect.failures) + tuple(failures))
+
+
+def _read_verdicts(values: list[Any], raised: dict[int, BaseException], dead: set[int]) -> Verdicts:
+    kinds = set(map(type, values))
+    if kinds <= {bool} and not raised:
+        return Verdicts(valid=np.array(values, np.bool_))
+    valid = np.ones(len(values), np.bool_)
+    texts: dict[int, list[str]] = {}
+    if kinds != {type(None)}:
+        for row, value in enumerate(values):
+            if value is None or value is True or row in dead:
+                continue
+            if value is False or isinstance(value, str) or value:
+                valid[row] = False
+                texts[row] = [] if value is False else [value] if isinstance(value, str) else list(value)
+    for row, error in raised.items():
+        if isinstance(error, Invalid):
+            valid[row] = False
+            texts[row] = list(error.errors)
+    rows = sorted(texts)
+    return Verdicts(
+        valid=valid,
+        error_rows=np.repeat(np.array(rows, np.int64), [len(texts[row]) for row in rows]),
+        errors=pa.array([writable(text) for row in rows for text in texts[row]], pa.string()),
+    )
+
+
+def bind_call(step: Step, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as it takes one positional value for each argument column of the step."""
+    constants = step.service.constants
+    if not constants and not any(_is_shaped(read.parameter) for read in step.reads):
+        return function
+    shapes = [(read.parameter, _builder(read), len(read.columns) if read.parameter.is_record else 1) for read in step.reads]
+
+    def call(*values: Any) -> Any:
+        positional, named, at = [], dict(constants), 0
+        for parameter, build, width in shapes:
+            value = build(values[at : at + width]) if build is not None else values[at]
+            at += width
+            if parameter.keyword or constants:
+                named[parameter.name] = value
+            else:
+                positional.append(value)
+        return function(*positional, **named)
+
+    return call
+
+
+def _is_shaped(parameter: Parameter) -> bool:
+    return parameter.keyword or parameter.is_record or parameter.declared.build is not None
+
+
+def _builder(read: Read) -> Callable[[Sequence[Any]], Any] | None:
+    build = read.parameter.declared.build
+    if not read.parameter.is_record:
+        return build and (lambda values: None if values[0] is None else build(values[0]))
+    optional = optional_of(read.parameter.declared.model)
+    names = list(read.parameter.declared.fields or ())
+    left_out = {name for name, column in zip(names, read.columns, strict=True) if column is None and name in optional}
+
+    def whole(values: Sequence[Any]) -> Any:
+        fields = {name: value for name, value in zip(names, values, strict=True) if name not in left_out}
+        return fields if build is None else build(fields)
+
+    return whole

@@ -1,0 +1,195 @@
+"""Finds a Dask cluster or starts one, and makes it ready for a job.
+
+How the package gets there is in `travel`, what runs on the workers in `plugin`, how partitions are handed to them
+in `submission`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflow.engine.local import available_processors
+from dataflow.engine.submission import ClusterEngine, connection_errors
+from dataflow.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from dataflow.engine.localcluster import LocalWorkers
+    from dataflow.engine.plugin import Assignment
+
+TIMEOUT = 10.0
+"""Seconds to wait for a scheduler's answer; one that is there answers in milliseconds."""
+
+
+class Cluster:
+    """A cluster that answers, with this package on it; closing it leaves alone what we did not start.
+
+    Attributes:
+        client: The connection.
+        address: The scheduler's address.
+        workers: Our own worker processes, which may still be starting; None for a cluster of somebody else.
+    """
+
+    def __init__(self, client: Client, *, stack: ExitStack, workers: LocalWorkers | None = None) -> None:
+        self.client = client
+        self.address: str = client.scheduler.address
+        self.workers = workers
+        self._stack = stack
+
+    def engine(self, assignment: Assignment) -> ClusterEngine:
+        """Load a job on every worker and give the engine that runs its partitions.
+
+        Workers that are still starting load it when they join; what they raise then comes out of `drive`.
+
+        Raises:
+            DeclarationError: The job cannot be loaded there; the message names file and line.
+            ClusterError: The cluster does not answer.
+        """
+        from dataflow.engine.plugin import JobPlugin
+
+        key = f"{assignment.program.hash}-{uuid.uuid4().hex[:8]}"
+        plugin = JobPlugin(assignment, key=key)
+        with connection_errors(self.address):
+            self.client.register_plugin(plugin)
+            return ClusterEngine(self.client, key=key, plugin=plugin.name, trouble=self.trouble)
+
+    def on_every_worker(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+        """Call an importable function once in every worker process; results by worker address.
+
+        Raises:
+            ClusterError: The cluster does not answer. Errors of the function come through.
+        """
+        if self.workers is not None:
+            self.workers.wait()
+        with connection_errors(self.address):
+            results: dict[str, Any] = self.client.run(function, *args)
+        return results
+
+    def trouble(self) -> str | None:
+        """Why nothing will come from this cluster any more, or None."""
+        if self.client.status != "running":
+            return f"the scheduler at {self.address} does not answer"
+        return self.workers.trouble() if self.workers is not None else None
+
+    def close(self) -> None:
+        """End what was started here."""
+        self._stack.close()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def connect(
+    client: Client | None = None,
+    *,
+    scheduler: str | None = None,
+    scheduler_file: str | Path | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    timeout: float = TIMEOUT,
+) -> Cluster:
+    """The first cluster there is: one that is named, the current client's, the environment's, or a new one.
+
+    Args:
+        client: An open client; it stays open.
+        scheduler: Address of a scheduler.
+        scheduler_file: The JSON file that a scheduler has written.
+        workers: Worker processes of a new cluster; default: one for each processor.
+        threads: Threads of each; default 1, since Python code of one process runs one thread at a time.
+        timeout: Seconds to wait for a scheduler.
+
+    Without any of the first three: the current default client, `DASK_SCHEDULER_ADDRESS`,
+    `DASK_SCHEDULER_FILE` (also from Dask's configuration), else worker processes of this machine.
+
+    Raises:
+        ClusterError: It cannot be reached (the message names the address) or has other versions.
+    """
+    if client is None and scheduler is None and scheduler_file is None:
+        client = _default_client()
+        if client is None:
+            scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
+    if client is not None:
+        return _join(client)
+    if scheduler is not None:
+        return _reach(scheduler, timeout=timeout)
+    if scheduler_file is not None:
+        return _reach(_address_in(Path(scheduler_file)), timeout=timeout)
+    return _start(workers=workers or available_processors(), threads=threads or 1)
+
+
+def _join(client: Client) -> Cluster:
+    from distributed import Client
+
+    if not isinstance(client, Client):
+        raise ClusterError(f"client= takes a distributed.Client, not {type(client).__name__}")
+    if client.asynchronous:
+        raise ClusterError("the client is asynchronous; give one made with asynchronous=False")
+    if client.status != "running":
+        raise ClusterError(f"the client is not connected (it is {client.status}); open a new one")
+    return _fitted(client, stack=ExitStack())
+
+
+def _reach(address: str, *, timeout: float) -> Cluster:
+    from distributed import Client
+
+    with ExitStack() as stack:
+        with connection_errors(address):
+            client = stack.enter_context(Client(address, timeout=timeout, set_as_default=False))
+        return _fitted(client, stack=stack.pop_all())
+
+
+def _fitted(client: Client, *, stack: ExitStack) -> Cluster:
+    """A cluster that somebody else has started, after a look at its versions and with this package on it."""
+    from dataflow.engine import travel
+
+    with stack, connection_errors(client.scheduler.address):
+        travel.check_versions(client)
+        travel.send_package(client)
+        return Cluster(client, stack=stack.pop_all())
+
+
+def _start(*, workers: int, threads: int) -> Cluster:
+    from dataflow.engine.localcluster import start_workers
+
+    with ExitStack() as stack:
+        started = stack.enter_context(start_workers(workers, threads=threads))
+        return Cluster(started.client, workers=started, stack=stack.pop_all())
+
+
+def _default_client() -> Client | None:
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+def _configured(name: str) -> str | None:
+    import dask
+
+    variable = "DASK_" + name.upper().replace("-", "_")
+    value: str | None = os.environ.get(variable) or dask.config.get(name, None)
+    return value
+
+
+def _address_in(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{file} is no scheduler file ({type(error).__name__}: {error}); is the scheduler running?"
+        ) from error

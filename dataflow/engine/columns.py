@@ -1,0 +1,235 @@
+"""Column form: one call for all records of a partition, its result cast back and checked.
+
+A function that raises is bisected to its poison records. pandas is touched only where a service asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.engine.arrow import bring_pandas_in
+from dataflow.engine.calling import describe
+from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of, to_mask
+from dataflow.outcomes import Kind, Status
+from dataflow.plan.graph import Step
+from dataflow.policies.bisection import bisect
+from dataflow.services.signature import Container
+from dataflow.services.types import Declared, accepts, is_list, is_text
+
+
+class WrongShapeError(Exception):
+    """The result is of another type or length than declared, whatever the records are."""
+
+
+def call_columns(step: Step, function: Callable[..., Any], columns: Sequence[Any], context: Any) -> Effect:
+    """Call a column service once for all records; if it raises, find the records that make it.
+
+    Args:
+        step: The step.
+        function: What to call.
+        columns: Its argument columns, in the order of its reads.
+        context: What a `flow.Context` parameter gets.
+    """
+    size = len(columns[0])
+
+    def call(start: int, stop: int) -> tuple[Any, ...]:
+        part = [column.slice(start, stop - start) for column in columns]
+        return _checked(step, function(*_positional(step, part), **_named(step, part, context)), stop - start)
+
+    try:
+        whole = call(0, size)
+    except Exception as error:
+        if not step.service.policy.rowwise or isinstance(error, WrongShapeError) or size == 0:
+            return _all_failed(step, error, size)
+        return _bisected(step, call, size, error)
+    return _effect(step, whole, columns, calls=1)
+
+
+def _positional(step: Step, columns: Sequence[Any]) -> list[Any]:
+    return [value for keyword, _, value in _arguments(step, columns) if not keyword]
+
+
+def _named(step: Step, columns: Sequence[Any], context: Any) -> dict[str, Any]:
+    named = {name: value for keyword, name, value in _arguments(step, columns) if keyword}
+    injected = {read.parameter.name: context for read in step.reads if read.parameter.injected is not None}
+    return {**named, **injected, **step.service.constants}
+
+
+def _arguments(step: Step, columns: Sequence[Any]) -> list[tuple[bool, str, Any]]:
+    arguments, at = [], 0
+    dtypes = step.service.policy.dtypes
+    late = bool(step.service.constants) or any(read.parameter.injected for read in step.reads)
+    for read in step.reads:
+        if read.parameter.injected is not None:
+            continue
+        width = len(read.columns)
+        part = columns[at : at + width]
+        at += width
+        names = [column.name for column in read.columns if column is not None]
+        value = to_container(part, names, container=read.parameter.container, dtypes=dtypes)
+        arguments.append((read.parameter.keyword or late, read.parameter.name, value))
+    return arguments
+
+
+def to_container(part: Sequence[Any], names: Sequence[str], *, container: Container | None, dtypes: str) -> Any:
+    """Arrow columns as the container that a parameter is annotated with."""
+    if container in (Container.TABLE, Container.DATAFRAME):
+        table = pa.table(dict(zip(names, part, strict=True)))
+        return table if container is Container.TABLE else table.to_pandas(**_mapper(dtypes))
+    (column,) = part
+    if container is Container.CHUNKED:
+        return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    if container is Container.SERIES:
+        series = column.to_pandas(**_mapper(dtypes))
+        return series.rename(names[0]) if names else series
+    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return joined.to_numpy(zero_copy_only=False) if container is Container.NUMPY else joined
+
+
+def _mapper(dtypes: str) -> dict[str, Any]:
+    pandas = bring_pandas_in()
+    return {} if dtypes == "numpy" else {"types_mapper": pandas.ArrowDtype}
+
+
+def _checked(step: Step, result: Any, size: int) -> tuple[Any, ...]:
+    if step.service.kind is Kind.VALIDATION:
+        return (_to_arrow(result, size),)
+    frame = _frame_columns(result)
+    if frame is None:
+        returned = _to_arrow(result, size)
+        if step.fields != (None,):
+            if not pa.types.is_struct(returned.type):
+                raise WrongShapeError(f"returned one column where {len(step.fields)} are declared; return a frame")
+            frame = {name: returned.field(name) for name in returned.type.names}
+        else:
+            return (fit(returned, step.types[0]),)
+    names = [field or step.writes[0].name for field in step.fields]
+    missing = [name for name in names if name not in frame]
+    if missing:
+        raise WrongShapeError(f"returned a frame without the declared columns {', '.join(missing)}")
+    return tuple(fit(_to_arrow(frame[name], size), arrow) for name, arrow in zip(names, step.types, strict=True))
+
+
+def _frame_columns(result: Any) -> Mapping[str, Any] | None:
+    if isinstance(result, (pa.Table, pa.RecordBatch)):
+        return dict(zip(result.schema.names, result.columns, strict=True))
+    if isinstance(result, Mapping) or type(result).__name__ == "DataFrame":
+        return {str(name): result[name] for name in result}
+    return None
+
+
+def _to_arrow(result: Any, size: int) -> Any:
+    if isinstance(result, pa.ChunkedArray):
+        array = result.combine_chunks()
+    elif isinstance(result, pa.Array):
+        array = result
+    elif isinstance(result, np.ndarray):
+        array = pa.array(result, from_pandas=True)
+    elif type(result).__name__ in ("Series", "Index") or hasattr(result, "__arrow_array__"):
+        array = pa.Array.from_pandas(result)
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    else:
+        raise WrongShapeError(f"returned {type(result).__name__}; a column form returns a Series, an Array or a frame")
+    if len(array) != size:
+        raise WrongShapeError(f"returned {len(array)} values for {size} records")
+    return array
+
+
+def fit(array: Any, arrow: pa.DataType) -> Any:
+    """The array under the declared type, if that takes no coercion.
+
+    Raises:
+        WrongShapeError: It is of another family of types.
+        pyarrow.ArrowInvalid: Some value does not fit.
+    """
+    if array.type == arrow:
+        return array
+    if not accepts(Declared(text=str(arrow), arrow=arrow), array.type):
+        raise WrongShapeError(f"returned {array.type} where {arrow} is declared")
+    return array.cast(arrow)
+
+
+def _all_failed(step: Step, error: Exception, size: int) -> Effect:
+    failures = tuple(Failure(row=row, reason=type(error).__name__, error=describe(error)) for row in range(size))
+    values = tuple(pa.nulls(size, arrow) for arrow in step.types)
+    verdicts = None
+    if step.service.kind is Kind.VALIDATION:
+        verdicts = Verdicts(valid=np.ones(size, np.bool_), judged=np.zeros(size, np.bool_))
+    return Effect(values=values, failures=failures, verdicts=verdicts, calls=1)
+
+
+def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int, error: Exception) -> Effect:
+    found = bisect(call, size, error=error)
+    failures = tuple(
+        Failure(row=row, reason=type(one.error).__name__, error=describe(one.error))
+        for one in found.poison
+        for row in range(one.start, one.stop)
+    )
+    blocks = [(start, stop, values) for start, stop, values in found.pieces]
+    width = 1 if step.service.kind is Kind.VALIDATION else len(step.types)
+    types = [values[at].type for _, _, values in blocks[:1] for at in range(width)] or list(step.types) or [pa.bool_()]
+    blocks += [
+        (one.start, one.stop, tuple(pa.nulls(one.stop - one.start, kind) for kind in types)) for one in found.poison
+    ]
+    blocks.sort(key=lambda block: block[0])
+    values = tuple(pa.concat_arrays([block[2][at] for block in blocks]) for at in range(width))
+    poisoned = rows_of(failure.row for failure in failures)
+    return _effect(step, values, None, calls=found.calls + 1, failures=failures, poisoned=poisoned)
+
+
+def _effect(
+    step: Step,
+    values: tuple[Any, ...],
+    columns: Sequence[Any] | None,
+    *,
+    calls: int,
+    failures: tuple[Failure, ...] = (),
+    poisoned: Any = None,
+) -> Effect:
+    if step.service.kind is not Kind.VALIDATION:
+        return Effect(values=values, failures=failures, calls=calls, marks=_absent(step, values, poisoned))
+    verdicts = read_verdicts(values[0])
+    if verdicts is None:
+        error = WrongShapeError(f"returned {values[0].type}; a column validation returns bool, text or lists of text")
+        return _all_failed(step, error, len(values[0]))
+    return Effect(verdicts=verdicts, failures=failures, calls=calls)
+
+
+def _absent(step: Step, values: tuple[Any, ...], poisoned: Any) -> tuple[Mark, ...]:
+    returns = step.service.returns
+    if step.service.kind is not Kind.ENRICHMENT or returns is None or returns.nullable:
+        return ()
+    if all(value.null_count == 0 for value in values):
+        return ()
+    absent = np.logical_and.reduce([to_mask(pc.is_null(value)) for value in values])
+    if poisoned is not None:
+        absent[poisoned] = False
+    rows = np.flatnonzero(absent)
+    return (Mark(status=Status.NOT_FOUND, reason="not found", rows=rows),) if len(rows) else ()
+
+
+def read_verdicts(judged: Any) -> Verdicts | None:
+    """Bools, error texts or lists of error texts as verdicts; None for any other type.
+
+    A null bool is no judgement: that is what Arrow's kernels answer for a null input.
+    """
+    if pa.types.is_boolean(judged.type):
+        if judged.null_count == 0:
+            return Verdicts(valid=to_mask(judged))
+        return Verdicts(valid=to_mask(pc.fill_null(judged, True)), judged=to_mask(pc.is_valid(judged)))
+    if pa.types.is_null(judged.type):
+        return Verdicts(valid=np.ones(len(judged), np.bool_))
+    if is_text(judged.type):
+        valid = to_mask(pc.is_null(judged))
+        return Verdicts(valid=valid, error_rows=np.flatnonzero(~valid), errors=judged.drop_null().cast(pa.string()))
+    if is_list(judged.type) and is_text(judged.type.value_type):
+        rows = pc.list_parent_indices(judged).to_numpy(zero_copy_only=False)
+        valid = np.ones(len(judged), np.bool_)
+        valid[rows] = False
+        return Verdicts(valid=valid, error_rows=rows, errors=pc.list_flatten(judged).cast(pa.string()))
+    return None

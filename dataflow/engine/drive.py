@@ -1,0 +1,197 @@
+"""Hands out partitions: a bounded window over the plan, and what to do when one does not come back.
+
+The decisions are pure; running a partition is the business of an `Engine`, writing it down that of the caller.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from types import FrameType
+from typing import Literal, Protocol
+
+from dataflow.engine.result import Completion
+from dataflow.errors import ClusterError, DataflowError, DeclarationError
+from dataflow.plan.partitions import PartitionSpec
+
+RESUBMITS = 3
+"""How often a partition that lost its worker is handed out again; a service may kill what it runs in."""
+GRACE = 20.0
+"""Seconds for what is in flight after a stop: it may be waiting for answers that are paid for."""
+TICK = 0.25
+"""Seconds at most between two looks of `Engine.completed` at the world."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How one attempt at a partition ended.
+
+    Attributes:
+        spec: The partition.
+        kind: `done` (see `completion`), `failed` (its task raised), `killed` (its worker process died under it,
+            more often than the cluster allows) or `lost` (the cluster does not answer any more).
+        completion: What the task sent back, for `done` only.
+        error: What it raised, else None.
+    """
+
+    spec: PartitionSpec
+    kind: Literal["done", "failed", "killed", "lost"]
+    completion: Completion | None = None
+    error: BaseException | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What went wrong in one line, or None for `done`."""
+        if self.kind == "done":
+            return None
+        return f"{type(self.error).__name__}: {self.error}" if self.error else self.kind
+
+
+class Engine(Protocol):
+    """Whatever runs partitions: threads of this process, or a Dask cluster."""
+
+    @property
+    def threads(self) -> int:
+        """Partitions that can run at the same time, as far as known."""
+
+    def submit(self, specs: Sequence[PartitionSpec]) -> None:
+        """Hand out partitions; returns at once."""
+
+    def completed(self) -> Iterator[list[Report]]:
+        """Reports in the order in which they come, in batches, until nothing is in flight.
+
+        Gives an empty batch at least every `TICK` seconds, so that the caller can look at the clock.
+        """
+
+    def cancel(self) -> None:
+        """Forget what is in flight; a partition that has begun may still commit."""
+
+    def close(self) -> None:
+        """Give back what was taken for this run."""
+
+
+def drive(
+    engine: Engine,
+    specs: Iterable[PartitionSpec],
+    *,
+    stop: threading.Event | None = None,
+    grace: float = GRACE,
+    clock: Callable[[], float] = time.monotonic,
+) -> Generator[Report, None, None]:
+    """Run all partitions and report each of them once, in the order in which they end.
+
+    Closing the iterator cancels what is in flight. A partition whose worker was killed is handed out again, 3
+    times at most; then it is reported as `killed`.
+
+    Args:
+        engine: Who runs them.
+        specs: The plan, or what is left of it; read as it is handed out.
+        stop: When set, nothing more is handed out and the iterator ends with what is in flight.
+        grace: Seconds after which a stop cancels what is still in flight.
+        clock: Seconds that only grow.
+
+    Raises:
+        ClusterError: The cluster was lost. What is committed stays so; the same command goes on.
+        DeclarationError: The job cannot be loaded where partitions run.
+    """
+    window = _Window(specs)
+    engine.submit(window.take(engine.threads))
+    stopped: float | None = None
+    try:
+        for batch in engine.completed():
+            yield from window.settle(batch)
+            if stop is None or not stop.is_set():
+                if batch:
+                    engine.submit(window.take(engine.threads))
+                continue
+            stopped = clock() if stopped is None else stopped
+            if clock() - stopped >= grace:
+                break
+    finally:
+        if window.in_flight:
+            engine.cancel()
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second raises KeyboardInterrupt.
+
+    Outside the main thread, where Python allows no signal handlers, nothing sets it.
+    """
+    stop = threading.Event()
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def window_size(threads: int) -> int:
+    """Partitions to have in flight: enough to keep threads busy, few enough to stay flat in memory."""
+    return max(4 * threads, 64)
+
+
+def lost_cluster(problem: str) -> ClusterError:
+    """The error for a cluster that was there and is gone; what is committed stays so."""
+    return ClusterError(f"connection to the cluster lost ({problem}); run the same command again to go on")
+
+
+class _Window:
+    """What is still to do, in flight, and to be done again."""
+
+    def __init__(self, specs: Iterable[PartitionSpec]) -> None:
+        self.in_flight = 0
+        self._todo = iter(specs)
+        self._again: deque[PartitionSpec] = deque()
+        self._kills: Counter[str] = Counter()
+
+    def take(self, threads: int) -> list[PartitionSpec]:
+        """The next partitions that the window has room for."""
+        room = max(0, window_size(threads) - self.in_flight)
+        again = [self._again.popleft() for _ in range(min(room, len(self._again)))]
+        taken = [*again, *islice(self._todo, room - len(again))]
+        self.in_flight += len(taken)
+        return taken
+
+    def settle(self, batch: Sequence[Report]) -> Iterator[Report]:
+        """Keep what must be done again, give the rest, and only then raise what ends the run."""
+        self.in_flight -= len(batch)
+        endings = [ending for report in batch if (ending := _ending(report))]
+        for report in batch:
+            if _ending(report) is None and not self._resubmit(report):
+                yield report
+        if endings:
+            raise endings[0]
+
+    def _resubmit(self, report: Report) -> bool:
+        if report.kind != "killed":
+            self._kills.pop(report.spec.identity, None)
+            return False
+        self._kills[report.spec.identity] += 1
+        if self._kills[report.spec.identity] > RESUBMITS:
+            return False
+        self._again.append(report.spec)
+        return True
+
+
+def _ending(report: Report) -> DataflowError | None:
+    """The error that ends the run, where no other partition can do better."""
+    if report.kind == "lost":
+        return lost_cluster(str(report.error))
+    return report.error if isinstance(report.error, DeclarationError) else None

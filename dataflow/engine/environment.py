@@ -1,0 +1,258 @@
+"""What is known of one partition while it runs: the columns in their versions, and the effect of each step.
+
+Python lists of a column are made once and dropped with their last reader.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.engine.arrow import bring_pandas_in
+from dataflow.engine.marks import Effect, Exclusions, Mask, Rows, mask_of
+from dataflow.outcomes import Kind, Outcome, Priority, Status
+from dataflow.plan.graph import Column, Graph, Step
+from dataflow.services.context import Context, Outcomes
+from dataflow.services.signature import REQUIRED, Form, Injected
+from dataflow.services.types import holds
+
+
+class Environment:
+    """The columns and effects of one partition.
+
+    Attributes:
+        graph: The bound pipeline.
+        size: Records.
+        effects: What each step did, by its index.
+        taints: For a column, the services whose failure left nulls in it, with the rows.
+    """
+
+    def __init__(self, graph: Graph, table: pa.Table) -> None:
+        self.graph = graph
+        self.size = table.num_rows
+        self.effects: dict[int, Effect] = {}
+        self.taints: dict[Column, list[tuple[str, Rows]]] = {}
+        self._columns: dict[Column, Any] = {Column(name, 0): table[name] for name in graph.source.names}
+        self._lists: dict[Column, list[Any]] = {}
+        self._readers = Counter(
+            column for step in graph.steps if step.service.form in (Form.RECORD, Form.ASYNC) for column in step.inputs
+        )
+
+    def column(self, column: Column) -> Any:
+        """The Arrow column of a version."""
+        return self._columns[column]
+
+    def source_column(self, name: str) -> Any:
+        """A column as the source has it."""
+        return self._columns[Column(name, 0)]
+
+    def columns_of(self, step: Step, rows: Rows | None) -> list[Any]:
+        """The argument columns of a column service or lookup, as Arrow."""
+        indices = None if rows is None else pa.array(rows)
+        columns = [self._argument(step, column, at) for at, column in self._reads(step)]
+        return columns if indices is None else [pc.take(column, indices) for column in columns]
+
+    def _reads(self, step: Step) -> list[tuple[int, Column | None]]:
+        return [(at, column) for at, read in enumerate(step.reads) for column in read.columns]
+
+    def _argument(self, step: Step, column: Column | None, at: int) -> Any:
+        if column is not None:
+            return self._columns[column]
+        return pa.array([step.reads[at].parameter.default] * self.size)
+
+    def values_of(self, step: Step, rows: Rows | None, size: int, *, context: Context) -> list[Sequence[Any]]:
+        """The argument columns of a record service, as lists of Python values."""
+        arguments: list[Sequence[Any]] = []
+        for read in step.reads:
+            if read.parameter.injected is Injected.CONTEXT:
+                arguments.append([context] * size)
+            elif read.parameter.injected is Injected.OUTCOMES:
+                arguments.append(self._outcomes(step, range(self.size) if rows is None else rows.tolist()))
+            defaults = read.parameter.field_defaults()
+            for column, name in zip(read.columns, read.parameter.columns, strict=False):
+                if column is None:
+                    given = defaults.get(name, read.parameter.default)
+                    arguments.append([None if given is REQUIRED else given] * size)
+                else:
+                    arguments.append(self._list(column, rows))
+        return arguments
+
+    def _list(self, column: Column, rows: Rows | None) -> list[Any]:
+        self._readers[column] -= 1
+        if pa.types.is_nested(self._columns[column].type):
+            return self._fresh(column, rows)
+        if rows is not None and len(rows) * 2 < self.size:
+            return self._fresh(column, rows)
+        values = self._lists.get(column)
+        if values is None:
+            values = to_python(self._columns[column])
+        if self._readers[column] > 0:
+            self._lists[column] = values
+        else:
+            self._lists.pop(column, None)
+        if rows is None:
+            return values
+        selected = np.zeros(self.size, np.bool_)
+        selected[rows] = True
+        return list(itertools.compress(values, selected.tolist()))
+
+    def _fresh(self, column: Column, rows: Rows | None) -> list[Any]:
+        """Values that nobody else sees: a service may change a list or a dict that it was given."""
+        values = self._columns[column]
+        return to_python(values if rows is None else pc.take(values, pa.array(rows)))
+
+    def _outcomes(self, step: Step, rows: Sequence[int]) -> list[Outcomes]:
+        earlier = [one for one in self.graph.steps if one.index < step.index]
+        found: list[dict[str, Outcome]] = [
+            {one.service.name: Outcome(service=one.service.name, status=Status.SUCCEEDED) for one in earlier}
+            for _ in rows
+        ]
+        places = {row: at for at, row in enumerate(rows)}
+        for one in earlier:
+            for row, outcome in outcomes_of(one, self.effects[one.index]):
+                if row in places:
+                    found[places[row]][one.service.name] = outcome
+        return [Outcomes(outcomes) for outcomes in found]
+
+    def add(self, step: Step, effect: Effect) -> None:
+        """Take in what a step did."""
+        self.effects[step.index] = effect
+        for column, values in zip(step.writes, effect.values, strict=True):
+            self._columns[column] = values
+
+    def settle(self, step: Step, effect: Effect, exclusions: Exclusions) -> tuple[Any, ...]:
+        """The values of a step with earlier values kept and defaults filled in; notes nulls that failures left."""
+        settled = []
+        failed = effect.failed_rows
+        for at, (column, values) in enumerate(zip(step.writes, effect.values, strict=True)):
+            value = values
+            before = step.replaces[at]
+            if before is not None and self._keeps(step, exclusions):
+                value = self._keep(step, value, before, exclusions)
+            if len(failed) and step.service.policy.default is not REQUIRED:
+                value = _fill(value, mask_of(failed, self.size), _default(step, at))
+            elif len(failed):
+                self.taints.setdefault(column, []).append((step.service.name, failed))
+            for service, rows in (*exclusions.tainted, *self._passed_on(step)):
+                self.taints.setdefault(column, []).append((service, rows))
+            settled.append(value)
+        return tuple(settled)
+
+    def _passed_on(self, step: Step) -> list[tuple[str, Rows]]:
+        """The taints that nulls carry through a column service, which is called with them."""
+        if step.service.form is not Form.COLUMN:
+            return []
+        return [taint for column in step.inputs for taint in self.taints.get(column, ())]
+
+    def _keeps(self, step: Step, exclusions: Exclusions) -> bool:
+        return len(exclusions.kept) > 0 or step.service.policy.overwrite == "nulls"
+
+    def _keep(self, step: Step, value: Any, before: Column, exclusions: Exclusions) -> Any:
+        earlier = self._columns[before]
+        if not holds(value.type, earlier.type):
+            return value
+        kept = pa.array(mask_of(exclusions.kept, self.size))
+        if step.service.policy.overwrite == "nulls":
+            kept = pc.or_(kept, pc.is_valid(earlier))
+        joined = earlier.combine_chunks() if isinstance(earlier, pa.ChunkedArray) else earlier
+        return pc.if_else(kept, joined if joined.type == value.type else joined.cast(value.type), value)
+
+    def rejected_by(self, steps: Sequence[int]) -> Mask:
+        """The records that these steps have rejected."""
+        mask = np.zeros(self.size, np.bool_)
+        for index in steps:
+            mask |= self.rejected_in(self.graph.steps[index])
+        return mask
+
+    def rejected_in(self, step: Step) -> Mask:
+        """The records that one step has rejected: by failure, by verdict or by an author's word."""
+        effect = self.effects[step.index]
+        mask = np.zeros(self.size, np.bool_)
+        if step.service.policy.priority is Priority.CRITICAL:
+            mask[effect.failed_rows] = True
+        mask[[row for row, _ in effect.rejections]] = True
+        if self.graph.invalid == "reject" and effect.verdicts is not None:
+            mask |= ~effect.verdicts.valid
+        return mask
+
+    def unfit(self, steps: Sequence[int]) -> Mask:
+        """The records that some of these validations found invalid or failed for."""
+        mask = np.zeros(self.size, np.bool_)
+        for index in steps:
+            effect = self.effects[index]
+            if effect.verdicts is not None:
+                mask |= ~effect.verdicts.valid
+            mask[effect.failed_rows] = True
+        return mask
+
+    def of_kind(self, kind: Kind) -> list[tuple[Step, Effect]]:
+        """The steps of a kind with their effects, in listed order."""
+        return [(step, self.effects[step.index]) for step in self.graph.of_kind(kind)]
+
+
+def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:
+    """The outcomes of a step that did not simply succeed, by row."""
+    name = step.service.name
+    found = [
+        (int(row), Outcome(service=name, status=mark.status, reason=mark.reason, attempts=0))
+        for mark in effect.marks
+        for row in mark.rows
+    ]
+    found += [
+        (
+            failure.row,
+            Outcome(
+                service=name,
+                status=failure.status,
+                reason=failure.reason,
+                error=failure.error,
+                attempts=failure.attempts,
+                duration=failure.duration,
+            ),
+        )
+        for failure in effect.failures
+    ]
+    return found
+
+
+def to_python(column: Any) -> list[Any]:
+    """A column as Python values; nanoseconds that a datetime cannot hold come as pandas timestamps."""
+    if _counts_nanoseconds(column.type):
+        try:
+            unit = "us"
+            coarser = pa.duration(unit) if pa.types.is_duration(column.type) else pa.timestamp(unit, column.type.tz)
+            column = column.cast(coarser)
+        except pa.ArrowInvalid:
+            bring_pandas_in()
+    values: list[Any] = column.to_pylist(maps_as_pydicts="strict") if _has_maps(column.type) else column.to_pylist()
+    return values
+
+
+def _counts_nanoseconds(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(arrow) or pa.types.is_duration(arrow)) and arrow.unit == "ns"
+
+
+def _has_maps(arrow: pa.DataType) -> bool:
+    if pa.types.is_map(arrow):
+        return True
+    return any(_has_maps(arrow.field(at).type) for at in range(arrow.num_fields))
+
+
+def _default(step: Step, at: int) -> Any:
+    returns, value, field = step.service.returns, step.service.policy.default, step.fields[at]
+    if returns is not None and returns.plain is not None and value is not None and not isinstance(value, Mapping):
+        value = returns.plain(value)
+    if field is not None and value is not None:
+        value = value.get(field)
+    return pa.array([value], step.types[at])[0]
+
+
+def _fill(value: Any, mask: Mask, default: Any) -> Any:
+    joined = value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+    return pc.if_else(pa.array(mask), default, joined)

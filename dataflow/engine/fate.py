@@ -1,0 +1,237 @@
+"""Where each record of a partition ends: the output or the rejects, with its outcomes and the counts.
+
+Nothing is called here; the tables and the sums are made from the effects of the services.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.engine import verdicts
+from dataflow.engine.environment import Environment
+from dataflow.engine.marks import Effect, Mask
+from dataflow.engine.result import PartitionResult
+from dataflow.errors import StoreError
+from dataflow.outcomes import Kind, Status
+from dataflow.plan.graph import Column, Graph, Step
+from dataflow.plan.partitions import Batch, Unreadable
+from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.statistics import ServiceStatistics, Statistics, unbalanced
+
+UNREADABLE = "source"
+"""What stands for the service in the rejects of records that could not be read."""
+
+REJECTS = [
+    pa.field("service", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("source_file", pa.string()),
+    pa.field("source_row", pa.int64()),
+    pa.field("raw", pa.string()),
+]
+
+FAILURES = [
+    pa.field("service", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("http_status", pa.int32()),
+    pa.field("attempts", pa.int32()),
+    pa.field("duration", pa.float64()),
+    pa.field("cost", pa.float64()),
+    pa.field("source_file", pa.string()),
+    pa.field("source_row", pa.int64()),
+]
+
+
+def settle(environment: Environment, batch: Batch, *, key: Sequence[str], path: str) -> PartitionResult:
+    """Sort the records of a partition into output and rejects, and count.
+
+    Args:
+        environment: The partition after its services.
+        batch: What was read.
+        key: The columns that name a record; of the source, or else of the output.
+        path: The source file, for the rejects.
+
+    Raises:
+        StoreError: A sum does not add up, which is a fault of dataflow and not of the data.
+    """
+    rejected = environment.rejected_by([step.index for step in environment.graph.steps])
+    kept = ~rejected
+    rejects = _rejects(environment, batch, rejected, key=key, path=path)
+    output = output_table(environment, kept=kept)
+    statistics = count(environment, kept, unreadable=len(batch.unreadable))
+    broken = unbalanced(statistics, output=output.num_rows, rejects=rejects.num_rows)
+    if broken:
+        raise StoreError(
+            f"the sums of a partition of {path} do not add up, so it is not committed: {'; '.join(broken)}"
+        )
+    failures = _failures(environment, batch, key=key, path=path)
+    return PartitionResult(output=output, rejects=rejects, failures=failures, statistics=statistics)
+
+
+def output_table(environment: Environment, *, kept: Mask) -> pa.Table:
+    """The kept records under the output schema."""
+    graph = environment.graph
+    columns = [environment.column(column) for column in graph.final]
+    columns += run_columns(environment)
+    table = pa.Table.from_arrays(columns, schema=graph.output)
+    return table if kept.all() else table.filter(pa.array(kept))
+
+
+def run_columns(environment: Environment) -> list[Any]:
+    """The columns that the run itself adds, in the order of the schema."""
+    kinds = {step.service.kind for step in environment.graph.steps}
+    columns: list[Any] = [pa.array(verdicts.validity(environment))]
+    if Kind.VALIDATION in kinds:
+        columns.append(verdicts.validations(environment))
+    if Kind.ENRICHMENT in kinds:
+        columns += [verdicts.completeness(environment), pa.array(verdicts.degraded(environment))]
+    return columns
+
+
+def count(environment: Environment, kept: Mask, *, unreadable: int = 0) -> Statistics:
+    """The counts of a partition."""
+    valid = verdicts.validity(environment)
+    share = verdicts.completeness(environment).filter(pa.array(kept))
+    return Statistics(
+        total_records=environment.size + unreadable,
+        valid_records=int((valid & kept).sum()),
+        invalid_records=int((~valid & kept).sum()),
+        rejected_records=int((~kept).sum()) + unreadable,
+        degraded_records=int((verdicts.degraded(environment) & kept).sum()),
+        batches_processed=1,
+        completeness_sum=pc.sum(share).as_py() or 0.0,
+        completeness_count=len(share) - share.null_count,
+        services={
+            step.service.name: _count_service(step, environment.effects[step.index], environment.size)
+            for step in environment.graph.steps
+        },
+    )
+
+
+def _count_service(step: Step, effect: Effect, size: int) -> ServiceStatistics:
+    statuses: Counter[Status] = Counter(failure.status for failure in effect.failures)
+    for mark in effect.marks:
+        statuses[mark.status] += len(mark.rows)
+    statuses[Status.SUCCEEDED] = size - sum(statuses.values())
+    return ServiceStatistics(
+        kind=step.service.kind,
+        priority=step.service.policy.priority,
+        records=size,
+        calls=effect.calls,
+        succeeded=statuses[Status.SUCCEEDED],
+        cached=statuses[Status.CACHED],
+        not_found=statuses[Status.NOT_FOUND],
+        failed=statuses[Status.FAILED],
+        timed_out=statuses[Status.TIMED_OUT],
+        skipped=statuses[Status.SKIPPED],
+        not_attempted=statuses[Status.NOT_ATTEMPTED],
+        duration=_durations(effect),
+        errors=dict(Counter(failure.reason for failure in effect.failures)),
+    )
+
+
+def _durations(effect: Effect) -> Durations:
+    if effect.durations:
+        return Durations.of(effect.durations)
+    return Durations.batch(effect.seconds, records=effect.calls) if effect.calls else Durations()
+
+
+def reasons(environment: Environment) -> dict[int, tuple[str, str, str]]:
+    """For each rejected record, the first rejecting service in listed order, the reason and the error."""
+    found: dict[int, tuple[str, str, str]] = {}
+    for step in environment.graph.steps:
+        effect = environment.effects[step.index]
+        rejected = environment.rejected_in(step)
+        texts = {failure.row: (failure.reason, failure.error) for failure in effect.failures}
+        texts |= {row: ("rejected", text) for row, text in effect.rejections}
+        for row in np.flatnonzero(rejected).tolist():
+            if row not in found:
+                reason, error = texts.get(row) or ("invalid", _invalid_text(step, effect, row))
+                found[row] = (step.service.name, reason, error)
+    return found
+
+
+def _invalid_text(step: Step, effect: Effect, row: int) -> str:
+    error = None if effect.verdicts is None else effect.verdicts.first_error(row)
+    return error or f"{step.service.name} is false"
+
+
+def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Sequence[str], path: str) -> pa.Table:
+    rows = np.flatnonzero(rejected)
+    found = reasons(environment) if len(rows) else {}
+    ordered = [found[row] for row in rows.tolist()]
+    bad: Sequence[Unreadable] = batch.unreadable
+    columns: list[Any] = [_with_nulls(column, len(bad)) for column in _keys(environment, rows, key)]
+    columns += [
+        pa.array([service for service, _, _ in ordered] + [UNREADABLE] * len(bad), pa.string()),
+        pa.array([reason for _, reason, _ in ordered] + ["unreadable"] * len(bad), pa.string()),
+        pa.array([error for _, _, error in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
+        pa.array([path] * (len(ordered) + len(bad)), pa.string()),
+        pa.concat_arrays([_joined(batch.rows).take(pa.array(rows)), pa.array([one.row for one in bad], pa.int64())]),
+        pa.array([None] * len(ordered) + [one.raw for one in bad], pa.string()),
+    ]
+    table = pa.Table.from_arrays(columns, schema=rejects_schema(environment.graph, key))
+    return table.sort_by("source_row") if len(bad) and ordered else table
+
+
+def _unreadable_text(one: Unreadable) -> str:
+    return one.error if one.column is None else f"column `{one.column}`: {one.error}"
+
+
+def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], path: str) -> pa.Table:
+    listed = [
+        (step.service.name, failure)
+        for step in environment.graph.steps
+        for failure in sorted(environment.effects[step.index].failures, key=lambda one: one.row)
+    ]
+    rows = np.array([failure.row for _, failure in listed], np.int64)
+    columns: list[Any] = _keys(environment, rows, key)
+    columns += [
+        pa.array([service for service, _ in listed], pa.string()),
+        pa.array([failure.status.value for _, failure in listed], pa.string()),
+        pa.array([failure.reason for _, failure in listed], pa.string()),
+        pa.nulls(len(listed), pa.int32()),
+        pa.array([failure.attempts for _, failure in listed], pa.int32()),
+        pa.array([failure.duration for _, failure in listed], pa.float64()),
+        pa.array([0.0] * len(listed), pa.float64()),
+        pa.array([path] * len(listed), pa.string()),
+        _joined(batch.rows).take(pa.array(rows)),
+    ]
+    return pa.Table.from_arrays(columns, schema=failures_schema(environment.graph, key))
+
+
+def rejects_schema(graph: Graph, key: Sequence[str]) -> pa.Schema:
+    """The schema of the rejects: the key, then what became of the record."""
+    return pa.schema([*_key_fields(graph, key), *REJECTS])
+
+
+def failures_schema(graph: Graph, key: Sequence[str]) -> pa.Schema:
+    """The schema of the failures: the key, then the outcome."""
+    return pa.schema([*_key_fields(graph, key), *FAILURES])
+
+
+def _key_fields(graph: Graph, key: Sequence[str]) -> list[pa.Field]:
+    return [
+        pa.field(name, (graph.source if name in graph.source.names else graph.output).field(name).type) for name in key
+    ]
+
+
+def _keys(environment: Environment, rows: Any, key: Sequence[str]) -> list[Any]:
+    final = {column.name: column for column in environment.graph.final}
+    named = [Column(name, 0) if name in environment.graph.source.names else final[name] for name in key]
+    return [_joined(environment.column(column)).take(pa.array(rows)) for column in named]
+
+
+def _joined(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _with_nulls(column: Any, count: int) -> Any:
+    return pa.concat_arrays([column, pa.nulls(count, column.type)]) if count else column

@@ -1,0 +1,203 @@
+"""What a step did for the records of one partition, kept sparse: only what did not simply succeed is written down.
+
+Values and set arithmetic on row numbers. Nothing is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.outcomes import Status
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+NO_ROWS: Rows = np.empty(0, np.int64)
+
+MISSING = "missing input"
+"""The reason of a skip, or the error of a required validation, where an input is null."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Records that share an outcome other than success, such as `skipped: missing input`."""
+
+    status: Status
+    reason: str
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A record whose service failed.
+
+    Attributes:
+        row: Its place in the partition.
+        reason: The class of the error, for counting.
+        error: The text of the error; it may hold values.
+        status: `failed` or `timed_out`.
+        attempts: Calls made for it.
+        duration: Seconds spent on it.
+    """
+
+    row: int
+    reason: str
+    error: str
+    status: Status = Status.FAILED
+    attempts: int = 1
+    duration: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What a validation judged.
+
+    Attributes:
+        valid: For each record; True where it was not judged.
+        judged: For each record, or None where all were.
+        error_rows: The record of each error text, ascending; a record may have several.
+        errors: The error texts.
+    """
+
+    valid: Mask
+    judged: Mask | None = None
+    error_rows: Rows = field(default_factory=lambda: NO_ROWS)
+    errors: pa.Array = field(default_factory=lambda: pa.nulls(0, pa.string()))
+
+    def first_error(self, row: int) -> str | None:
+        """The first error text of a record, or None."""
+        at = int(np.searchsorted(self.error_rows, row))
+        if at < len(self.error_rows) and self.error_rows[at] == row:
+            return str(self.errors[at])
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What a step did for the records it was given; rows are their places among these.
+
+    Attributes:
+        values: The columns it made, one value for each record; null where it failed or did not apply.
+        marks: Records that were skipped or not found.
+        failures: Records it failed for.
+        rejections: Records it rejected, with the text.
+        verdicts: What a validation judged.
+        calls: Calls made.
+        seconds: Time spent calling.
+        durations: Seconds of each call, where they were taken one by one.
+    """
+
+    values: tuple[Any, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    rejections: tuple[tuple[int, str], ...] = ()
+    verdicts: Verdicts | None = None
+    calls: int = 0
+    seconds: float = 0.0
+    durations: tuple[float, ...] = ()
+
+    @property
+    def failed_rows(self) -> Rows:
+        """The places of the failures, ascending."""
+        return rows_of(failure.row for failure in self.failures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusions:
+    """What a service does not do.
+
+    Attributes:
+        rows: The records it is called for, or None for all of them.
+        marks: The outcomes of the others.
+        rejections: Records rejected because a required input is missing, with the text.
+        invalid: Records that a validation finds invalid because a required input is missing.
+        kept: Records whose columns keep their earlier values.
+        tainted: Records whose input is null because another service failed.
+    """
+
+    rows: Rows | None = None
+    marks: tuple[Mark, ...] = ()
+    rejections: tuple[tuple[int, str], ...] = ()
+    invalid: Rows = field(default_factory=lambda: NO_ROWS)
+    kept: Rows = field(default_factory=lambda: NO_ROWS)
+    tainted: tuple[tuple[str, Rows], ...] = ()
+
+    def verdicts_of(self, verdicts: Verdicts | None, size: int) -> Verdicts | None:
+        """The verdicts with those of missing required inputs added."""
+        if verdicts is None or len(self.invalid) == 0:
+            return verdicts
+        valid, missing = verdicts.valid.copy(), mask_of(self.invalid, size)
+        valid[missing] = False
+        judged = None if verdicts.judged is None else verdicts.judged | missing
+        rows = np.concatenate([verdicts.error_rows, self.invalid])
+        order = np.argsort(rows, kind="stable")
+        errors = pa.concat_arrays([verdicts.errors, pa.array([MISSING] * len(self.invalid), pa.string())])
+        return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors.take(pa.array(order)))
+
+
+def rows_of(rows: Iterable[int]) -> Rows:
+    """Row numbers as an array, ascending."""
+    return np.sort(np.fromiter(rows, np.int64))
+
+
+def mask_of(rows: Rows, size: int) -> Mask:
+    """True at the given rows."""
+    mask = np.zeros(size, np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def nulls_of(column: Any) -> Mask | None:
+    """True where a column is null, or None where it never is."""
+    if column.null_count == 0:
+        return None
+    return to_mask(pc.is_null(column))
+
+
+def to_mask(column: Any) -> Mask:
+    """A bool column as a mask; null is False."""
+    filled = pc.fill_null(column, False) if column.null_count else column
+    joined = filled.combine_chunks() if isinstance(filled, pa.ChunkedArray) else filled
+    mask: Mask = joined.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
+    return mask
+
+
+def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
+    """The effect on some rows of a partition as an effect on all of it; the others get nulls."""
+    if rows is None:
+        return effect
+    places = np.full(size, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    indices = pa.array(places, mask=places < 0)
+    return replace(
+        effect,
+        values=tuple(pc.take(value, indices) for value in effect.values),
+        marks=tuple(replace(mark, rows=rows[mark.rows]) for mark in effect.marks),
+        failures=tuple(replace(failure, row=int(rows[failure.row])) for failure in effect.failures),
+        rejections=tuple((int(rows[row]), text) for row, text in effect.rejections),
+        verdicts=None if effect.verdicts is None else _spread_verdicts(effect.verdicts, rows, size),
+    )
+
+
+def _spread_verdicts(verdicts: Verdicts, rows: Rows, size: int) -> Verdicts:
+    valid, judged = np.ones(size, np.bool_), np.zeros(size, np.bool_)
+    valid[rows] = verdicts.valid
+    judged[rows] = True if verdicts.judged is None else verdicts.judged
+    return replace(verdicts, valid=valid, judged=judged, error_rows=rows[verdicts.error_rows])
+
+
+def without(rows: Sequence[int] | Rows, size: int) -> Rows:
+    """All rows but the given ones."""
+    keep = np.ones(size, np.bool_)
+    keep[np.asarray(rows, np.int64)] = False
+    return np.flatnonzero(keep)
+
+
+Clock = Callable[[], float]

@@ -1,0 +1,125 @@
+"""One partition through the graph: each service as its inputs are ready, each record followed to its end.
+
+What computes runs in this thread in listed order; what waits is handed over and collected. The result does not
+depend on which of them ends first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataflow.engine.applicability import exclude
+from dataflow.engine.calling import call_each, judge
+from dataflow.engine.columns import call_columns
+from dataflow.engine.environment import Environment
+from dataflow.engine.lookups import find
+from dataflow.engine.marks import Clock, Effect, Exclusions, spread
+from dataflow.engine.resources import Resources
+from dataflow.engine.waiting import call_async, call_threads
+from dataflow.plan.graph import Graph, Step
+from dataflow.services.signature import Form
+
+
+def run_graph(graph: Graph, table: pa.Table, resources: Resources, *, clock: Clock = time.perf_counter) -> Environment:
+    """Run every service of the graph over the records of a table.
+
+    Args:
+        graph: The bound pipeline.
+        table: The records, under `graph.source` (columns beyond it are ignored).
+        resources: What the steps need beside records.
+        clock: Seconds, for the durations in the statistics.
+
+    Returns:
+        All columns in all versions still needed, and what each step did for each record.
+    """
+    environment = Environment(graph, table)
+    waiting: dict[Future[Effect], Step] = {}
+    todo = list(graph.steps)
+    with ThreadPoolExecutor(max_workers=max(1, _waiting_steps(graph)), thread_name_prefix="dataflow-step") as pool:
+        while todo or waiting:
+            ready = [step for step in todo if all(one in environment.effects for one in step.after)]
+            for step in ready:
+                if step.service.calls_out:
+                    waiting[pool.submit(run_step, step, environment, resources, clock=clock)] = step
+                    todo.remove(step)
+            local = next((step for step in ready if not step.service.calls_out), None)
+            if local is not None:
+                todo.remove(local)
+                environment.add(local, run_step(local, environment, resources, clock=clock))
+            _collect(waiting, environment, block=local is None)
+    return environment
+
+
+def _waiting_steps(graph: Graph) -> int:
+    return sum(step.service.calls_out for step in graph.steps)
+
+
+def _collect(waiting: dict[Future[Effect], Step], environment: Environment, *, block: bool) -> None:
+    if not waiting:
+        return
+    done, _ = wait(waiting, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+    for future in sorted(done, key=lambda one: waiting[one].index):
+        environment.add(waiting.pop(future), future.result())
+
+
+def run_step(step: Step, environment: Environment, resources: Resources, *, clock: Clock) -> Effect:
+    """Run one service over the records it applies to."""
+    exclusions = exclude(step, environment)
+    rows = exclusions.rows
+    size = environment.size if rows is None else len(rows)
+    if size == 0 and environment.size > 0:
+        return _finish(step, environment, exclusions, _nothing(step))
+    with resources.hold(step):
+        began = clock()
+        effect = _perform(step, environment, resources, rows=rows, size=size)
+        effect = replace(effect, seconds=clock() - began)
+    return _finish(step, environment, exclusions, effect)
+
+
+def _nothing(step: Step) -> Effect:
+    return Effect(values=tuple(pa.nulls(0, arrow) for arrow in step.types), calls=0)
+
+
+def _perform(step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int) -> Effect:
+    form = step.service.form
+    if form is Form.LOOKUP:
+        return find(resources.indexes[step.index], environment.columns_of(step, rows))
+    function = resources.functions[step.index]
+    if form is Form.COLUMN:
+        return call_columns(step, function, environment.columns_of(step, rows), resources.context)
+    columns = environment.values_of(step, rows, size, context=resources.context)
+    policy = step.service.policy
+    if form is Form.ASYNC:
+        started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout))
+        return judge(step, started.result())
+    if policy.threads > 1:
+        return judge(step, call_threads(function, columns, size=size, threads=policy.threads))
+    return judge(step, call_each(function, columns, size))
+
+
+def _finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:
+    whole = spread(effect, exclusions.rows, environment.size)
+    whole = replace(
+        whole,
+        marks=(*exclusions.marks, *whole.marks),
+        rejections=(*exclusions.rejections, *whole.rejections),
+        verdicts=exclusions.verdicts_of(whole.verdicts, environment.size),
+    )
+    return replace(whole, values=environment.settle(step, whole, exclusions))
+
+
+def check_rowwise(effect: Effect, halves: Sequence[Effect]) -> bool:
+    """Whether a column service gave the same for a table as for its halves."""
+    joined = [pa.concat_arrays([half.values[at] for half in halves]) for at in range(len(effect.values))]
+    same = all(whole.equals(parts) for whole, parts in zip(effect.values, joined, strict=True))
+    if effect.verdicts is None:
+        return same
+    valid = np.concatenate([half.verdicts.valid for half in halves if half.verdicts is not None])
+    return same and bool((valid == effect.verdicts.valid).all())

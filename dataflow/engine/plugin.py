@@ -1,0 +1,105 @@
+"""What runs on a worker of a cluster: the job, loaded once per process, and the task that runs one partition.
+
+The scheduler imports this module too, since a task names its function. So nothing is imported at its top but the
+standard library and distributed; and tasks are plain dictionaries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from distributed import Worker, WorkerPlugin
+
+if TYPE_CHECKING:
+    from dataflow.engine.program import Program
+    from dataflow.engine.result import Completion
+    from dataflow.plan.partitions import PartitionSpec
+
+Work = Callable[["PartitionSpec"], "Completion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What every worker is given once for a run.
+
+    Attributes:
+        program: The job.
+        setup: What the factory needs to know about the run, plain JSON values.
+        factory: `module:function`; called once per process as `function(object, setup)` with the object that the
+            program stands for, it returns the function that runs and commits one `PartitionSpec`. Where that
+            function has an attribute `close`, it is called at the end of the run.
+    """
+
+    program: Program
+    setup: dict[str, Any]
+    factory: str
+
+
+class JobPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Keeps one assignment ready in a worker process, also in one that joins later.
+
+    Args:
+        assignment: What to prepare.
+        key: Names this assignment in tasks; another run has another, so nothing is ever replaced.
+    """
+
+    def __init__(self, assignment: Assignment, *, key: str) -> None:
+        self.name = f"dataflow-job-{key}"
+        self.key = key
+        self.assignment = assignment
+
+    async def setup(self, worker: Worker) -> None:
+        """Load the job, so that what is wrong with it is said before any partition."""
+        _assignments[self.key] = self.assignment
+        # A job may import for seconds; on the loop that would make the worker deaf.
+        await asyncio.to_thread(work_of, self.key)
+
+    async def teardown(self, worker: Worker) -> None:
+        """Close and forget what was made for the run; what was imported stays imported."""
+        _assignments.pop(self.key, None)
+        close = getattr(_works.pop(self.key, None), "close", None)
+        if close is not None:
+            await asyncio.to_thread(close)
+
+
+def perform(task: dict[str, Any]) -> Completion:
+    """Run one partition: the only function that is ever submitted.
+
+    Args:
+        task: `key` of the assignment and `spec`, a `PartitionSpec` as a dictionary.
+    """
+    from dataflow.plan.partitions import PartitionSpec
+
+    return work_of(task["key"])(PartitionSpec.from_dict(task["spec"]))
+
+
+def work_of(key: str) -> Work:
+    """The function that runs partitions of an assignment; prepared once per process, whoever asks first."""
+    with _preparing:
+        if key not in _works:
+            _works[key] = _prepare(_assignments[key])
+        return _works[key]
+
+
+_assignments: dict[str, Assignment] = {}
+_works: dict[str, Work] = {}
+_preparing = threading.RLock()
+
+
+def _prepare(assignment: Assignment) -> Work:
+    from dataflow.engine.arrow import bring_pandas_in
+    from dataflow.engine.program import load
+
+    value = load(assignment.program)
+    if "pandas" in sys.modules:
+        # The job imported it itself, after this process had told Arrow that there is none.
+        bring_pandas_in()
+    module, _, name = assignment.factory.partition(":")
+    work: Work = getattr(importlib.import_module(module), name)(value, assignment.setup)
+    return work

@@ -1,0 +1,101 @@
+"""What the steps of a graph need beside records: functions ready to call, lookup indexes, the I/O loop.
+
+Made once for a worker process and run, and closed with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.engine.calling import bind_call
+from dataflow.engine.lookups import Index, build_index
+from dataflow.engine.waiting import IOLoop
+from dataflow.errors import DeclarationError
+from dataflow.plan.graph import Graph, Step
+from dataflow.services.context import Context
+from dataflow.services.signature import Form
+
+
+@dataclass(slots=True, kw_only=True)
+class Resources:
+    """What one process holds for one graph.
+
+    Attributes:
+        functions: For each step, what is called; None for lookups.
+        indexes: The index of each lookup, by step.
+        context: What `flow.Context` parameters get.
+        io: The loop of async services.
+    """
+
+    functions: Mapping[int, Callable[..., Any]]
+    indexes: Mapping[int, Index]
+    context: Context
+    io: IOLoop
+    _instances: list[Any] = field(default_factory=list)
+    _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def hold(self, step: Step) -> Iterator[None]:
+        """Serialise the calls of a decorated class over the partitions of this process."""
+        lock = self._locks.get(step.index)
+        with lock or contextlib.nullcontext():
+            yield
+
+    def close(self) -> None:
+        """Close what was set up: instances that have a `close`, then the loop."""
+        for instance in self._instances:
+            close = getattr(instance, "close", None)
+            if callable(close):
+                close()
+        self.io.close()
+
+
+def make_resources(
+    graph: Graph, *, tables: Mapping[str, pa.Table], context: Context | None = None, io: IOLoop | None = None
+) -> Resources:
+    """Set up each decorated class and index each lookup of the graph.
+
+    Args:
+        graph: The bound pipeline.
+        tables: The table of each lookup, by service name.
+        context: The run, for `flow.Context` parameters.
+        io: A loop to share; a new one by default.
+
+    Raises:
+        DeclarationError: A class cannot be set up, or a lookup's table repeats a key.
+    """
+    functions, instances, locks = {}, [], {}
+    for step in graph.steps:
+        if step.service.form is Form.LOOKUP:
+            continue
+        made = _make(step)
+        functions[step.index] = made if step.service.form is Form.COLUMN else bind_call(step, made)
+        if step.service.is_class:
+            instances.append(made)
+            if step.service.policy.threads == 1:
+                locks[step.index] = threading.Lock()
+    lookups = [step for step in graph.steps if step.service.form is Form.LOOKUP]
+    return Resources(
+        functions=functions,
+        indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
+        context=context or Context(),
+        io=io or IOLoop(),
+        _instances=instances,
+        _locks=locks,
+    )
+
+
+def _make(step: Step) -> Callable[..., Any]:
+    try:
+        return step.service.make()
+    except Exception as error:
+        raise DeclarationError(
+            f"`{step.service.name}` could not be set up: its class raised {type(error).__name__} "
+            "for the arguments of with_(setup={...})"
+        ) from error

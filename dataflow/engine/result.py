@@ -1,0 +1,47 @@
+"""What one partition gives: the tables to commit, and the small value that goes back to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from dataflow.telemetry.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionResult:
+    """One partition after the graph, ready to be committed.
+
+    Attributes:
+        output: The kept records under the output schema.
+        rejects: One row for each rejected record: key, service, reason, error, source file and row, raw text.
+        failures: One row for each outcome of a record that did not succeed.
+        statistics: The counts of this partition.
+    """
+
+    output: pa.Table
+    rejects: pa.Table
+    failures: pa.Table
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a partition task reports when it has committed, or has stopped short of it.
+
+    Attributes:
+        identity: The identity of the partition spec.
+        index: Its position in the plan.
+        rows: Records in the output.
+        rejected: Records in the rejects.
+        statistics: Mergeable counts.
+        stopped: Why nothing was committed, or None where the commit record is on disk.
+    """
+
+    identity: str
+    index: int
+    rows: int
+    rejected: int
+    statistics: Statistics
+    stopped: str | None = None

@@ -1,0 +1,165 @@
+"""Partitions of one run as futures on a Dask cluster, and what their ends mean.
+
+Finding a cluster is the business of `cluster`, what runs on its workers that of `plugin`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataflow.engine.drive import TICK, Report, lost_cluster
+from dataflow.errors import ClusterError
+from dataflow.plan.partitions import PartitionSpec
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_RECOUNT = 5.0
+"""Seconds between two questions for the size of the cluster."""
+
+
+class ClusterEngine:
+    """The engine of one run.
+
+    Args:
+        client: The connection.
+        key: Names the assignment that the workers hold, and every task.
+        plugin: The name under which they hold it; taken from them at the end.
+        trouble: Says why nothing will come from the cluster any more, or None; asked at every look.
+    """
+
+    def __init__(self, client: Client, *, key: str, plugin: str, trouble: Callable[[], str | None]) -> None:
+        from distributed import as_completed
+
+        self.threads = 0
+        self._client = client
+        self._trouble = trouble
+        self._key = key
+        # One name for all keys: the scheduler keeps something for each name that it ever saw.
+        self._name = f"dataflow-partition-{key}"
+        self._plugin = plugin
+        self._ended = as_completed(loop=client.loop)
+        self._flying: dict[Any, tuple[Future, PartitionSpec]] = {}
+        self._attempts = itertools.count()
+        self._recount_at = 0.0
+
+    def submit(self, specs: Sequence[PartitionSpec]) -> None:
+        """Send partitions as one message."""
+        if not specs:
+            return
+        from dataflow.engine.plugin import perform
+
+        tasks = [{"key": self._key, "spec": spec.to_dict()} for spec in specs]
+        keys = [(self._name, spec.index, next(self._attempts)) for spec in specs]
+        try:
+            futures = self._client.map(perform, tasks, key=keys, pure=False, retries=0)
+        except lost_errors() as error:
+            raise lost_cluster(f"{type(error).__name__}: {error}") from error
+        self._flying.update((future.key, (future, spec)) for future, spec in zip(futures, specs, strict=True))
+        self._ended.update(futures)
+
+    def completed(self) -> Iterator[list[Report]]:
+        """Reports in batches until nothing is in flight; all of it is `lost` when the scheduler is."""
+        while self._flying:
+            trouble = self._trouble()
+            if trouble is not None:
+                yield self._lose(trouble)
+                return
+            self._recount()
+            yield self._reports(self._batch())
+
+    def cancel(self) -> None:
+        """Tell the scheduler to forget what is in flight."""
+        futures = [future for future, _ in self._flying.values()]
+        self._flying.clear()
+        with suppress(*lost_errors()):
+            self._client.cancel(futures, force=True)
+
+    def close(self) -> None:
+        """Take the job from the workers."""
+        self._ended.clear()
+        if self._client.status == "running":
+            with suppress(ValueError, *lost_errors()):
+                self._client.unregister_worker_plugin(self._plugin)
+
+    def _batch(self) -> list[Future]:
+        with self._ended.thread_condition:
+            if not self._ended.has_ready():
+                self._ended.thread_condition.wait(TICK)
+        return [future for future in self._ended.next_batch(block=False) if future.key in self._flying]
+
+    def _reports(self, futures: Sequence[Future]) -> list[Report]:
+        # A result goes with the worker that held it, and its task runs again: a look at the commit record.
+        self._ended.update([future for future in futures if future.status in {"lost", "pending"}])
+        finished = [future for future in futures if future.status == "finished"]
+        reports = [self._ill(future) for future in futures if future.status in {"error", "cancelled"}]
+        try:
+            completions = self._client.gather(finished)
+        except Exception:
+            return reports + [self._alone(future) for future in finished]
+        return reports + [
+            Report(spec=self._land(future), kind="done", completion=completion)
+            for future, completion in zip(finished, completions, strict=True)
+        ]
+
+    def _alone(self, future: Future) -> Report:
+        try:
+            completion = future.result()
+        except Exception as error:
+            return self._ill(future) if future.status in {"error", "cancelled"} else self._failed(future, error)
+        return Report(spec=self._land(future), kind="done", completion=completion)
+
+    def _ill(self, future: Future) -> Report:
+        """What a future says that has an error of its own, or that nobody holds any more."""
+        if future.status == "error":
+            return self._failed(future, future.exception())
+        spec = self._land(future)
+        return Report(spec=spec, kind="lost", error=ConnectionError(f"partition {spec.index} was dropped"))
+
+    def _failed(self, future: Future, error: BaseException) -> Report:
+        from distributed.scheduler import KilledWorker
+
+        kind: Literal["killed", "failed"] = "killed" if isinstance(error, KilledWorker) else "failed"
+        return Report(spec=self._land(future), kind=kind, error=error)
+
+    def _land(self, future: Future) -> PartitionSpec:
+        return self._flying.pop(future.key)[1]
+
+    def _lose(self, trouble: str) -> list[Report]:
+        error = ConnectionError(trouble)
+        specs = [spec for _, spec in self._flying.values()]
+        self._flying.clear()
+        return [Report(spec=spec, kind="lost", error=error) for spec in specs]
+
+    def _recount(self) -> None:
+        if time.monotonic() >= self._recount_at:
+            with suppress(*lost_errors()):
+                self.threads = sum(self._client.nthreads().values())
+            self._recount_at = time.monotonic() + _RECOUNT
+
+
+@contextmanager
+def connection_errors(address: str) -> Iterator[None]:
+    """Turn what distributed raises without an answer into a ClusterError that names the address."""
+    try:
+        yield
+    except lost_errors() as error:
+        raise ClusterError(
+            f"the scheduler at {address} does not answer ({type(error).__name__}: {error}); "
+            "check the address and that it is running"
+        ) from error
+
+
+def lost_errors() -> tuple[type[BaseException], ...]:
+    """What distributed raises when there is nobody at the other end."""
+    from asyncio import CancelledError
+    from concurrent.futures import CancelledError as FutureCancelled
+
+    from distributed.client import ClosedClientError
+    from distributed.core import RPCClosed
+
+    return (OSError, CancelledError, FutureCancelled, ClosedClientError, RPCClosed)

@@ -1,0 +1,115 @@
+"""Services that wait: async functions on the I/O loop, plain functions on threads, many calls side by side.
+
+A partition hands its calls over and goes on with what it can compute. Policies over these calls come with the
+caller; here is only the deadline of one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from dataflow.engine.calling import Answers
+
+IN_FLIGHT = 16
+"""Calls of one async service at the same time in one partition: polite to a server that nobody asked."""
+
+
+class IOLoop:
+    """One event loop on a thread of its own, for all coroutines of this process.
+
+    Args:
+        loop: A running loop to use instead, such as the one that awaits a single call; it is not closed.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._own = loop is None
+        self.loop = loop or asyncio.new_event_loop()
+        if self._own:
+            self._thread = threading.Thread(target=self.loop.run_forever, name="dataflow-io", daemon=True)
+            self._thread.start()
+
+    def start(self, coroutine: Coroutine[Any, Any, Answers]) -> Future[Answers]:
+        """Run a coroutine on the loop; the future may be cancelled, which cancels its calls."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def close(self) -> None:
+        """Stop the loop and wait for its thread, if it is our own."""
+        if self._own and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
+
+
+async def call_async(
+    function: Callable[..., Coroutine[Any, Any, Any]], columns: Sequence[Sequence[Any]], *, size: int, timeout: float
+) -> Answers:
+    """Await the function for each record, `IN_FLIGHT` at a time, each with a deadline in seconds.
+
+    A few callers pull from one iterator, so memory does not grow with the records that wait.
+    """
+    answers = Answers(values=[None] * size)
+    records = iter(enumerate(zip(*columns, strict=True)))
+
+    async def caller() -> None:
+        for row, arguments in records:
+            began = time.perf_counter()
+            await _call_one(function, arguments, row=row, answers=answers, timeout=timeout)
+            answers.durations[row] = time.perf_counter() - began
+
+    await asyncio.gather(*(caller() for _ in range(min(IN_FLIGHT, size))))
+    return answers
+
+
+async def _call_one(
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    arguments: tuple[Any, ...],
+    *,
+    row: int,
+    answers: Answers,
+    timeout: float,
+) -> None:
+    try:
+        async with asyncio.timeout(timeout) as deadline:
+            answers.values[row] = await function(*arguments)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        answers.raised[row] = error
+    except Exception as error:
+        if isinstance(error, TimeoutError) and deadline.expired():
+            answers.timed_out.add(row)
+            error = TimeoutError(f"no answer within {timeout:g} s")
+        answers.raised[row] = error
+
+
+def call_threads(function: Callable[..., Any], columns: Sequence[Sequence[Any]], *, size: int, threads: int) -> Answers:
+    """Call the function for each record on some threads at a time; answers keep the order of the records."""
+    answers = Answers(values=[None] * size)
+    records = enumerate(zip(*columns, strict=True))
+    lock = threading.Lock()
+
+    def caller() -> None:
+        while (taken := _take(records, lock)) is not None:
+            row, arguments = taken
+            began = time.perf_counter()
+            try:
+                answers.values[row] = function(*arguments)
+            except Exception as error:
+                answers.raised[row] = error
+            answers.durations[row] = time.perf_counter() - began
+
+    with ThreadPoolExecutor(max_workers=min(threads, max(size, 1)), thread_name_prefix="dataflow-call") as pool:
+        for future in [pool.submit(caller) for _ in range(min(threads, max(size, 1)))]:
+            future.result()
+    return answers
+
+
+def _take(records: Iterator[Any], lock: threading.Lock) -> Any:
+    with lock:
+        return next(records, None)

@@ -1,0 +1,1 @@
+"""How it is seen: reads and draws, never decides."""

@@ -1,0 +1,280 @@
+"""The command line: reads arguments, calls the wiring, prints, and turns errors into exit codes.
+
+Everything heavy is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dataflow.errors import DataflowError, DeclarationError
+
+CATALOG = click.option("--catalog", default="datasets", show_default=True, help="Folder or URL of the datasets.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+SET = click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the job's function.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dataflow", message="%(version)s")
+def dataflow() -> None:
+    """Run every record of a dataset through a graph of services, and publish Parquet with statistics.
+
+    Exit codes: 0 done, 1 error, 2 usage or unreadable input, 3 quality guardrail, 4 budget or deadline,
+    5 interrupted and resumable, 6 another run holds the output, 75 cluster unreachable.
+    """
+
+
+def main() -> None:
+    """The program `dataflow`."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are told on stderr in one line."""
+    try:
+        dataflow.main(args=arguments, prog_name="dataflow", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; run the same command again to go on", err=True)
+        return 5
+    except DataflowError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        return error.exit_code
+    return 0
+
+
+@dataflow.command()
+@click.argument("job")
+@click.option("--source", help="Another source than the job's: a path, glob, URL or dataset.")
+@click.option("--output", help="Another output dataset than the job's.")
+@CATALOG
+@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
+@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes to start here.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each worker process.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records.")
+@SET
+@click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
+@click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
+@click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
+@click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
+@JSON
+def run(job: str, source: str | None, output: str | None, as_json: bool, **options: Any) -> None:
+    """Run JOB and publish its output; the same command again goes on with what was interrupted.
+
+    JOB is a file with a `job` or a `pipeline`, `file.py:name`, or `module:name`.
+    """
+    from dataflow.faces.progress import progress_for
+    from dataflow.wiring.jobs import find_job
+    from dataflow.wiring.running import run as run_job
+
+    found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
+    progress = progress_for(sys.stderr, enabled=not options.pop("no_progress"))
+    finished = run_job(
+        found.job,
+        program=found.program,
+        parameters=found.parameters,
+        resume=not options.pop("no_resume"),
+        on_event=progress,
+        **options,
+    )
+    progress.close()
+    if as_json:
+        _print_json(_run_summary(finished))
+    else:
+        from dataflow.faces.render import run_text
+        from dataflow.faces.view import view_run
+
+        click.echo(run_text(view_run(finished)))
+
+
+def _run_summary(finished: Any) -> dict[str, Any]:
+    return {
+        "run": finished.id,
+        "dataset": finished.output,
+        "version": finished.version,
+        "path": finished.path,
+        "status": finished.status,
+        "statistics": finished.statistics if finished.status != "unchanged" else finished.dataset.statistics,
+        "sample_records": finished.head(10).to_pylist(),
+    }
+
+
+@dataflow.command()
+@click.argument("job")
+@click.option("--source", help="Another source than the job's.")
+@CATALOG
+@SET
+@JSON
+def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, ...], as_json: bool) -> None:
+    """Show what of JOB runs beside what, and why."""
+    from dataclasses import asdict
+
+    from dataflow.wiring.explaining import explain as explain_job
+    from dataflow.wiring.jobs import find_job
+
+    found = find_job(job, source=source, parameters=_parameters(parameters))
+    explanation = explain_job(found.job.pipeline, found.job.source, catalog=catalog)
+    if as_json:
+        _print_json(asdict(explanation))
+    else:
+        click.echo(str(explanation))
+
+
+@dataflow.command()
+@click.argument("job")
+@click.option("-n", "size", type=click.IntRange(1), default=20, show_default=True, help="Records.")
+@click.option("--source", help="Another source than the job's.")
+@CATALOG
+@SET
+@JSON
+def sample(job: str, size: int, source: str | None, catalog: str, parameters: tuple[str, ...], as_json: bool) -> None:
+    """Run a few real records of JOB and show what became of each; nothing is published."""
+    from dataflow.wiring.jobs import find_job
+    from dataflow.wiring.trial import sample as sample_job
+
+    found = find_job(job, source=source, parameters=_parameters(parameters))
+    trial = sample_job(found.job.pipeline, found.job.source, n=size, catalog=catalog)
+    if as_json:
+        _print_json(trial.to_dict())
+    else:
+        click.echo(str(trial))
+
+
+@dataflow.command()
+@click.argument("source")
+@click.option("--output", "path", type=click.Path(dir_okay=False), help="The job file to write; default: stdout.")
+def new(source: str, path: str | None) -> None:
+    """Write a job file from the columns of SOURCE, to be edited."""
+    from dataflow.faces.drafts import draft_job
+    from dataflow.wiring.explaining import source_columns
+
+    text = draft_job(source_columns(source), source=source, name=Path(source).stem)
+    if path is None:
+        click.echo(text, nl=False)
+    elif Path(path).exists():
+        raise DeclarationError(f"{path} exists already; choose another --output")
+    else:
+        Path(path).write_text(text)
+        click.echo(f"wrote {path}; next: dataflow explain {path}", err=True)
+
+
+@dataflow.command()
+@CATALOG
+@JSON
+def datasets(catalog: str, as_json: bool) -> None:
+    """List the datasets of the catalog."""
+    from dataclasses import asdict
+
+    from dataflow.store.catalog import Catalog
+
+    found = [asdict(one) for one in Catalog(catalog).datasets()]
+    _print_rows(found, as_json, empty=f"no datasets in {catalog}")
+
+
+@dataflow.command()
+@click.argument("name")
+@CATALOG
+@click.option("-n", "size", type=click.IntRange(1), default=10, show_default=True, help="Records to show.")
+@JSON
+def show(name: str, catalog: str, size: int, as_json: bool) -> None:
+    """Show a DATASET, DATASET@vN or RUN: its columns, statistics and first records."""
+    from dataflow.wiring.opening import open_dataset
+
+    found = open_dataset(name, catalog=catalog)
+    if as_json:
+        _print_json({**found.manifest, "statistics": found.statistics, "sample_records": found.head(size).to_pylist()})
+        return
+    from dataflow.faces.render import dataset_text, statistics_text
+    from dataflow.faces.view import view_dataset
+
+    click.echo(dataset_text(view_dataset(found)))
+    click.echo(statistics_text(found.statistics))
+    _print_rows(found.head(size).to_pylist(), as_json=False, empty="no records")
+
+
+@dataflow.command()
+@click.argument("name")
+@click.option("--service", help="Only the failures of this service.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@CATALOG
+@JSON
+def failures(name: str, service: str | None, as_csv: bool, catalog: str, as_json: bool) -> None:
+    """List what went wrong in a RUN or DATASET: failed outcomes, then rejected records."""
+    from dataflow.wiring.opening import open_dataset
+
+    found = open_dataset(name, catalog=catalog)
+    failed = found.failures().to_pylist()
+    rejected = [{"status": "rejected", **row} for row in found.rejects().to_pylist()]
+    rows = [row for row in [*failed, *rejected] if service in (None, row["service"])]
+    if as_csv:
+        _print_csv(rows)
+    else:
+        _print_rows(rows, as_json, empty="nothing failed")
+
+
+@dataflow.command()
+@click.argument("dataset")
+@click.option("--keep", type=click.IntRange(1), required=True, help="Versions to keep, the newest ones.")
+@CATALOG
+@JSON
+def prune(dataset: str, keep: int, catalog: str, as_json: bool) -> None:
+    """Remove old versions of DATASET and the folders of abandoned runs."""
+    from dataflow.store.catalog import Catalog
+
+    removed = Catalog(catalog).prune(dataset, keep=keep)
+    if as_json:
+        _print_json({"removed": removed})
+    else:
+        click.echo("\n".join(f"removed {one}" for one in removed) or "nothing to remove")
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
+    parameters = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise DeclarationError(f"--set takes KEY=VALUE, not {one!r}")
+        parameters[name] = _value(text)
+    return parameters
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool, *, empty: str) -> None:
+    if as_json:
+        _print_json(rows)
+    elif not rows:
+        click.echo(empty)
+    else:
+        from dataflow.faces.render import table_text
+
+        headers = list(dict.fromkeys(name for row in rows for name in row))
+        click.echo(table_text(headers, [[row.get(name) for name in headers] for row in rows]))
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    import csv
+
+    headers = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, fieldnames=headers or ["service"])
+    writer.writeheader()
+    writer.writerows(rows)

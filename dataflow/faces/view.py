@@ -1,0 +1,255 @@
+"""The numbers behind every face, as frozen values: what is shown is decided here, how it looks in `render`.
+
+Nothing here draws, reads a file or knows a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataflow.faces.texts import count, counted, duration, money, printable, rate, share
+from dataflow.outcomes import Status
+
+if TYPE_CHECKING:
+    from dataflow.store.dataset import Dataset
+    from dataflow.wiring.run import Run
+    from dataflow.wiring.single import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of texts.
+
+    Attributes:
+        headers: One for each column.
+        rows: As many texts in each.
+        right: The columns, by position, that stand flush right.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsView:
+    """What a run's statistics come to, without what is zero.
+
+    Attributes:
+        summary: Phrases about all records, the most important first.
+        services: Outcomes by service, in listed order.
+        errors: For each service with failures, its name and its classes of errors, the most frequent first.
+    """
+
+    summary: tuple[str, ...]
+    services: Table
+    errors: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run as a person sees it.
+
+    Attributes:
+        id: Names the run.
+        dataset: The dataset it publishes.
+        version: The number of the version that was published, or None.
+        path: The folder of that version, or None.
+        status: `running`, `published`, `unchanged`, `stopped` or `failed`.
+        done: Partitions committed.
+        partitions: Partitions planned.
+        statistics: The report of its statistics so far; empty where there are none.
+        notes: What was decided.
+        warnings: What deserves a look.
+    """
+
+    id: str
+    dataset: str
+    version: int | None = None
+    path: str | None = None
+    status: str = "running"
+    done: int = 0
+    partitions: int = 0
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The dataset, with the version where there is one."""
+        return target(self.dataset, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetView:
+    """A version of a dataset, or what a run has committed so far.
+
+    Attributes:
+        name: Of the dataset.
+        version: Its number, or None for a run that is not published.
+        path: The folder with the parts.
+        rows: Records in the output.
+        rejected: Records in the rejects.
+        parts: Files.
+        bytes: On disk, of all parts.
+        run: The id of the run that wrote it.
+        created: When, as ISO text.
+        key: The columns that name a record; empty for file and row.
+        columns: Name and type of each column.
+    """
+
+    name: str
+    version: int | None
+    path: str
+    rows: int
+    rejected: int = 0
+    parts: int = 0
+    bytes: int = 0
+    run: str = ""
+    created: str = ""
+    key: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The dataset, with the version where there is one."""
+        return target(self.name, self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultView:
+    """One record after a pipeline.
+
+    Attributes:
+        summary: Phrases about the execution.
+        data: Column and value of the record, without the verdicts.
+        verdicts: For each validation: its name, whether the record is valid, the errors.
+        failures: Service, status, reason and error of what failed.
+        rejected: Why a run would reject the record, or None.
+    """
+
+    summary: tuple[str, ...]
+    data: tuple[tuple[str, Any], ...]
+    verdicts: tuple[tuple[str, bool, str], ...]
+    failures: tuple[tuple[str, str, str, str], ...]
+    rejected: str | None
+
+
+def target(dataset: str, version: int | None) -> str:
+    """A version of a dataset as commands take it: `leads@v3`."""
+    return dataset if version is None else f"{dataset}@v{version}"
+
+
+def view_run(run: Run) -> RunView:
+    """What there is to see of a run."""
+    unchanged = run.status == "unchanged" and run.dataset is not None
+    return RunView(
+        id=run.id,
+        dataset=run.output,
+        version=run.version,
+        path=run.path,
+        status=run.status,
+        done=run.done,
+        partitions=run.partitions,
+        statistics=run.dataset.statistics if unchanged and run.dataset else run.statistics,
+        notes=tuple(run.notes),
+        warnings=tuple(run.warnings),
+    )
+
+
+def view_dataset(dataset: Dataset) -> DatasetView:
+    """What there is to see of a dataset, from its manifest."""
+    manifest = dataset.manifest
+    return DatasetView(
+        name=dataset.name,
+        version=dataset.version,
+        path=dataset.path,
+        rows=manifest["rows"],
+        rejected=manifest["rejected"],
+        parts=len(manifest["parts"]),
+        bytes=manifest["bytes"],
+        run=manifest["run"],
+        created=manifest["created"],
+        key=tuple(manifest["key"]),
+        columns=tuple((column["name"], column["type"]) for column in manifest["columns"]),
+    )
+
+
+def view_statistics(report: Mapping[str, Any]) -> StatisticsView:
+    """What a report of statistics comes to; see DESIGN's public form in `Statistics.report`."""
+    services = report.get("services", {})
+    errors = tuple((name, _errors(one["errors"])) for name, one in services.items() if one.get("errors"))
+    return StatisticsView(summary=_summary(report), services=_services(services), errors=errors)
+
+
+def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
+    parts = {
+        "valid": report.get("valid_records"),
+        "invalid": report.get("invalid_records"),
+        "rejected": report.get("rejected_records"),
+        "degraded": report.get("degraded_records"),
+        "not attempted": report.get("not_attempted_records"),
+    }
+    phrases = [counted(report.get("total_records", 0), "record")]
+    phrases += [f"{count(value)} {name}" for name, value in parts.items() if value]
+    if report.get("total_duration"):
+        phrases.append(duration(report["total_duration"]))
+    if report.get("records_per_second"):
+        phrases.append(rate(report["records_per_second"]))
+    if report.get("completeness") is not None:
+        phrases.append(f"{share(report['completeness'])} complete")
+    if report.get("cost"):
+        phrases.append(f"cost {money(report['cost'])}")
+    return tuple(phrases)
+
+
+_COUNTS = (*(status.value for status in Status), "deduplicated", "retries")
+
+
+def _services(services: Mapping[str, Mapping[str, Any]]) -> Table:
+    used = [name for name in _COUNTS if any(one.get(name) for one in services.values())]
+    priced = any(one.get("cost") for one in services.values())
+    rows = [
+        (
+            name,
+            *(count(one[column]) if one.get(column) else "" for column in used),
+            *((money(one["cost"]) if one.get("cost") else "",) if priced else ()),
+            _slowest(one),
+        )
+        for name, one in services.items()
+    ]
+    headers = ("service", *(name.replace("_", " ") for name in used), *(("cost",) if priced else ()), "slowest")
+    return Table(headers=headers, rows=tuple(rows), right=frozenset(range(1, len(headers))))
+
+
+def _slowest(service: Mapping[str, Any]) -> str:
+    longest = service.get("duration", {}).get("max")
+    return "" if longest is None else duration(longest)
+
+
+def _errors(errors: Mapping[str, int]) -> str:
+    return ", ".join(f"{printable(name)} {count(number)}" for name, number in errors.items())
+
+
+def view_result(result: Result) -> ResultView:
+    """What there is to see of one record."""
+    metadata = result.metadata
+    phrases = [f"{metadata.success_count} of {counted(metadata.services_executed, 'service')} succeeded"]
+    phrases.append(duration(metadata.total_duration))
+    if metadata.completeness is not None:
+        phrases.append(f"{share(metadata.completeness)} complete")
+    if metadata.cost:
+        phrases.append(f"cost {money(metadata.cost)}")
+    return ResultView(
+        summary=tuple(phrases),
+        data=tuple((name, value) for name, value in result.data.items() if name != "validations"),
+        verdicts=_verdicts(result.data.get("validations") or ()),
+        failures=tuple((one.service, one.status.value, one.reason or "", one.error or "") for one in metadata.failures),
+        rejected=metadata.rejected,
+    )
+
+
+def _verdicts(validations: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, bool, str], ...]:
+    return tuple((one["validator"], one["is_valid"], "; ".join(one["errors"] or ())) for one in validations)

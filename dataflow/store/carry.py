@@ -1,0 +1,70 @@
+"""Carries partitions over from the last version of a dataset instead of doing them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from dataflow.plan.partitions import PartitionSpec
+from dataflow.store.files import Pair, translated
+from dataflow.store.ledger import CommitRecord, Ledger
+from dataflow.store.parts import PartFile, schema_digest
+from dataflow.store.writing import file_name, files_of, write_record
+
+
+def carry_over(
+    ledger: Ledger,
+    specs: Iterable[PartitionSpec],
+    *,
+    records: Mapping[str, CommitRecord],
+    folders: Mapping[str, str],
+) -> dict[str, CommitRecord]:
+    """Commit those partitions that an earlier version holds unchanged; their files are linked, or copied by the store.
+
+    Args:
+        ledger: The run, which has the same plan as the earlier version but for its source.
+        specs: The partitions that are not committed yet.
+        records: The commit records of the earlier version by identity.
+        folders: Where its parts, rejects and failures are.
+
+    Returns:
+        The new records by identity; partitions that changed or whose files are gone are not among them.
+    """
+    schema = schema_digest(ledger.schemas.output)
+    present = {kind: ledger.files.sizes(folder) for kind, folder in folders.items()}
+    with translated(f"run {ledger.run}: carrying partitions over"):
+        taken = [pair for pair in _unchanged(specs, records, present) if pair[1].schema == schema]
+        moved = [_moved(record, index=spec.index, epoch=ledger.epoch) for spec, record in taken]
+        pairs = [pair for (_, old), new in zip(taken, moved, strict=True) for pair in _pairs(ledger, old, new, folders)]
+        ledger.files.copy(pairs)
+        return {record.identity: write_record(ledger, record) for record in moved}
+
+
+def _unchanged(
+    specs: Iterable[PartitionSpec], records: Mapping[str, CommitRecord], present: Mapping[str, Mapping[str, int]]
+) -> Iterator[tuple[PartitionSpec, CommitRecord]]:
+    for spec in specs:
+        record = records.get(spec.identity)
+        if record is not None and all(present[kind].get(file.name) == file.bytes for kind, file in files_of(record)):
+            yield spec, record
+
+
+def _moved(record: CommitRecord, *, index: int, epoch: int) -> CommitRecord:
+    """The record as if it had been committed at another place of another plan."""
+
+    def renamed(file: PartFile) -> PartFile:
+        return replace(file, name=file_name(index, record.identity, file.checksum))
+
+    return replace(
+        record,
+        index=index,
+        epoch=epoch,
+        part=renamed(record.part),
+        rejects=record.rejects and renamed(record.rejects),
+        failures=record.failures and renamed(record.failures),
+    )
+
+
+def _pairs(ledger: Ledger, old: CommitRecord, new: CommitRecord, folders: Mapping[str, str]) -> Iterator[Pair]:
+    for (kind, source), (_, target) in zip(files_of(old), files_of(new), strict=True):
+        yield f"{folders[kind]}/{source.name}", ledger.path(kind, target.name)

@@ -1,0 +1,58 @@
+"""Builds the manifest of a version, or of what a run has committed so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dataflow.store.ledger import FORMAT, CommitRecord
+from dataflow.store.parts import PartFile
+from dataflow.store.schemas import Schemas, columns_of
+
+
+def manifest(
+    head: Mapping[str, Any],
+    records: Sequence[CommitRecord],
+    *,
+    version: int | None,
+    created: str,
+    lineage: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What `dataset.json` says.
+
+    Args:
+        head: What the run wrote when it started.
+        records: The commit records, in the order of the plan.
+        version: The number of the version, or None while the run is not published.
+        created: When, as ISO text in UTC.
+        lineage: Where the records come from, as the caller describes it.
+    """
+    return {
+        "format": FORMAT,
+        "dataset": head["dataset"],
+        "version": version,
+        "run": head["run"],
+        "created": created,
+        "rows": sum(record.rows for record in records),
+        "rejected": sum(record.rejected for record in records),
+        "bytes": sum(record.part.bytes for record in records),
+        "key": head["key"],
+        "columns": columns_of(Schemas.from_dict(head["schemas"]).output),
+        "lineage": dict(lineage),
+        "fingerprints": head["fingerprints"],
+        "schemas": head["schemas"],
+        "parts": [_part(record) for record in records],
+    }
+
+
+def _part(record: CommitRecord) -> dict[str, Any]:
+    def file(found: PartFile | None) -> dict[str, Any] | None:
+        return asdict(found) if found else None
+
+    return {
+        **asdict(record.part),
+        "identity": record.identity,
+        "rejects": file(record.rejects),
+        "failures": file(record.failures),
+    }

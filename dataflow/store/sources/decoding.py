@@ -1,0 +1,229 @@
+"""One JSON line to one record of a schema: decoded and checked by msgspec, or refused with a reason.
+
+Types are checked, not coerced: `"7"` and `7.0` are no integers, and an integer past 2**53 is no floating point
+number. In a column of mixed values, text takes every value. Files and rows are not known here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+import pyarrow as pa
+
+from dataflow.store.sources.shapes import EXACT
+
+DEEPEST = 200
+"""Lists and objects within each other; more is no data but an attack on the parser."""
+
+_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]')
+_FLOAT = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)] | float | None
+_BY_TEXT = (pa.types.is_date, pa.types.is_time, pa.types.is_timestamp, pa.types.is_decimal)
+
+Finish = Callable[[Any], Any]
+
+
+class Refused(Exception):
+    """A line that is no record of the schema.
+
+    Args:
+        reason: What is wrong, without any value.
+        column: The column that does not fit, or None where the whole line is broken.
+    """
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason, column)
+        self.reason = reason
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDecoder:
+    """Decodes lines into the records of one schema.
+
+    Attributes:
+        columns: The columns of the schema.
+        decode: Bytes to a dict of checked values.
+        finish: By column, what turns decoded raw JSON into text, for the columns that have some.
+    """
+
+    columns: tuple[str, ...]
+    decode: Callable[[bytes], dict[str, Any]]
+    finish: Mapping[str, Finish]
+
+    def record(self, line: bytes) -> dict[str, Any]:
+        """The record on this line; keys that the schema does not have are left out.
+
+        Raises:
+            Refused: The line is broken, nested too deeply, or a value does not fit its column.
+        """
+        check_depth(line)
+        try:
+            record = self.decode(line)
+            for column in self.finish.keys() & record.keys():
+                record[column] = self.finish[column](record[column])
+        except msgspec.ValidationError as error:
+            raise Refused(*_misfit(str(error), self.columns)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused("the line is no JSON object") from error
+        return record
+
+
+def record_decoder(schema: pa.Schema, *, mixed: Collection[str]) -> RecordDecoder:
+    """The decoder for a schema.
+
+    Args:
+        schema: The columns; dates, times and decimals come out as text, to be converted as a column.
+        mixed: Columns in which text takes any value.
+    """
+    types: dict[str, Any] = {}
+    finish: dict[str, Finish] = {}
+    for column in schema:
+        by_text = column.type if not by_text_type(column.type) else pa.string()
+        raw = column.name in mixed or by_text is not column.type
+        types[column.name] = python_type(by_text, raw=raw)
+        finisher = _finisher(by_text) if raw else None
+        if finisher is not None:
+            finish[column.name] = finisher
+    record = TypedDict("record", types, total=False)  # type: ignore[operator]
+    return RecordDecoder(columns=tuple(types), decode=msgspec.json.Decoder(record).decode, finish=finish)
+
+
+def by_text_type(target: pa.DataType) -> bool:
+    """Whether values of the type are written as text in JSON and converted from it."""
+    return any(test(target) for test in _BY_TEXT)
+
+
+def readable(target: pa.DataType) -> bool:
+    """Whether JSON values can become this type."""
+    try:
+        python_type(target, raw=False)
+    except TypeError:
+        return False
+    return True
+
+
+def python_type(target: pa.DataType, *, raw: bool) -> Any:
+    """What msgspec is to decode for an Arrow type; with `raw`, every text is left as it stands in the JSON."""
+    if is_text(target):
+        return msgspec.Raw if raw else str | None
+    if pa.types.is_boolean(target):
+        return bool | None
+    if pa.types.is_integer(target):
+        return _integer(target) | None
+    if pa.types.is_floating(target):
+        return _FLOAT
+    if pa.types.is_list(target) or pa.types.is_large_list(target):
+        return list[python_type(target.value_type, raw=raw)] | None  # type: ignore[misc]
+    if pa.types.is_struct(target):
+        fields = {column.name: python_type(column.type, raw=raw) for column in target}
+        return TypedDict("nested", fields, total=False) | None  # type: ignore[operator]
+    if by_text_type(target):
+        return _written(target) | None
+    raise TypeError(f"JSON has no {target}")
+
+
+def is_text(target: pa.DataType) -> bool:
+    """Whether the type holds text, in whichever of its layouts."""
+    return pa.types.is_string(target) or pa.types.is_large_string(target) or pa.types.is_string_view(target)
+
+
+def check_depth(line: bytes) -> None:
+    """Refuse lists and objects nested deeper than `DEEPEST`.
+
+    Raises:
+        Refused: They are.
+    """
+    if line.count(b"[") + line.count(b"{") <= DEEPEST:
+        return
+    depth = 0
+    for found in _BRACKET_OR_STRING.finditer(line):
+        token = found[0]
+        if token in b"[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise Refused(f"lists or objects are nested deeper than {DEEPEST}")
+        elif token in b"]}":
+            depth -= 1
+
+
+def loads(line: bytes) -> Any:
+    """Any JSON value, without a schema; what msgspec refuses though it is legal is left to the standard library.
+
+    Raises:
+        Refused: The line is no JSON.
+    """
+    check_depth(line)
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused("the line is no JSON") from error
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _integer(target: pa.DataType) -> Any:
+    if pa.types.is_uint64(target):
+        return Annotated[int, msgspec.Meta(ge=0)]
+    if pa.types.is_unsigned_integer(target):
+        return Annotated[int, msgspec.Meta(ge=0, le=2**target.bit_width - 1)]
+    return Annotated[int, msgspec.Meta(ge=-(2 ** (target.bit_width - 1)), le=2 ** (target.bit_width - 1) - 1)]
+
+
+def _written(target: pa.DataType) -> Any:
+    if pa.types.is_date(target):
+        return datetime.date
+    if pa.types.is_time(target):
+        return datetime.time
+    if pa.types.is_timestamp(target):
+        return Annotated[datetime.datetime, msgspec.Meta(tz=target.tz is not None)]
+    return decimal.Decimal
+
+
+def _finisher(target: pa.DataType) -> Finish | None:
+    """What turns the raw JSON in a decoded value into text; None where there is none in it."""
+    if is_text(target):
+        return _text
+    if pa.types.is_list(target) or pa.types.is_large_list(target):
+        inner = _finisher(target.value_type)
+        return inner and (lambda items: None if items is None else [inner(item) for item in items])
+    if pa.types.is_struct(target):
+        finish = {column.name: one for column in target if (one := _finisher(column.type)) is not None}
+        return _fields_finisher(finish) if finish else None
+    return None
+
+
+def _fields_finisher(finish: Mapping[str, Finish]) -> Finish:
+    def apply(value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {key: finish[key](item) if key in finish else item for key, item in value.items()}
+
+    return apply
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    written = bytes(raw).strip()
+    if written.startswith(b'"'):
+        return msgspec.json.decode(written, type=str)
+    return None if written == b"null" else written.decode()
+
+
+def _misfit(message: str, columns: tuple[str, ...]) -> tuple[str, str | None]:
+    """msgspec's words as a reason and the column they are about; they hold types and bounds, never values."""
+    words, _, path = message.partition(" - at `$")
+    fitting = [name for name in columns if path.removeprefix(".").startswith(name)]
+    column = max(fitting, key=len) if fitting else None
+    return words[:1].lower() + words[1:].replace("`", ""), column

@@ -1,0 +1,154 @@
+"""`apply`: a table in, the same kind of table out, no row dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.engine import collections
+from dataflow.engine.arrow import bring_pandas_in
+from dataflow.engine.environment import Environment
+from dataflow.engine.fate import output_table, reasons
+from dataflow.engine.partition import run_graph
+from dataflow.engine.program import load, pack_object
+from dataflow.engine.verdicts import everything
+from dataflow.errors import DeclarationError
+from dataflow.plan.graph import Graph
+from dataflow.plan.pipeline import Pipeline
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+from dataflow.wiring.single import to_table
+
+REJECTED = "rejected"
+"""The column that says why a run would have rejected the row; null where it would not."""
+
+
+def apply(pipeline: Pipeline, data: Any, *, catalog: str = DEFAULT_CATALOG) -> Any:
+    """Run a table; see `Pipeline.apply`."""
+    if isinstance(data, pa.Table):
+        return apply_table(pipeline, data, catalog=catalog)
+    kind = collections.kind_of(data)
+    if kind == "pandas":
+        return apply_pandas(pipeline, data, catalog=catalog)
+    if kind == "dask":
+        return collections.map_frames(data, _Applied(pipeline, catalog))
+    if kind == "bag":
+        return collections.map_records(data, _Applied(pipeline, catalog))
+    raise DeclarationError(
+        f"apply takes a pandas or Arrow table, a Dask DataFrame or a Dask Bag, not {type(data).__name__}; "
+        "one record goes to call(), a file to run()"
+    )
+
+
+class _Applied:
+    """A pipeline as a function of pandas frames or lists of records, in a form that travels to Dask's workers."""
+
+    def __init__(self, pipeline: Pipeline, catalog: str) -> None:
+        self._program = pack_object(pipeline)
+        self._catalog = catalog
+
+    def frame(self, frame: Any, schema: pa.Schema | None) -> Any:
+        """A partition of a Dask DataFrame."""
+        return apply_pandas(load(self._program), frame, catalog=self._catalog, schema=schema)
+
+    def empty(self, meta: Any) -> tuple[Any, pa.Schema]:
+        """What a partition will look like, and the schema that all are read under; no service is called."""
+        pipeline = load(self._program)
+        schema = frame_schema(meta, pipeline)
+        graph = prepare_once(pipeline, schema, catalog=self._catalog).graph
+        table = graph.output.empty_table().append_column(REJECTED, pa.nulls(0, pa.string()))
+        return _to_frame(meta, table, graph), schema
+
+    def records(self, records: Any) -> list[dict[str, Any]]:
+        """A partition of a Dask Bag of dicts."""
+        listed = list(records)
+        if not listed:
+            return []
+        pipeline = load(self._program)
+        applied: list[dict[str, Any]] = apply_table(
+            pipeline, to_table(pipeline, listed), catalog=self._catalog
+        ).to_pylist()
+        return applied
+
+
+def apply_table(pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_CATALOG) -> pa.Table:
+    """Run an Arrow table: its columns, the outputs, and `rejected`."""
+    return run_table(prepare_once(pipeline, table.schema, catalog=catalog), table)
+
+
+def run_table(prepared: Prepared, table: pa.Table) -> pa.Table:
+    """Run the rows of a table and keep every one of them.
+
+    A row that a run would reject has nulls in the columns that services add; columns that they overwrite show
+    what the source had.
+    """
+    environment = run_graph(prepared.graph, table, prepared.resources)
+    output = output_table(environment, kept=everything(environment.size))
+    found = reasons(environment)
+    texts: list[str | None] = [None] * environment.size
+    for row, (service, _, error) in found.items():
+        texts[row] = f"{service}: {error}"
+    if found:
+        output = _without_outputs(output, environment, list(found))
+    return output.append_column(REJECTED, pa.array(texts, pa.string()))
+
+
+def _without_outputs(output: pa.Table, environment: Environment, rows: list[int]) -> pa.Table:
+    mask = np.zeros(environment.size, np.bool_)
+    mask[rows] = True
+    rejected = pa.array(mask)
+    source = environment.graph.source
+    for column in environment.graph.final:
+        if column.version == 0:
+            continue
+        at = output.schema.get_field_index(column.name)
+        field = output.schema.field(at)
+        same = column.name in source.names and source.field(column.name).type == field.type
+        before = environment.source_column(column.name) if same else pa.nulls(environment.size, field.type)
+        output = output.set_column(at, field, pc.if_else(rejected, before, output.column(at)))
+    return output
+
+
+def apply_pandas(
+    pipeline: Pipeline, frame: Any, *, catalog: str = DEFAULT_CATALOG, schema: pa.Schema | None = None
+) -> Any:
+    """Run a pandas frame; index and untouched columns stay as they are."""
+    bring_pandas_in()
+    schema = schema or frame_schema(frame, pipeline)
+    try:
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DeclarationError(
+            f"a column of the frame does not have one type ({error.args[-1] if error.args else error}); "
+            "convert it before, since a column has one type in all partitions"
+        ) from error
+    prepared = prepare_once(pipeline, table.schema.remove_metadata(), catalog=catalog)
+    return _to_frame(frame, run_table(prepared, table), prepared.graph)
+
+
+def frame_schema(frame: Any, pipeline: Pipeline) -> pa.Schema:
+    """The Arrow schema of a frame; object columns that are all null count as text."""
+    bring_pandas_in()
+    try:
+        found = pa.Schema.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DeclarationError(
+            f"a column of the frame has no Arrow type: {error.args[-1] if error.args else ''}"
+        ) from error
+    text = pa.string()
+    return pa.schema([field.with_type(text) if pa.types.is_null(field.type) else field for field in found])
+
+
+def _to_frame(frame: Any, table: pa.Table, graph: Graph) -> Any:
+    pandas = bring_pandas_in()
+    written = {column.name for column in graph.final if column.version > 0}
+    columns = {}
+    for name in table.column_names:
+        if name in frame.columns and name in graph.source.names and name not in written:
+            columns[name] = frame[name]
+        else:
+            series = table[name].to_pandas(types_mapper=pandas.ArrowDtype)
+            columns[name] = series.set_axis(frame.index)
+    return pandas.DataFrame(columns, index=frame.index)

@@ -1,0 +1,147 @@
+"""Joins a pipeline to the data it is bound to: the source's schema and the tables of its lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.engine.arrow import bring_pandas_in
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Kind
+from dataflow.plan.binding import bind
+from dataflow.plan.graph import Graph
+from dataflow.plan.pipeline import Pipeline
+from dataflow.services.service import Service
+from dataflow.services.signature import ALL, Container, Form
+from dataflow.store.catalog import Catalog
+from dataflow.store.sources import Source, csv, infer_source, parquet, read_table
+
+_PANDAS = (Container.SERIES, Container.DATAFRAME)
+
+
+def wanted_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
+    """The type that the first reader of each source column declares; the reading of text formats follows it."""
+    wanted: dict[str, pa.DataType] = {}
+    written: set[str] = set()
+    for service in pipeline.services:
+        for parameter in service.parameters:
+            fields = list((parameter.declared.fields or {}).values()) if parameter.is_record else []
+            for at, column in enumerate(parameter.columns):
+                declared = fields[at] if fields else parameter.declared
+                if column not in written | set(wanted) and column != ALL and declared.arrow is not None:
+                    wanted[column] = declared.arrow
+        if service.kind is not Kind.VALIDATION:
+            written |= {output.column for output in service.outputs}
+    return wanted
+
+
+def bind_pipeline(pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa.Table]) -> Graph:
+    """The pipeline bound to a source schema and to the tables of its lookups.
+
+    Raises:
+        DeclarationError: They do not fit.
+    """
+    return bind(
+        pipeline.services,
+        schema,
+        name=pipeline.name,
+        invalid=pipeline.invalid,
+        tables={name: table.schema for name, table in tables.items()},
+    )
+
+
+def lookup_tables(pipeline: Pipeline, catalog: Catalog) -> dict[str, pa.Table]:
+    """The table of each lookup, read.
+
+    Raises:
+        SourceError: A table cannot be read.
+        CatalogError: A dataset does not exist.
+    """
+    lookups = [service for service in pipeline.services if service.form is Form.LOOKUP]
+    return {service.name: read_lookup(service, catalog) for service in lookups}
+
+
+def read_lookup(service: Service, catalog: Catalog) -> pa.Table:
+    """The table of one lookup: the keys of a text file stay text, its other columns are inferred."""
+    table = service.lookup.table
+    if isinstance(table, pa.Table):
+        return table
+    if type(table).__name__ == "DataFrame" and hasattr(table, "iloc"):
+        bring_pandas_in()
+        return pa.Table.from_pandas(table, preserve_index=False)
+    if isinstance(table, Source):
+        return read_table(table)
+    if not isinstance(table, (str, Path)):
+        raise DeclarationError(
+            f"`{service.name}`: table= takes a path, a source or a table, not {type(table).__name__}"
+        )
+    if str(table).lower().split(".")[-1] in ("csv", "tsv") or ".csv." in str(table).lower():
+        text = dict.fromkeys(service.lookup.on.values(), pa.string())
+        return read_table(csv(table, schema=text, infer=True))
+    return read_table(named_source(table, catalog))
+
+
+def named_source(path: str | Path, catalog: Catalog) -> Source:
+    """A source by its path, or by the name of a dataset in the catalog where no such path exists."""
+    if isinstance(path, str) and not Path(path).exists() and catalog.has(path):
+        return parquet(catalog.open(path).path)
+    return infer_source(path)
+
+
+def needs_pandas(graph: Graph) -> bool:
+    """Whether some service asks for pandas containers."""
+    parameters = (parameter for step in graph.steps for parameter in step.service.parameters)
+    return any(parameter.container in _PANDAS for parameter in parameters)
+
+
+def given_schema(pipeline: Pipeline, tables: Mapping[str, pa.Table]) -> pa.Schema:
+    """A source schema made of what the services read and nobody before them writes, for `explain` without a source."""
+    written: set[str] = set()
+    fields: dict[str, pa.DataType] = {}
+    wanted = wanted_types(pipeline)
+    for service in pipeline.services:
+        columns = [column for one in service.parameters for column in one.columns if column != ALL]
+        when = service.policy.when
+        columns += [when.column] if when is not None and when.column else []
+        for column in columns:
+            if column not in written:
+                flag = when is not None and when.test == "flag" and when.column == column
+                fields.setdefault(column, _given_type(service, column, wanted, tables) if not flag else pa.bool_())
+        written |= {output.column for output in service.outputs}
+        if service.form is Form.LOOKUP:
+            names = service.options.get("columns", {})
+            written |= {names.get(name, name) for name in tables[service.name].schema.names}
+    return pa.schema(fields)
+
+
+def _given_type(
+    service: Service, column: str, wanted: Mapping[str, pa.DataType], tables: Mapping[str, pa.Table]
+) -> pa.DataType:
+    if column in wanted:
+        return wanted[column]
+    if service.form is Form.LOOKUP and column in service.lookup.on:
+        return tables[service.name].schema.field(service.lookup.on[column]).type
+    return pa.string()
+
+
+def prepare_arrow(graph: Graph) -> None:
+    """Import pandas before the work if a service needs it, so that the first partition does not pay for it."""
+    if needs_pandas(graph):
+        bring_pandas_in()
+
+
+def check_key(key: tuple[str, ...], graph: Graph) -> None:
+    """Refuse a key that names no column.
+
+    Raises:
+        DeclarationError: A key column is neither in the source nor in the output.
+    """
+    known: dict[str, Any] = dict.fromkeys([*graph.source.names, *graph.output.names])
+    missing = [name for name in key if name not in known]
+    if missing:
+        raise DeclarationError(
+            f"the key {', '.join(missing)} is no column of the source; its columns are {', '.join(graph.source.names)}"
+        )

@@ -1,0 +1,70 @@
+"""Chooses who runs the partitions: threads of this process, worker processes, or a cluster that is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from dataflow.engine.drive import Engine
+from dataflow.engine.local import LocalEngine
+from dataflow.engine.program import Program
+from dataflow.engine.result import Completion
+from dataflow.plan.graph import Graph
+from dataflow.plan.partitions import PartitionSpec, SourcePlan
+from dataflow.wiring.settings import SMALL_BYTES, Settings
+from dataflow.wiring.worker import FACTORY
+
+
+def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
+    """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes."""
+    named = (settings.client, settings.scheduler, settings.scheduler_file, settings.workers)
+    if any(one is not None for one in named) or os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        return True
+    if graph.isolated or _current_client() is not None:
+        return True
+    return sum(file.size for file in source.files) > SMALL_BYTES
+
+
+def _current_client() -> Any:
+    """The client that this process already has; distributed is not imported to find that there is none."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def local_engine(work: Callable[[PartitionSpec], Completion], settings: Settings, stack: ExitStack) -> Engine:
+    """Threads of this process, ended with the stack."""
+    engine = LocalEngine(work, threads=settings.threads)
+    stack.callback(engine.close)
+    return engine
+
+
+def cluster_engine(program: Program, setup: Mapping[str, Any], settings: Settings, stack: ExitStack) -> Engine:
+    """Worker processes, or the cluster that the settings name; what is started ends with the stack.
+
+    Raises:
+        ClusterError: It cannot be reached, or has other versions.
+        DeclarationError: The job cannot be loaded there.
+    """
+    from dataflow.engine.cluster import connect
+    from dataflow.engine.plugin import Assignment
+
+    cluster = stack.enter_context(
+        connect(
+            settings.client,
+            scheduler=settings.scheduler,
+            scheduler_file=settings.scheduler_file,
+            workers=settings.workers,
+            threads=settings.threads,
+        )
+    )
+    engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY))
+    stack.callback(engine.close)
+    return engine

@@ -1,0 +1,119 @@
+"""Runs as people hold them: where it stands, what came out, what went wrong."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.errors import CatalogError
+from dataflow.store.dataset import Dataset
+from dataflow.telemetry.statistics import Statistics
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """One execution of a job.
+
+    Attributes:
+        id: Names the run.
+        output: The name of the dataset it publishes.
+        catalog: Where that dataset is.
+        status: `running`, `published`, `unchanged`, `stopped` or `failed`.
+        dataset: What was published; the newest version where nothing had changed; None until then.
+        counts: The statistics so far.
+        duration: Seconds so far.
+        partitions: Partitions planned.
+        done: Partitions committed.
+        notes: Sentences about what was decided.
+        warnings: Sentences about what deserves a look.
+    """
+
+    id: str
+    output: str
+    catalog: str
+    status: str = "running"
+    dataset: Dataset | None = None
+    counts: Statistics = field(default_factory=Statistics)
+    duration: float = 0.0
+    partitions: int = 0
+    done: int = 0
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    _thread: threading.Thread | None = None
+    _error: BaseException | None = None
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """The statistics in their public form; of a live run, so far."""
+        return self.counts.report(self.duration)
+
+    @property
+    def version(self) -> int | None:
+        """The number of the published version, or None."""
+        return self.dataset.version if self.dataset else None
+
+    @property
+    def path(self) -> str | None:
+        """The folder of the published version, or None."""
+        return self.dataset.path if self.dataset else None
+
+    def wait(self) -> Run:
+        """Block until a live run has ended, and return it.
+
+        Raises:
+            DataflowError: What ended it.
+        """
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def to_pandas(self) -> Any:
+        """The output as a pandas DataFrame with Arrow types."""
+        return self._published().to_pandas()
+
+    def to_arrow(self) -> Any:
+        """The output as an Arrow table."""
+        return self._published().to_arrow()
+
+    def to_dask(self) -> Any:
+        """The output as a Dask DataFrame."""
+        return self._published().to_dask()
+
+    def head(self, n: int = 10) -> Any:
+        """The first records of the output; of a live run, of the partitions committed so far."""
+        if self.dataset is not None:
+            return self.dataset.head(n)
+        from dataflow.wiring.opening import open_run
+
+        return open_run(self.id, catalog=self.catalog).head(n)
+
+    def rejects(self) -> Any:
+        """The rejected records with service, reason, error, source file and row, as an Arrow table."""
+        return self._published().rejects()
+
+    def failures(self) -> Any:
+        """The outcomes that did not succeed, as an Arrow table."""
+        return self._published().failures()
+
+    def _published(self) -> Dataset:
+        if self.dataset is not None:
+            return self.dataset
+        if self.status == "running":
+            raise CatalogError(f"run {self.id} has not ended; run.wait() waits for it, run.head() shows what is there")
+        raise CatalogError(f"run {self.id} has published nothing; flow.open({self.id!r}) reads what it has committed")
+
+    def __repr__(self) -> str:
+        place = f" -> {self.path}" if self.path else ""
+        return (
+            f"<Run {self.id} {self.status}: {self.done} of {self.partitions} partitions, "
+            f"{self.counts.output_records:,} records, {self.counts.rejected_records:,} rejected{place}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from dataflow.faces.render import run_html
+        from dataflow.faces.view import view_run
+
+        return run_html(view_run(self))

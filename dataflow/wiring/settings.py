@@ -1,0 +1,77 @@
+"""The settings of a run: everything that is no part of its plan, so that changing it still resumes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Event
+from dataflow.wiring.preparation import DEFAULT_CATALOG
+
+TARGET_BYTES = 64 * 2**20
+"""Bytes of one partition: seconds of work, and a few hundred MB in memory with its columns and results."""
+
+SMALL_BYTES = 16 * 2**20
+"""Up to this size a source is run by threads of this process: starting worker processes would take longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a job is run.
+
+    Attributes:
+        catalog: Folder or URL of the datasets. Default `datasets`.
+        client: A `distributed.Client` to use; it is not closed. Default: the current one, if there is one.
+        scheduler: The address of a Dask scheduler.
+        scheduler_file: The file in which a scheduler left its address.
+        workers: Worker processes to start on this machine; default: as many as processors for large sources,
+            and threads of this process for small ones.
+        threads: Threads of each worker process, or of this process. Default 1 for processes.
+        limit: Run only the first N records of the source.
+        resume: False starts a new run where an unfinished one could go on, and carries nothing over.
+        if_changed: True does nothing where the newest version has the same plan.
+        profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
+        parameters: What `flow.Context.parameters` holds.
+        wait: False returns a live `Run` at once.
+        on_event: Called with each `Event`, such as a progress display.
+    """
+
+    catalog: str = DEFAULT_CATALOG
+    client: Any = None
+    scheduler: str | None = None
+    scheduler_file: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    limit: int | None = None
+    resume: bool = True
+    if_changed: bool = False
+    profile: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    wait: bool = True
+    on_event: Callable[[Event], None] | None = None
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """Settings from keyword arguments.
+
+    Raises:
+        DeclarationError: A name is unknown, or a number is below 1.
+    """
+    known = [one.name for one in fields(Settings)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+            raise DeclarationError(f"a run has no setting `{name}`; {hint}")
+    settings = Settings(**given)
+    for name in ("workers", "threads", "limit"):
+        value = getattr(settings, name)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise DeclarationError(f"{name} takes a whole number from 1")
+    if not isinstance(settings.catalog, (str, Path)):
+        raise DeclarationError("catalog takes the path or URL of a folder")
+    return settings
