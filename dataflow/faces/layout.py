@@ -148,7 +148,8 @@ def _build(lines: Sequence[StepLine]) -> _Net:
         joint = net.add(place[_before(targets, lines, index)])
         net.joints.add(joint)
         for source in sources:
-            net.connect(index[source], joint, reads=False, reasons=[f"{one} after {source}: {reason}" for one in targets])
+            sentences = [f"{one} after {source}: {reason}" for one in targets]
+            net.connect(index[source], joint, reads=False, reasons=sentences)
         for target in targets:
             net.connect(joint, index[target], reads=False, reasons=[f"{target} after {', '.join(sources)}: {reason}"])
             bundled |= {(source, target) for source in sources}
@@ -183,9 +184,7 @@ def _bundles(lines: Sequence[StepLine]) -> list[tuple[tuple[str, tuple[str, ...]
     return [(key, targets) for key, targets in groups.items() if len(key[1]) > 1 and len(targets) > 1]
 
 
-def _places(
-    columns: Sequence[Sequence[int]], net: _Net, lines: Sequence[StepLine]
-) -> tuple[list[float], list[float]]:
+def _places(columns: Sequence[Sequence[int]], net: _Net, lines: Sequence[StepLine]) -> tuple[list[float], list[float]]:
     """The left edge and the width of each column."""
     lefts: list[float] = []
     widths: list[float] = []

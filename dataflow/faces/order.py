@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -148,7 +149,7 @@ def _spread(
     would overlap are put together at their mean until none do.
     """
     offsets = [0.0]
-    for upper, lower in zip(nodes, nodes[1:], strict=False):
+    for upper, lower in pairwise(nodes):
         offsets.append(offsets[-1] + (heights[upper] + heights[lower]) / 2 + gap)
     blocks: list[tuple[float, int]] = []
     for wish, offset in zip(wishes, offsets, strict=False):

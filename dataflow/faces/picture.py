@@ -116,7 +116,8 @@ def _box(box: Box) -> str:
         f'<rect x="{box.x:g}" y="{box.y:.1f}" width="{box.width:g}" height="{box.height:g}" rx="6" '
         f'fill="{colour}" fill-opacity=".13" stroke="{colour}" stroke-width="1.3"/>'
         f'<rect x="{box.x:g}" y="{box.y:.1f}" width="5" height="{box.height:g}" rx="2.5" fill="{colour}"/>'
-        f"{_text(text, box.y + 18.5, box.name, size=13, bold=True)}{_text(text, box.y + 34, box.detail, faint=True)}</g>"
+        f"{_text(text, box.y + 18.5, box.name, size=13, bold=True)}"
+        f"{_text(text, box.y + 34, box.detail, faint=True)}</g>"
     )
 
 

@@ -61,12 +61,12 @@ def table_text(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: 
     flush = {*right, *(at for at in range(len(headers)) if _is_numeric([row[at] for row in listed]))}
     texts = [[shorten(cell(value), CELL) for value in row] for row in [headers, *listed]]
     widths = [max(map(cells, column)) for column in zip(*texts, strict=True)]
+    texts.insert(1, ["─" * width for width in widths])
     lines = [
-        "  ".join(padded(text, width, right=at in flush) for at, (text, width) in enumerate(zip(row, widths, strict=True)))
+        [padded(text, width, right=at in flush) for at, (text, width) in enumerate(zip(row, widths, strict=True))]
         for row in texts
     ]
-    rule = "  ".join("─" * width for width in widths)
-    return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:]])
+    return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

@@ -178,7 +178,7 @@ def view_dataset(dataset: Dataset) -> DatasetView:
 
 
 def view_statistics(report: Mapping[str, Any]) -> StatisticsView:
-    """What a report of statistics comes to; see DESIGN's public form in `Statistics.report`."""
+    """What a report comes to; its form is that of `Statistics.report`."""
     services = report.get("services", {})
     errors = tuple((name, _errors(one["errors"])) for name, one in services.items() if one.get("errors"))
     return StatisticsView(summary=_summary(report), services=_services(services), errors=errors)

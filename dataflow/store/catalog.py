@@ -17,7 +17,7 @@ from dataflow.errors import CatalogError
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset, complete_versions, open_version
 from dataflow.store.files import files_at, is_temporary, rooted, translated
-from dataflow.store.ledger import FORMAT, Epoch, Ledger, RunState, to_json
+from dataflow.store.ledger import FORMAT, Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.lock import DatasetLock, dataset_lock
 from dataflow.store.prune import prune
 from dataflow.store.schemas import Schemas
@@ -198,7 +198,7 @@ class Catalog:
             if not self._files.create(ledger.path("run.json"), to_json(head)):
                 raise CatalogError(f"run {run_id} of {dataset} exists; choose another id")
             self._files.make(*(ledger.path(name) for name in (*FOLDERS, "commits", "epochs")))
-            ledger = ledger.enter(Epoch(state=RunState.UNFINISHED, started=now))
+            ledger = ledger.enter(Epoch(state=RunState.UNFINISHED, started=now, by=this_process()))
             self._files.write(ledger.path("plan.json"), to_json(plan))
         return RunFolder(root=self.root, dataset=dataset, run=run_id, epoch=ledger.epoch)
 

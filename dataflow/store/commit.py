@@ -15,7 +15,7 @@ from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.carry import carry_over
 from dataflow.store.dataset import SIDES, Dataset
 from dataflow.store.files import translated
-from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState
+from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, this_process
 from dataflow.store.manifest import manifest
 from dataflow.store.publish import Publication, publish
 from dataflow.store.writing import commit, totals
@@ -117,7 +117,7 @@ class RunFolder:
     def _enter(self, state: RunState, reason: str | None = None) -> RunFolder:
         with translated(f"run {self.run} of {self.dataset}: noting that it is {state}"):
             accepted = tuple(self._ledger.committed())
-            epoch = Epoch(state=state, started=_now(), reason=reason, accepted=accepted, committed=len(accepted))
+            epoch = Epoch(state=state, started=_now(), by=this_process(), reason=reason, accepted=accepted)
             return RunFolder.from_dict({**asdict(self), "epoch": self._ledger.enter(epoch).epoch})
 
     def partial(self) -> Dataset:

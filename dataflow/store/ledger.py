@@ -7,6 +7,8 @@ parts and publishing them is the business of the modules beside this one.
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -40,6 +42,7 @@ class Epoch:
     Attributes:
         state: The state since then.
         started: When, as ISO text in UTC.
+        by: Which process began it; no two are the same, not even of one process.
         reason: Why it was stopped or abandoned.
         version: The version it was published as.
         accepted: Identities of the partitions that had been committed before.
@@ -48,6 +51,7 @@ class Epoch:
 
     state: RunState
     started: str
+    by: str
     reason: str | None = None
     version: int | None = None
     accepted: tuple[str, ...] = ()
@@ -92,6 +96,11 @@ class CommitRecord:
     def rejected(self) -> int:
         """Records in the rejects."""
         return self.rejects.rows if self.rejects else 0
+
+
+def this_process() -> str:
+    """Host, process and a number that is drawn, to tell two takers of one epoch apart."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
 _record_decoder = msgspec.json.Decoder(CommitRecord)

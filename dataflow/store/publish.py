@@ -18,7 +18,7 @@ from dataflow.errors import StoreError
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.dataset import SIDES, Dataset, complete_versions, numbers, open_version
 from dataflow.store.files import translated
-from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, to_json
+from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.manifest import manifest
 from dataflow.store.parts import encode, schema_digest
 from dataflow.store.prune import sweep
@@ -64,7 +64,15 @@ def publish(ledger: Ledger, publication: Publication) -> Dataset:
             version = _place(ledger, publication)
         _point(ledger)
         count = len(open_version(ledger.files, ledger.home, version).manifest["parts"])
-        ledger.enter(Epoch(state=RunState.PUBLISHED, started=publication.created, version=version, committed=count))
+        ledger.enter(
+            Epoch(
+                state=RunState.PUBLISHED,
+                started=publication.created,
+                by=this_process(),
+                version=version,
+                committed=count,
+            )
+        )
         return _finished(ledger, version)
 
 

@@ -127,7 +127,8 @@ def write_record(ledger: Ledger, record: CommitRecord) -> CommitRecord:
     first = ledger.any_record(record.identity)
     if first is not None and ledger.accepts(first):
         return first
-    # A process that had lost the run has written its record too late; it does not count and gives way.
+    # One of the two has lost the run: either this process, or the one that wrote its record too late to count.
+    ledger.require_current()
     ledger.files.write(path, data)
     return record
 

@@ -113,7 +113,7 @@ def _limited(plan: SourcePlan, limit: int) -> SourcePlan:
         specs.append(replace(spec, rows=rows))
         left -= rows
     note = f"only the first {limit - max(left, 0):,} records are run (limit)"
-    return replace(plan, specs=tuple(specs), options={**plan.options, "limit": limit}, notes=(*plan.notes, note))
+    return replace(plan, specs=tuple(specs), options={**plan.options, "first_records": limit}, notes=(*plan.notes, note))
 
 
 def check_columns(schema: pa.Schema) -> None:

@@ -98,7 +98,7 @@ class PartitionWork:
 
 def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch:
     """The first `spec.rows` records of a slice, where the run has a limit."""
-    if "limit" not in options or batch.table.num_rows + len(batch.unreadable) <= spec.rows:
+    if "first_records" not in options or batch.table.num_rows + len(batch.unreadable) <= spec.rows:
         return batch
     numbers = sorted([*batch.rows.to_pylist(), *(one.row for one in batch.unreadable)])
     last = numbers[spec.rows - 1]

@@ -184,7 +184,7 @@ def _begins_field(block: bytes, position: int, opens: tuple[bytes, ...], place: 
 
 
 def _line_ends(block: bytes, codes: npt.NDArray[np.uint8], quotes: Positions, quoted: bool) -> Positions:
-    """The offsets behind all newlines outside of quotes; `\\r\\n` is one."""
+    """The offsets behind all newlines outside of quotes; a line feed belongs to the return before it."""
     breaks = np.flatnonzero(codes == _LINE_FEED)
     if b"\r" in block:
         returns = np.flatnonzero(codes == _RETURN)
@@ -202,7 +202,8 @@ def _blank(codes: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> 
     """For every line whether nothing stands before its newline."""
     length = ends - starts
     returned = (codes[ends - 2] == _RETURN) & (codes[ends - 1] == _LINE_FEED) & (ends >= 2)
-    return (length == 1) | ((length == 2) & returned)
+    blank: npt.NDArray[np.bool_] = (length == 1) | ((length == 2) & returned)
+    return blank
 
 
 def _behind(block: bytes, marks: Marks, quotes: Positions, place: Place) -> Place:

@@ -91,8 +91,8 @@ def record_decoder(schema: pa.Schema, *, mixed: Collection[str]) -> RecordDecode
         finisher = _finisher(by_text) if raw else None
         if finisher is not None:
             finish[column.name] = finisher
-    record = TypedDict("record", types, total=False)  # type: ignore[operator]
-    return RecordDecoder(columns=tuple(types), decode=msgspec.json.Decoder(record).decode, finish=finish)
+    decoder = msgspec.json.Decoder(_typed("record", types))
+    return RecordDecoder(columns=tuple(types), decode=decoder.decode, finish=finish)
 
 
 def by_text_type(target: pa.DataType) -> bool:
@@ -123,15 +123,21 @@ def python_type(target: pa.DataType, *, raw: bool) -> Any:
         return list[python_type(target.value_type, raw=raw)] | None  # type: ignore[misc]
     if pa.types.is_struct(target):
         fields = {column.name: python_type(column.type, raw=raw) for column in target}
-        return TypedDict("nested", fields, total=False) | None  # type: ignore[operator]
+        return _typed("nested", fields) | None
     if by_text_type(target):
         return _written(target) | None
     raise TypeError(f"JSON has no {target}")
 
 
+def _typed(name: str, fields: Mapping[str, Any]) -> Any:
+    """A record type of these fields, each of which may be missing."""
+    make: Any = TypedDict
+    return make(name, dict(fields), total=False)
+
+
 def is_text(target: pa.DataType) -> bool:
     """Whether the type holds text, in whichever of its layouts."""
-    return pa.types.is_string(target) or pa.types.is_large_string(target) or pa.types.is_string_view(target)
+    return bool(pa.types.is_string(target) or pa.types.is_large_string(target) or pa.types.is_string_view(target))
 
 
 def check_depth(line: bytes) -> None:
@@ -222,7 +228,7 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 
 def _misfit(message: str, columns: tuple[str, ...]) -> tuple[str, str | None]:
-    """msgspec's words as a reason and the column they are about; they hold types and bounds, never values."""
+    """The words of msgspec as a reason and the column they are about; they hold types and bounds, never values."""
     words, _, path = message.partition(" - at `$")
     fitting = [name for name in columns if path.removeprefix(".").startswith(name)]
     column = max(fitting, key=len) if fitting else None

@@ -31,7 +31,7 @@ def csv(
     schema: Mapping[str, Any] | pa.Schema | None = None,
     infer: bool = False,
 ) -> Source:
-    """Delimited text, plain or compressed (`.gz`, `.zst`, `.bz2`, `.xz`).
+    r"""Delimited text, plain or compressed (`.gz`, `.zst`, `.bz2`, `.xz`).
 
     A column has the type in `schema`, else the type that its first reader declares, else it is text; a cell
     that is not wholly a valid value of its type rejects its record with the raw text kept, and so does a record
@@ -53,7 +53,7 @@ def csv(
         header: Whether the first record holds the names, by default as most files have it. Names must differ;
             a column without one is called `column_N`. Files may order their columns differently.
         names: The names of all columns: needed without a header, else in place of what it says.
-        null_values: Texts that mean null, quoted or not; the empty one by default. `("", "\\\\N")` for exports
+        null_values: Texts that mean null, quoted or not; the empty one by default. `("", "\\N")` for exports
             of databases; `()` to keep empty text.
         schema: Types by column, Arrow types or annotations; none by default, as text loses nothing: numbers
             stay as they are written, `007` and `+49…` too.
@@ -155,12 +155,10 @@ def _told(path: Location) -> str | None:
 
 
 def _paths(path: Location) -> tuple[str, ...]:
-    if isinstance(path, str | PathLike):
-        paths = (fspath(path),)
-    elif isinstance(path, Sequence):
-        paths = tuple(fspath(one) for one in path)
-    else:
+    if not isinstance(path, str | PathLike | Sequence):
         raise SourceError(f"a path is text or a path object, not {type(path).__name__}")
+    several = [path] if isinstance(path, str | PathLike) else path
+    paths = tuple(fspath(one) for one in several)
     if not paths or not all(paths):
         raise SourceError("no path is given")
     return paths

@@ -107,10 +107,11 @@ def _fields(file: TextFile, record: bytes, options: DelimitedOptions) -> list[st
     text = file.to_utf8(record, offset=0).decode("utf-8").strip("\r\n")
     if not text:
         return []
-    quoting = csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
     try:
-        return next(csv.reader(lines, delimiter=options.delimiter, quotechar=options.quote, quoting=quoting))
+        if options.quote is None:
+            return next(csv.reader(lines, delimiter=options.delimiter, quoting=csv.QUOTE_NONE))
+        return next(csv.reader(lines, delimiter=options.delimiter, quotechar=options.quote))
     except csv.Error as error:
         raise SourceError(
             f"{shown(file.path)}: the first line cannot be read ({error}); check delimiter= and quote="

@@ -31,7 +31,7 @@ def infer_types(
         specs: All slices of the source.
         columns: The columns in question.
     """
-    open_types = {name: CANDIDATES for name in columns}
+    open_types = dict.fromkeys(columns, CANDIDATES)
     valued: set[str] = set()
     for spec in specs:
         if not any(open_types.values()):

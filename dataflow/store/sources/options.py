@@ -118,7 +118,8 @@ def make_options(
         values["schema"] = types_of(values["schema"])
     for name in {"names", "null_values"} & values.keys():
         values[name] = (values[name],) if isinstance(values[name], str) else tuple(values[name])
-    return kind(**values)
+    options: DelimitedOptions | JsonLinesOptions | RowGroupOptions = kind(**values)
+    return options
 
 
 def types_of(schema: Mapping[str, Any] | pa.Schema | None) -> Types:

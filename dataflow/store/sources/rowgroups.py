@@ -154,7 +154,8 @@ def slice_rows(rows: Sequence[int], sizes: Sequence[int], *, target: int) -> Ite
 
 def _rows(file: pq.ParquetFile, start: int, stop: int) -> pa.Table:
     """The rows of a slice: whole row groups, or a part of one."""
-    groups, first, begins = [], 0, start
+    groups: list[int] = []
+    first, begins = 0, start
     for index in range(file.metadata.num_row_groups):
         count = file.metadata.row_group(index).num_rows
         if first < stop and first + count > start:

@@ -139,16 +139,21 @@ def read_in_order(file: PackedFile, start: int, *, size: int, whole: bool) -> by
     try:
         reader.skip_to(start)
         data = reader.read(size)
-        if whole and reader.read(1):
-            raise SourceError(
-                f"{shown(file.path)}: inflates to more than {size:,} bytes, far more than its beginning told; "
-                "pack it as several smaller files"
-            )
+        if whole:
+            _expect_end(reader, size)
     except BaseException:
         reader.close()
         raise
     _give_back(reader)
     return data
+
+
+def _expect_end(reader: SequentialReader, size: int) -> None:
+    if reader.read(1):
+        raise SourceError(
+            f"{shown(reader.file.path)}: inflates to more than {size:,} bytes, far more than its beginning told; "
+            "pack it as several smaller files"
+        )
 
 
 def _inflate(compression: str | None, raw: BinaryIO) -> Any:

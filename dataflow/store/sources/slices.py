@@ -33,7 +33,8 @@ def cut_specs(found: SourceFile, file: TextFile, slices: Iterable[Cut]) -> tuple
     pieces = tuple(slices)
     text = pieces[-1].stop - pieces[0].start if pieces else 0
     share = 1.0 if file.packed is None or not text else found.size / text
-    specs, row = [], 1
+    specs: list[PartitionSpec] = []
+    row = 1
     for piece in pieces:
         size = int((piece.stop - piece.start) * share)
         specs.append(

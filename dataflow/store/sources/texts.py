@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.services.types import is_text
+
 _INTEGER = r"^[+-]?[0-9]+$"
 _DECIMAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -54,7 +56,7 @@ class _Rule:
 
 def convertible(target: pa.DataType) -> bool:
     """Whether text can become this type."""
-    return _is_text(target) or _rule(target) is not None
+    return is_text(target) or _rule(target) is not None
 
 
 def convert(text: pa.ChunkedArray, target: pa.DataType) -> Converted:
@@ -64,7 +66,7 @@ def convert(text: pa.ChunkedArray, target: pa.DataType) -> Converted:
     `true, false, t, f, yes, no, y, n, 1, 0` in any case; ISO 8601 dates, times and timestamps, with a zone
     exactly where the type has one. Nothing is trimmed and nothing is rounded but binary floating point.
     """
-    if _is_text(target):
+    if is_text(target):
         return Converted(values=text if text.type == target else text.cast(target))
     rule = _rule(target)
     if rule is None:
@@ -132,10 +134,6 @@ def _moment(text: pa.Array, target: pa.DataType) -> pa.Array:
 def _time(text: pa.Array, target: pa.DataType) -> pa.Array:
     moments = pc.binary_join_element_wise("1970-01-01T", text, "")
     return moments.cast(pa.timestamp(target.unit)).cast(target)
-
-
-def _is_text(target: pa.DataType) -> bool:
-    return pa.types.is_string(target) or pa.types.is_large_string(target) or pa.types.is_string_view(target)
 
 
 def _rule(target: pa.DataType) -> _Rule | None:
