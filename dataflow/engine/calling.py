@@ -126,9 +126,7 @@ def _values(step: Step, answers: Answers, effect: Effect) -> Effect:
     marks = effect.marks
     if absent:
         marks = (*marks, Mark(status=Status.NOT_FOUND, reason="not found", rows=rows_of(absent)))
-    return replace(
-        effect, values=_split(step, column), marks=marks, failures=tuple(effect.failures) + tuple(failures)
-    )
+    return replace(effect, values=_split(step, column), marks=marks, failures=tuple(effect.failures) + tuple(failures))
 
 
 def _all_exact(values: list[Any], returns: Declared, raised: dict[int, BaseException]) -> bool:
@@ -235,7 +233,9 @@ def bind_call(step: Step, function: Callable[..., Any]) -> Callable[..., Any]:
     constants = step.service.constants
     if not constants and not any(_is_shaped(read.parameter) for read in step.reads):
         return function
-    shapes = [(read.parameter, _builder(read), len(read.columns) if read.parameter.is_record else 1) for read in step.reads]
+    shapes = [
+        (read.parameter, _builder(read), len(read.columns) if read.parameter.is_record else 1) for read in step.reads
+    ]
 
     def call(*values: Any) -> Any:
         positional, named, at = [], dict(constants), 0

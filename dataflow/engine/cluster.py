@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataflow.engine.drive import lost_cluster
 from dataflow.engine.local import available_processors
 from dataflow.engine.submission import ClusterEngine, connection_errors
 from dataflow.errors import ClusterError
@@ -73,10 +74,10 @@ class Cluster:
             results: dict[str, Any] = self.client.run(function, *args)
         return results
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> ClusterError | None:
         """Why nothing will come from this cluster any more, or None."""
         if self.client.status != "running":
-            return f"the scheduler at {self.address} does not answer"
+            return lost_cluster(f"the scheduler at {self.address} does not answer")
         return self.workers.trouble() if self.workers is not None else None
 
     def close(self) -> None:

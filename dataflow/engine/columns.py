@@ -6,6 +6,7 @@ A function that raises is bisected to its poison records. pandas is touched only
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import pyarrow.compute as pc
 
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.calling import describe
-from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of, to_mask
+from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mark, Rows, Verdicts, mask_of, rows_of, to_mask
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
 from dataflow.policies.bisection import bisect
 from dataflow.services.signature import Container
 from dataflow.services.types import Declared, accepts, is_list, is_text
+
+_EXACT = 2.0**53
 
 
 class WrongShapeError(Exception):
@@ -47,7 +50,7 @@ def call_columns(step: Step, function: Callable[..., Any], columns: Sequence[Any
         if not step.service.policy.rowwise or isinstance(error, WrongShapeError) or size == 0:
             return _all_failed(step, error, size)
         return _bisected(step, call, size, error)
-    return _effect(step, whole, columns, calls=1)
+    return _effect(step, whole, calls=1)
 
 
 def _positional(step: Step, columns: Sequence[Any]) -> list[Any]:
@@ -98,7 +101,7 @@ def _mapper(dtypes: str) -> dict[str, Any]:
 
 def _checked(step: Step, result: Any, size: int) -> tuple[Any, ...]:
     if step.service.kind is Kind.VALIDATION:
-        return (_to_arrow(result, size),)
+        return (_verdict_column(step, _to_arrow(result, size)),)
     frame = _frame_columns(result)
     if frame is None:
         returned = _to_arrow(result, size)
@@ -107,12 +110,15 @@ def _checked(step: Step, result: Any, size: int) -> tuple[Any, ...]:
                 raise WrongShapeError(f"returned one column where {len(step.fields)} are declared; return a frame")
             frame = {name: returned.field(name) for name in returned.type.names}
         else:
-            return (fit(returned, step.types[0]),)
+            return (fit(returned, step.types[0], classic=_is_classic(result)),)
     names = [field or step.writes[0].name for field in step.fields]
     missing = [name for name in names if name not in frame]
     if missing:
         raise WrongShapeError(f"returned a frame without the declared columns {', '.join(missing)}")
-    return tuple(fit(_to_arrow(frame[name], size), arrow) for name, arrow in zip(names, step.types, strict=True))
+    return tuple(
+        fit(_to_arrow(frame[name], size), arrow, classic=_is_classic(frame[name]))
+        for name, arrow in zip(names, step.types, strict=True)
+    )
 
 
 def _frame_columns(result: Any) -> Mapping[str, Any] | None:
@@ -121,6 +127,10 @@ def _frame_columns(result: Any) -> Mapping[str, Any] | None:
     if isinstance(result, Mapping) or type(result).__name__ == "DataFrame":
         return {str(name): result[name] for name in result}
     return None
+
+
+def _is_classic(result: Any) -> bool:
+    return isinstance(getattr(result, "dtype", None), np.dtype)
 
 
 def _to_arrow(result: Any, size: int) -> Any:
@@ -140,8 +150,14 @@ def _to_arrow(result: Any, size: int) -> Any:
     return array
 
 
-def fit(array: Any, arrow: pa.DataType) -> Any:
+def fit(array: Any, arrow: pa.DataType, *, classic: bool = False) -> Any:
     """The array under the declared type, if that takes no coercion.
+
+    Args:
+        array: What was returned.
+        arrow: The declared type.
+        classic: Whether it has a numpy dtype, where integers beside a null can only be floats; then floats that
+            are whole and exact count as integers.
 
     Raises:
         WrongShapeError: It is of another family of types.
@@ -149,9 +165,33 @@ def fit(array: Any, arrow: pa.DataType) -> Any:
     """
     if array.type == arrow:
         return array
-    if not accepts(Declared(text=str(arrow), arrow=arrow), array.type):
+    if classic and pa.types.is_integer(arrow) and pa.types.is_floating(array.type):
+        return _whole(array).cast(arrow)
+    zones = [kind.tz is None for kind in (array.type, arrow) if pa.types.is_timestamp(kind)]
+    if not accepts(Declared(text=str(arrow), arrow=arrow), array.type) or zones in ([True, False], [False, True]):
         raise WrongShapeError(f"returned {array.type} where {arrow} is declared")
     return array.cast(arrow)
+
+
+def _whole(array: pa.Array) -> pa.Array:
+    if pc.any(pc.greater_equal(pc.abs(array), _EXACT)).as_py():
+        raise ValueError("a float past 2**53 stands for several integers; take pa.Array, or Series with Arrow dtypes")
+    return array
+
+
+def _verdict_column(step: Step, array: pa.Array) -> pa.Array:
+    """Verdicts as bools, texts or lists of texts, of the declared sort where returns= names one."""
+    given, declared = array.type, step.service.returns
+    items = given.value_type if is_list(given) else given
+    fine = pa.types.is_boolean(given) or pa.types.is_null(items) or is_text(items)
+    if fine and "returns" in step.service.options and declared is not None:
+        fine = accepts(declared, given)
+    if not fine:
+        wanted = "bool, text or lists of text" if declared is None else declared.text
+        raise WrongShapeError(f"returned {given}; a column validation returns {wanted}")
+    if is_list(given):
+        return array.cast(pa.list_(pa.string()))
+    return array.cast(pa.string()) if is_text(given) else array
 
 
 def _all_failed(step: Step, error: Exception, size: int) -> Effect:
@@ -170,51 +210,46 @@ def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int
         for one in found.poison
         for row in range(one.start, one.stop)
     )
-    blocks = [(start, stop, values) for start, stop, values in found.pieces]
-    width = 1 if step.service.kind is Kind.VALIDATION else len(step.types)
-    types = [values[at].type for _, _, values in blocks[:1] for at in range(width)] or list(step.types) or [pa.bool_()]
-    blocks += [
-        (one.start, one.stop, tuple(pa.nulls(one.stop - one.start, kind) for kind in types)) for one in found.poison
-    ]
+    types = list(step.types)
+    if step.service.kind is Kind.VALIDATION:
+        sorts = {values[0].type for _, _, values in found.pieces} - {pa.null()}
+        if len(sorts) > 1:
+            return _all_failed(step, WrongShapeError("returned verdicts of several types"), size)
+        types = [*sorts] or [pa.null()]
+    blocks = [*found.pieces]
+    blocks += [(one.start, one.stop, tuple(pa.nulls(one.stop - one.start) for _ in types)) for one in found.poison]
     blocks.sort(key=lambda block: block[0])
-    values = tuple(pa.concat_arrays([block[2][at] for block in blocks]) for at in range(width))
+    values = tuple(pa.concat_arrays([block[2][at].cast(kind) for block in blocks]) for at, kind in enumerate(types))
     poisoned = rows_of(failure.row for failure in failures)
-    return _effect(step, values, None, calls=found.calls + 1, failures=failures, poisoned=poisoned)
+    return _effect(step, values, calls=found.calls + 1, failures=failures, poisoned=poisoned)
 
 
 def _effect(
-    step: Step,
-    values: tuple[Any, ...],
-    columns: Sequence[Any] | None,
-    *,
-    calls: int,
-    failures: tuple[Failure, ...] = (),
-    poisoned: Any = None,
+    step: Step, values: tuple[Any, ...], *, calls: int, failures: tuple[Failure, ...] = (), poisoned: Rows = NO_ROWS
 ) -> Effect:
     if step.service.kind is not Kind.VALIDATION:
         return Effect(values=values, failures=failures, calls=calls, marks=_absent(step, values, poisoned))
     verdicts = read_verdicts(values[0])
-    if verdicts is None:
-        error = WrongShapeError(f"returned {values[0].type}; a column validation returns bool, text or lists of text")
-        return _all_failed(step, error, len(values[0]))
+    if len(poisoned):
+        judged = np.ones(len(verdicts.valid), np.bool_) if verdicts.judged is None else verdicts.judged
+        verdicts = replace(verdicts, judged=judged & ~mask_of(poisoned, len(judged)))
     return Effect(verdicts=verdicts, failures=failures, calls=calls)
 
 
-def _absent(step: Step, values: tuple[Any, ...], poisoned: Any) -> tuple[Mark, ...]:
+def _absent(step: Step, values: tuple[Any, ...], poisoned: Rows) -> tuple[Mark, ...]:
     returns = step.service.returns
     if step.service.kind is not Kind.ENRICHMENT or returns is None or returns.nullable:
         return ()
     if all(value.null_count == 0 for value in values):
         return ()
     absent = np.logical_and.reduce([to_mask(pc.is_null(value)) for value in values])
-    if poisoned is not None:
-        absent[poisoned] = False
+    absent[poisoned] = False
     rows = np.flatnonzero(absent)
     return (Mark(status=Status.NOT_FOUND, reason="not found", rows=rows),) if len(rows) else ()
 
 
-def read_verdicts(judged: Any) -> Verdicts | None:
-    """Bools, error texts or lists of error texts as verdicts; None for any other type.
+def read_verdicts(judged: Any) -> Verdicts:
+    """Bools, error texts or lists of error texts as verdicts.
 
     A null bool is no judgement: that is what Arrow's kernels answer for a null input.
     """
@@ -224,12 +259,10 @@ def read_verdicts(judged: Any) -> Verdicts | None:
         return Verdicts(valid=to_mask(pc.fill_null(judged, True)), judged=to_mask(pc.is_valid(judged)))
     if pa.types.is_null(judged.type):
         return Verdicts(valid=np.ones(len(judged), np.bool_))
-    if is_text(judged.type):
-        valid = to_mask(pc.is_null(judged))
-        return Verdicts(valid=valid, error_rows=np.flatnonzero(~valid), errors=judged.drop_null().cast(pa.string()))
-    if is_list(judged.type) and is_text(judged.type.value_type):
-        rows = pc.list_parent_indices(judged).to_numpy(zero_copy_only=False)
+    if pa.types.is_list(judged.type):
+        rows = pc.list_parent_indices(judged).to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
         valid = np.ones(len(judged), np.bool_)
         valid[rows] = False
-        return Verdicts(valid=valid, error_rows=rows, errors=pc.list_flatten(judged).cast(pa.string()))
-    return None
+        return Verdicts(valid=valid, error_rows=rows, errors=pc.list_flatten(judged))
+    valid = to_mask(pc.is_null(judged))
+    return Verdicts(valid=valid, error_rows=np.flatnonzero(~valid), errors=judged.drop_null())

@@ -193,5 +193,5 @@ class _Window:
 def _ending(report: Report) -> DataflowError | None:
     """The error that ends the run, where no other partition can do better."""
     if report.kind == "lost":
-        return lost_cluster(str(report.error))
+        return report.error if isinstance(report.error, DataflowError) else lost_cluster(str(report.error))
     return report.error if isinstance(report.error, DeclarationError) else None

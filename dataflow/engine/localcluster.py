@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataflow.engine import processes
+from dataflow.engine.drive import lost_cluster
 from dataflow.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -43,15 +44,16 @@ class LocalWorkers:
         """
         self._ready.result()
 
-    def trouble(self) -> str | None:
+    def trouble(self) -> ClusterError | None:
         """Why these workers will never run a task again, or None."""
         if not self._ready.done():
             return None
-        error = self._ready.exception()
-        if error is not None:
-            return str(error)
+        try:
+            self._ready.result()
+        except ClusterError as error:
+            return error
         ended = [worker.status.name in {"closed", "failed"} for worker in list(self._cluster.workers.values())]
-        return "all worker processes have ended" if all(ended) else None
+        return lost_cluster("all worker processes have ended") if all(ended) else None
 
 
 @contextmanager
@@ -89,15 +91,17 @@ def _scheduler(count: int, *, threads: int) -> LocalCluster:
         # A server that forks has the environment of its own start, not of this moment.
         env=dict(os.environ),
         config={_METHOD: "spawn"},
+        # Its answers for monitoring need some port, and the usual one may be taken.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     )
 
 
 async def _scale(cluster: Any, *, count: int) -> None:
     cluster.scale(count)
-    await cluster
-    started = [worker for worker in cluster.workers.values() if worker.status.name == "running"]
-    if len(started) < count:
+    try:
+        await cluster
+    except (RuntimeError, OSError) as error:
         raise ClusterError(
-            f"{count - len(started)} of {count} worker processes could not be started; "
-            "their messages are above, and Dask's configuration files may hold the cause"
-        )
+            f"worker processes could not be started ({error}); their own messages are above, "
+            "and a cause may be in the configuration files of Dask"
+        ) from error

@@ -5,9 +5,11 @@ Finding a cluster is the business of `cluster`, what runs on its workers that of
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,8 @@ from dataflow.plan.partitions import PartitionSpec
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from dataflow.engine.result import Completion
 
 _RECOUNT = 5.0
 """Seconds between two questions for the size of the cluster."""
@@ -32,7 +36,7 @@ class ClusterEngine:
         trouble: Says why nothing will come from the cluster any more, or None; asked at every look.
     """
 
-    def __init__(self, client: Client, *, key: str, plugin: str, trouble: Callable[[], str | None]) -> None:
+    def __init__(self, client: Client, *, key: str, plugin: str, trouble: Callable[[], ClusterError | None]) -> None:
         from distributed import as_completed
 
         self.threads = 0
@@ -97,14 +101,32 @@ class ClusterEngine:
         self._ended.update([future for future in futures if future.status in {"lost", "pending"}])
         finished = [future for future in futures if future.status == "finished"]
         reports = [self._ill(future) for future in futures if future.status in {"error", "cancelled"}]
-        try:
-            completions = self._client.gather(finished)
-        except Exception:
-            return reports + [self._alone(future) for future in finished]
-        return reports + [
+        if finished:
+            reports += self._gathered(finished)
+        return reports
+
+    def _gathered(self, futures: list[Future]) -> list[Report]:
+        completions = self._gather(futures)
+        if completions is None and (trouble := self._trouble()) is not None:
+            return [Report(spec=self._land(future), kind="lost", error=trouble) for future in futures]
+        if completions is None:
+            return [self._alone(future) for future in futures]
+        return [
             Report(spec=self._land(future), kind="done", completion=completion)
-            for future, completion in zip(finished, completions, strict=True)
+            for future, completion in zip(futures, completions, strict=True)
         ]
+
+    def _gather(self, futures: list[Future]) -> list[Completion] | None:
+        """What the futures hold, in one message; None where that failed, or nobody is there to answer."""
+        gathering = self._client.gather(futures, asynchronous=True)
+        answer = asyncio.run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
+        while True:
+            # A client whose scheduler has died waits for it to come back.
+            if wait([answer], timeout=TICK).done:
+                return None if answer.cancelled() or answer.exception() else answer.result()
+            if self._trouble() is not None:
+                answer.cancel()
+                return None
 
     def _alone(self, future: Future) -> Report:
         try:
@@ -118,7 +140,7 @@ class ClusterEngine:
         if future.status == "error":
             return self._failed(future, future.exception())
         spec = self._land(future)
-        return Report(spec=spec, kind="lost", error=ConnectionError(f"partition {spec.index} was dropped"))
+        return Report(spec=spec, kind="lost", error=lost_cluster(f"it has dropped partition {spec.index}"))
 
     def _failed(self, future: Future, error: BaseException) -> Report:
         from distributed.scheduler import KilledWorker
@@ -129,11 +151,10 @@ class ClusterEngine:
     def _land(self, future: Future) -> PartitionSpec:
         return self._flying.pop(future.key)[1]
 
-    def _lose(self, trouble: str) -> list[Report]:
-        error = ConnectionError(trouble)
+    def _lose(self, trouble: ClusterError) -> list[Report]:
         specs = [spec for _, spec in self._flying.values()]
         self._flying.clear()
-        return [Report(spec=spec, kind="lost", error=error) for spec in specs]
+        return [Report(spec=spec, kind="lost", error=trouble) for spec in specs]
 
     def _recount(self) -> None:
         if time.monotonic() >= self._recount_at:

@@ -138,7 +138,10 @@ def explanation_html(explanation: Explanation) -> str:
 
 
 def _line(line: StepLine) -> list[str]:
-    waits = [f"{_plain(name)} {_faint(f'({_plain(why)})')}" for name, why in zip(line.after, line.why, strict=True)]
+    reasons: dict[str, list[str]] = {}
+    for name, why in zip(line.after, line.why, strict=True):
+        reasons.setdefault(why, []).append(name)
+    waits = [f"{_plain(', '.join(names))} {_faint(f'({_plain(why)})')}" for why, names in reasons.items()]
     return [
         f"<b>{_plain(line.name)}</b>",
         str(line.level + 1),

@@ -33,6 +33,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
+def remaining(seconds: float) -> str:
+    """An estimated duration, no finer than a second."""
+    return f"{max(1, round(seconds))} s" if seconds < 59.5 else duration(seconds)
+
+
 def size(value: int) -> str:
     """Bytes in decimal units: `1.2 MB`."""
     amount, unit = float(value), 0

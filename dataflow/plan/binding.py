@@ -15,6 +15,7 @@ import pyarrow as pa
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
 from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, output_schema
+from dataflow.services.annotations import declare
 from dataflow.services.options import Condition
 from dataflow.services.service import RESERVED, Output, Service
 from dataflow.services.signature import ALL, REQUIRED, Form, Parameter
@@ -106,6 +107,7 @@ def _bind_service(
     after = {columns.writers[column] for column in used if column in columns.writers} | {*judged_by, *gated_by}
     if any(read.parameter.injected == "Outcomes" for read in reads):
         after |= set(range(len(steps)))
+    _check_default(service, types)
     writes = tuple(_write(output, columns, len(steps), arrow) for output, arrow in zip(outputs, types, strict=True))
     return Step(
         index=len(steps),
@@ -142,13 +144,21 @@ def _bind_parameter(parameter: Parameter, service: Service, columns: _Columns, l
 def _missing(service: Service, name: str, columns: _Columns, later: Sequence[Service]) -> str:
     start = f"`{service.name}` reads `{name}`, which nothing before it provides; "
     for one in later:
-        if name in {output.column for output in one.outputs}:
+        if name in _made(one):
             written = "" if one.name == name else f" written by `{one.name}`, which is"
             return f"{start}`{name}` is{written} listed after it"
     near = difflib.get_close_matches(name, columns.current, n=1)
     if near:
         return f"{start}did you mean `{near[0]}`? A parameter is bound to another column by columns={{...}}"
     return f"{start}there are {', '.join(f'`{one}`' for one in list(columns.current)[:30])}"
+
+
+def _made(service: Service) -> set[str]:
+    """The columns that a service is known to write before its table is read."""
+    if service.form is not Form.LOOKUP:
+        return {output.column for output in service.outputs}
+    names, into = service.options.get("columns", {}), service.options.get("into")
+    return {into} if into is not None else {names.get(one, one) for one in service.lookup.select or (service.name,)}
 
 
 def _check_type(service: Service, declared: Declared, name: str, columns: _Columns) -> None:
@@ -219,6 +229,10 @@ def _lookup_outputs(service: Service, table: pa.Schema | None, columns: _Columns
     if unknown or not chosen:
         raise DeclarationError(f"`{service.name}`: the table has no column to add: {', '.join(unknown) or 'only keys'}")
     into, names = service.options.get("into"), service.options.get("columns", {})
+    if strange := sorted(set(names) - set(chosen)):
+        raise DeclarationError(
+            f"`{service.name}` does not add `{strange[0]}`, which columns= names; it adds {', '.join(chosen)}"
+        )
     fields = [(name, Declared(text=str(table.field(name).type), arrow=table.field(name).type)) for name in chosen]
     if into is not None:
         struct = pa.struct([pa.field(names.get(name, name), declared.arrow) for name, declared in fields])
@@ -246,10 +260,20 @@ def _output_type(service: Service, output: Output, columns: _Columns) -> pa.Data
     return output.declared.arrow
 
 
+def _check_default(service: Service, types: Sequence[pa.DataType]) -> None:
+    default = service.policy.default
+    if service.returns is not None or default is REQUIRED or default is None:
+        return
+    for arrow in types:
+        if wrong := declare(arrow, where=f"`{service.name}` writes").mismatch(default):
+            raise DeclarationError(f"`{service.name}` has a default= that it could not return: {wrong}")
+
+
 def _check_rewritten(service: Service, column: str, arrow: pa.DataType, *, before: pa.DataType) -> None:
     if service.policy.overwrite == "nulls":
         raise DeclarationError(
-            f"`{service.name}` fills the nulls of `{column}`, which is {before}, with {arrow}; the types must be the same"
+            f"`{service.name}` fills the nulls of `{column}`, which is {before}, with {arrow}; "
+            "the types must be the same"
         )
     if service.policy.when is not None:
         raise DeclarationError(

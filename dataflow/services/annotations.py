@@ -106,8 +106,10 @@ def _same(back: Any, value: Any) -> bool:
         items = list(value) if isinstance(value, (list, tuple)) else None
         return items is not None and len(items) == len(back) and all(map(_same, back, items))
     if isinstance(back, dict):
-        return isinstance(value, dict) and set(value) <= set(back) and all(_same(back[key], value[key]) for key in value)
-    return bool(back == value or (back != back and value != value)) and isinstance(back, bool) == isinstance(value, bool)
+        known = isinstance(value, dict) and set(value) <= set(back)
+        return known and all(_same(back[key], value[key]) for key in value)
+    same = back == value or str(back) == str(value) == "nan"
+    return bool(same) and isinstance(back, bool) == isinstance(value, bool)
 
 
 def _unwrap(annotation: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
-from dataflow.services.options import Options, read_policy
+from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.service import Service, check_name
 from dataflow.services.signature import Form, Parameter
 
@@ -38,6 +38,7 @@ class Lookup:
         """
         name = options["name"]
         check_name(name)
+        check_options(options, name=name)
         return Service(
             name=name,
             kind=Kind.ENRICHMENT,

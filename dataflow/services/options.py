@@ -97,16 +97,30 @@ class Policy:
     setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
+def check_options(options: Options, *, name: str) -> None:
+    """Refuse options that no service has, and names that are not texts.
+
+    Raises:
+        DeclarationError: An option is unknown or has a value of another type.
+    """
+    unknown = set(options) - set(Options.__annotations__)
+    if unknown:
+        known = ", ".join(sorted(Options.__annotations__))
+        raise DeclarationError(f"`{name}` has no option {', '.join(sorted(unknown))}; the options are {known}")
+    for option in ("columns", "constants", "setup"):
+        if not isinstance(options.get(option, {}), Mapping):
+            raise DeclarationError(f"`{name}`: {option} takes a mapping: {option}={{name: value}}")
+    columns = [*options.get("columns", {}).values(), *options.get("reads", ()), options.get("into", "")]
+    if not all(isinstance(column, str) for column in columns):
+        raise DeclarationError(f"`{name}`: columns=, reads= and into= take names of columns, which are texts")
+
+
 def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
     """The policy that the options describe, with the defaults of the kind.
 
     Raises:
         DeclarationError: An option is unknown or has a value that it does not take.
     """
-    _check_known(options, name)
-    for option in ("columns", "constants", "setup"):
-        if not isinstance(options.get(option, {}), Mapping):
-            raise DeclarationError(f"`{name}`: {option} takes a mapping, {option}={{name: ...}}")
     priority = options.get("priority", "important" if kind is Kind.ENRICHMENT else "critical")
     _one_of(priority, tuple(Priority), where=f"`{name}`: priority")
     overwrite = options.get("overwrite", "always" if kind is Kind.TRANSFORMATION else "never")
@@ -151,13 +165,6 @@ def read_condition(text: str, *, name: str) -> Condition:
         f'`{name}`: when={text!r} is not understood; write "valid", the name of a bool column, '
         '"column is null" or "column is not null"; for anything else add a transformation that gives a bool column'
     )
-
-
-def _check_known(options: Options, name: str) -> None:
-    unknown = set(options) - set(Options.__annotations__)
-    if unknown:
-        known = ", ".join(sorted(Options.__annotations__))
-        raise DeclarationError(f"`{name}` has no option {', '.join(sorted(unknown))}; the options are {known}")
 
 
 def _one_of(value: Any, allowed: Sequence[Any], *, where: str) -> None:

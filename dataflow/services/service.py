@@ -17,9 +17,9 @@ from typing import Any, Unpack, overload
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.services.annotations import declare, declare_fields
-from dataflow.services.options import Options, Policy, read_policy
+from dataflow.services.options import Options, Policy, check_options, read_policy
 from dataflow.services.signature import REQUIRED, Binding, Form, Parameter, Signature, read_signature
-from dataflow.services.types import Declared, is_list, is_text
+from dataflow.services.types import Declared, is_list, is_text, partial_mismatch
 
 RESERVED = ("is_valid", "validations", "completeness", "degraded", "rejected")
 """Columns that a run writes by itself."""
@@ -126,6 +126,7 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         raise DeclarationError(f"a {kind} is declared on a function or a class, not on {type(function).__name__}")
     name = options.get("name", getattr(function, "__name__", ""))
     check_name(name)
+    check_options(options, name=name)
     binding = Binding(
         columns=options.get("columns", {}), reads=options.get("reads"), constants=options.get("constants", {})
     )
@@ -145,27 +146,11 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         constants=MappingProxyType(dict(binding.constants)),
     )
     _check_bound_columns(service, binding.columns)
-    if returns is not None:
-        check_default(service, returns)
-    return service
-
-
-def check_default(service: Service, returns: Declared) -> None:
-    """Refuse a `default=` that is no value of what the service returns; fields may be left out.
-
-    Raises:
-        DeclarationError: It does not fit.
-    """
     default = service.policy.default
-    if default is REQUIRED or default is None:
-        return
-    wrong = returns.mismatch(default)
-    if isinstance(default, Mapping) and returns.fields is not None:
-        checks = [(name, returns.fields.get(name), value) for name, value in default.items()]
-        found = [(name, "unknown" if field is None else field.mismatch(value)) for name, field, value in checks if value is not None]
-        wrong = next((f"field `{name}`: {problem}" for name, problem in found if problem), None)
+    wrong = None if returns is None or default in (REQUIRED, None) else partial_mismatch(returns, default)
     if wrong is not None:
-        raise DeclarationError(f"`{service.name}` has a default= that it could not return: {wrong}")
+        raise DeclarationError(f"`{name}` has a default= that it could not return: {wrong}")
+    return service
 
 
 def check_name(name: str) -> None:
@@ -217,7 +202,8 @@ def _read_verdict(given: Any, form: Form, *, name: str) -> Declared | None:
     )
     if not verdict:
         raise DeclarationError(
-            f"`{name}` is a validation and returns {declared.text}; a verdict is bool, str | None (the error) or list[str]"
+            f"`{name}` is a validation and returns {declared.text}; "
+            "a verdict is bool, str | None (the error) or list[str]"
         )
     return declared
 

@@ -59,6 +59,18 @@ def name_of(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
+def partial_mismatch(declared: Declared, value: Any) -> str | None:
+    """What is wrong with a value that may leave out fields of a record, without the value itself."""
+    if declared.fields is None or not isinstance(value, Mapping):
+        return declared.mismatch(value)
+    for name, one in value.items():
+        if name not in declared.fields:
+            return f"field `{name}` is not declared"
+        if one is not None and (wrong := declared.fields[name].mismatch(one)) is not None:
+            return f"field `{name}`: {wrong}"
+    return None
+
+
 def kind_of(value: Any) -> str:
     """The type of a value as a person would write it; numpy's `bool` is not Python's."""
     kind = type(value)

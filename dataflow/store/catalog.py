@@ -194,11 +194,12 @@ class Catalog:
             "schemas": schemas.to_dict(),
         }
         with translated(f"{home}: starting run {run_id}"):
-            self._files.make(ledger.path())
-            if not self._files.create(ledger.path("run.json"), to_json(head)):
+            if "plan.json" in self._files.sizes(ledger.path()):
                 raise CatalogError(f"run {run_id} of {dataset} exists; choose another id")
+            self._files.make(ledger.path())
+            self._files.write(ledger.path("run.json"), to_json(head))
             self._files.make(*(ledger.path(name) for name in (*FOLDERS, "commits", "epochs")))
-            ledger = ledger.enter(Epoch(state=RunState.UNFINISHED, started=now, by=this_process()))
+            ledger = ledger.at(ledger.latest_epoch()).enter(Epoch(state=RunState.UNFINISHED, started=now, by=this_process()))
             self._files.write(ledger.path("plan.json"), to_json(plan))
         return RunFolder(root=self.root, dataset=dataset, run=run_id, epoch=ledger.epoch)
 

@@ -80,7 +80,7 @@ def _finished(ledger: Ledger, version: int) -> Dataset:
     """The version, after everything was removed that only the run needed."""
     leftovers = [ledger.path(name) for name in (*FOLDERS, "commits", "version", "intent.json")]
     ledger.files.remove(*leftovers)
-    sweep(ledger.files, ledger.home, ledger.path())
+    sweep(ledger.files, ledger.home, ledger.path(), ledger.path("epochs"), f"{ledger.home}/_meta/v{version}")
     return open_version(ledger.files, ledger.home, version)
 
 

@@ -8,30 +8,24 @@ As a ratio to a Python that only imports what a run with worker processes cannot
 from __future__ import annotations
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
-from measuring import DATAFLOW, HERE, ROOT, Line, arguments, emptied, ended, report, seconds, started, taking_turns
+from measuring import DATAFLOW, HERE, ROOT, Cost, Line, arguments, cost, emptied, report, taking_turns
 
 LEADS_JOB = ROOT / "jobs" / "data_processing.py"
 
 
-def to_first_commit(work: Path, *, job: Path, options: tuple[str, ...] = ()) -> float:
-    """Seconds until the run has committed a partition; the run then ends by itself."""
+def to_first_commit(work: Path, *, job: Path, options: tuple[str, ...] = ()) -> Cost:
+    """What it costs until the run has committed a partition; the run then ends by itself."""
     catalog = emptied(work / "catalog")
-    start = time.perf_counter()
-    process = started([*DATAFLOW, "run", job, "--catalog", catalog, "--no-progress", *options])
-    while process.poll() is None and not any(catalog.glob("*/_runs/*/commits/*")):
-        time.sleep(0.002)
-    took = time.perf_counter() - start
-    ended(process)
-    return took
+    command = [*DATAFLOW, "run", job, "--catalog", catalog, "--no-progress", *options]
+    return cost(command, until=lambda: any(catalog.glob("*/_runs/*/commits/*")) or any(catalog.glob("*/v1")))
 
 
-def imports(modules: str) -> float:
-    """Seconds of a Python that imports the modules and ends."""
-    return seconds([sys.executable, "-c", f"import {modules}"])
+def imports(modules: str) -> Cost:
+    """What a Python costs that imports the modules and ends."""
+    return cost([sys.executable, "-c", f"import {modules}"])
 
 
 def main() -> None:
@@ -59,7 +53,8 @@ def main() -> None:
         ("jobs/data_processing.py, thread pool", "leads", "imports", None),
     )
     lines = [
-        Line(what=what, measured=took[run], reference=took[base], target=target) for what, run, base, target in table
+        Line(what=what, measured=took[run].wall, reference=took[base].wall, target=target)
+        for what, run, base, target in table
     ]
     report("From the command to the first commit, against `import distributed, pyarrow`", lines)
 

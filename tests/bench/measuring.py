@@ -1,19 +1,23 @@
 """How the benchmarks measure and report: whole processes that take turns, medians, ratios within one run.
 
-Seconds depend on the machine and on who else uses it; a ratio of two commands that took turns hardly does.
+Seconds depend on the machine and on who else uses it; a ratio of two commands that took turns does so much less,
+and a ratio of CPU seconds hardly at all. Works on Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +28,20 @@ from rich.table import Table
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DATAFLOW = (sys.executable, "-m", "dataflow")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a command cost.
+
+    Attributes:
+        wall: Seconds from its start to its end, or to what was waited for.
+        cpu: CPU seconds of all its processes to their ends.
+    """
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +94,46 @@ def ended(process: subprocess.Popen[str]) -> str:
     return text
 
 
-def seconds(command: Sequence[str | Path]) -> float:
-    """Seconds from the start of the command to its end."""
+def cost(command: Sequence[str | Path], *, until: Callable[[], bool] | None = None) -> Cost:
+    """What the command costs to its end, or until something is so; it runs to its end in any case."""
+    before = _cpu_of_children()
     start = time.perf_counter()
-    ended(started(command))
-    return time.perf_counter() - start
+    process = started(command)
+    while until is not None and process.poll() is None and not until():
+        time.sleep(0.002)
+    reached = time.perf_counter()
+    ended(process)
+    wall = (time.perf_counter() if until is None else reached) - start
+    _bury_orphans()
+    return Cost(wall=wall, cpu=_cpu_of_children() - before)
 
 
-def taking_turns(sides: Mapping[str, Callable[[], float]], *, turns: int) -> dict[str, float]:
-    """The median of what each side measures; a first turn warms the caches and does not count."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _bury_orphans() -> None:
+    """Wait for what the command has left behind, such as a fork server, whose CPU seconds count too."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
+def taking_turns(sides: Mapping[str, Callable[[], Cost]], *, turns: int) -> dict[str, Cost]:
+    """The medians of what each side costs; a first turn warms the caches and does not count."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    found: dict[str, list[Cost]] = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, measure in sides.items():
-            value = measure()
-            print(f"turn {turn}: {name} {value:.3f} s", file=sys.stderr)
-            found[name] += [value] if turn else []
-    return {name: statistics.median(values) for name, values in found.items()}
+            one = measure()
+            print(f"turn {turn}: {name}: {one.wall:.2f} s, {one.cpu:.2f} CPU s", file=sys.stderr)
+            found[name] += [one] if turn else []
+    return {name: _median(costs) for name, costs in found.items()}
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(wall=statistics.median(one.wall for one in costs), cpu=statistics.median(one.cpu for one in costs))
 
 
 def report(title: str, lines: Sequence[Line]) -> None:

@@ -13,19 +13,19 @@ from functools import partial
 from pathlib import Path
 
 from leads import Data, make
-from measuring import DATAFLOW, HERE, Line, arguments, check_same, emptied, report, seconds, taking_turns
+from measuring import DATAFLOW, HERE, Cost, Line, arguments, check_same, cost, emptied, report, taking_turns
 
 
-def library(data: Data, work: Path) -> float:
-    """Seconds of a run with two worker processes."""
+def library(data: Data, work: Path) -> Cost:
+    """What a run with two worker processes costs."""
     options = ("--catalog", emptied(work / "catalog"), "--workers", "2", "--no-progress")
-    return seconds([*DATAFLOW, "run", HERE / "leads_per_record_job.py", "--set", f"leads={data.leads}", *options])
+    return cost([*DATAFLOW, "run", HERE / "leads_per_record_job.py", "--set", f"leads={data.leads}", *options])
 
 
-def reference(data: Data, work: Path, *, style: str) -> float:
-    """Seconds of the hand-written pool in one of its styles."""
+def reference(data: Data, work: Path, *, style: str) -> Cost:
+    """What the hand-written pool costs in one of its styles."""
     script, output = HERE / "reference_per_record.py", emptied(work / "reference")
-    return seconds([sys.executable, script, data.leads, output, "--style", style])
+    return cost([sys.executable, script, data.leads, output, "--style", style])
 
 
 def main() -> None:
@@ -39,9 +39,12 @@ def main() -> None:
     }
     took = taking_turns(sides, turns=given.turns)
     check_same(given.data)
+    ours, columns, rows = took["library"], took["columns"], took["rows"]
     lines = [
-        Line(what="against lists of columns", measured=took["library"], reference=took["columns"], target=1.3),
-        Line(what="against a dict for each record", measured=took["library"], reference=took["rows"]),
+        Line(what="against lists of columns", measured=ours.wall, reference=columns.wall, target=1.3),
+        Line(what="against a dict for each record", measured=ours.wall, reference=rows.wall),
+        Line(what="against lists of columns, CPU", measured=ours.cpu, reference=columns.cpu),
+        Line(what="against a dict for each record, CPU", measured=ours.cpu, reference=rows.cpu),
     ]
     report(f"Plain functions on {data.rows:,} leads against hand-written pools of two processes", lines)
 

@@ -9,7 +9,7 @@ import json
 import sys
 from functools import partial
 
-from measuring import DATAFLOW, HERE, Line, arguments, emptied, ended, report, seconds, started, taking_turns
+from measuring import DATAFLOW, HERE, Line, arguments, cost, emptied, ended, report, started, taking_turns
 
 HEAVY = ("pandas", "dask.dataframe", "distributed", "bokeh", "pyarrow.dataset", "pyarrow", "numpy", "duckdb", "dask")
 LIST_IMPORTS = """
@@ -34,16 +34,20 @@ def main() -> None:
     """Measure and report."""
     given = arguments(__doc__, turns=5)
     sides = {
-        "help": partial(seconds, [*DATAFLOW, "--help"]),
-        "import": partial(seconds, [sys.executable, "-c", "import dataflow"]),
-        "python": partial(seconds, [sys.executable, "-c", "pass"]),
-        "imports": partial(seconds, [sys.executable, "-c", "import distributed, pyarrow"]),
+        "help": partial(cost, [*DATAFLOW, "--help"]),
+        "import": partial(cost, [sys.executable, "-c", "import dataflow"]),
+        "python": partial(cost, [sys.executable, "-c", "pass"]),
+        "imports": partial(cost, [sys.executable, "-c", "import distributed, pyarrow"]),
     }
     took = taking_turns(sides, turns=given.turns)
     lines = [
-        Line(what="dataflow --help, to 0.3 s", measured=took["help"], reference=0.3, target=1),
-        Line(what="import dataflow, to a bare Python", measured=took["import"], reference=took["python"]),
-        Line(what="dataflow --help, to import distributed, pyarrow", measured=took["help"], reference=took["imports"]),
+        Line(what="dataflow --help, to 0.3 s", measured=took["help"].wall, reference=0.3, target=1),
+        Line(what="import dataflow, to a bare Python", measured=took["import"].wall, reference=took["python"].wall),
+        Line(
+            what="dataflow --help, to import distributed, pyarrow",
+            measured=took["help"].wall,
+            reference=took["imports"].wall,
+        ),
     ]
     report("Starting", lines)
     run = cli("run", HERE / "small_job.py", "--catalog", emptied(given.data / "catalog"), "--no-progress")

@@ -12,20 +12,20 @@ from functools import partial
 from pathlib import Path
 
 from leads import Data, make
-from measuring import DATAFLOW, HERE, Line, arguments, check_same, emptied, report, seconds, taking_turns
+from measuring import DATAFLOW, HERE, Cost, Line, arguments, check_same, cost, emptied, report, taking_turns
 
 
-def library(data: Data, work: Path) -> float:
-    """Seconds of a run with two worker processes."""
+def library(data: Data, work: Path) -> Cost:
+    """What a run with two worker processes costs."""
     paths = ("--set", f"leads={data.leads}", "--set", f"domains={data.domains}")
     options = ("--catalog", emptied(work / "catalog"), "--workers", "2", "--no-progress")
-    return seconds([*DATAFLOW, "run", HERE / "leads_vectorised_job.py", *paths, *options])
+    return cost([*DATAFLOW, "run", HERE / "leads_vectorised_job.py", *paths, *options])
 
 
-def reference(data: Data, work: Path) -> float:
-    """Seconds of the hand-written pool."""
+def reference(data: Data, work: Path) -> Cost:
+    """What the hand-written pool costs."""
     script, output = HERE / "reference_vectorised.py", emptied(work / "reference")
-    return seconds([sys.executable, script, data.leads, output, "--domains", data.domains])
+    return cost([sys.executable, script, data.leads, output, "--domains", data.domains])
 
 
 def main() -> None:
@@ -39,17 +39,16 @@ def main() -> None:
     }
     took = taking_turns(sides, turns=given.turns)
     check_same(given.data)
-    ours, theirs = (took[f"{side} whole"] for side in ("library", "reference"))
+    ours, theirs = took["library whole"], took["reference whole"]
+    our_half, their_half = took["library half"], took["reference half"]
+    margin = f"from {half.rows:,} to {whole.rows:,}"
     lines = [
-        Line(what=f"{whole.rows:,} leads, whole process", measured=ours, reference=theirs, target=1.6),
-        Line(
-            what=f"from {half.rows:,} to {whole.rows:,}",
-            measured=ours - took["library half"],
-            reference=theirs - took["reference half"],
-            target=1.2,
-        ),
+        Line(what="whole process", measured=ours.wall, reference=theirs.wall, target=1.6),
+        Line(what=margin, measured=ours.wall - our_half.wall, reference=theirs.wall - their_half.wall, target=1.2),
+        Line(what="whole process, CPU", measured=ours.cpu, reference=theirs.cpu),
+        Line(what=f"{margin}, CPU", measured=ours.cpu - our_half.cpu, reference=theirs.cpu - their_half.cpu),
     ]
-    report("Column services against a hand-written pool of two processes", lines)
+    report(f"Column services on {whole.rows:,} leads against a hand-written pool of two processes", lines)
 
 
 if __name__ == "__main__":

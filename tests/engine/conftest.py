@@ -84,14 +84,10 @@ class Processes:
         return process
 
     def end(self) -> None:
-        for process in reversed(self.running):
-            process.terminate()
         for process in self.running:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # A worker's process ends by itself when its nanny is gone.
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_a_given_client_is_used_and_stays_open(own: Cluster, write_job: WriteJob
 def test_a_closed_client_is_refused() -> None:
     from distributed import Client, LocalCluster
 
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
         client = Client(cluster, set_as_default=False)
         client.close()
         with pytest.raises(ClusterError, match="not connected"):
@@ -148,7 +148,7 @@ def test_the_current_client_comes_before_the_environment(monkeypatch: pytest.Mon
 
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as there,
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as there,
         Client(there) as current,
         connect() as cluster,
     ):
@@ -175,7 +175,7 @@ def test_workers_that_cannot_start_end_the_run_with_an_error(write_job: WriteJob
     with (
         dask.config.set({"distributed.worker.preload": ["no_such_module_at_all"]}),
         connect(workers=1) as cluster,
-        pytest.raises(ClusterError, match="1 of 1 worker processes could not be started"),
+        pytest.raises(ClusterError, match="worker processes could not be started"),
     ):
         list(begin(cluster, write_job("return 1"), count=3, factory=factory))
 
@@ -194,9 +194,9 @@ def test_a_cluster_without_dataflow_gets_the_package_and_the_job_and_so_do_worke
             if len(rows(reports)) == 2:
                 break
         assert {report.kind for report in reports} == {"done"}
-        known = cluster.client.run_on_scheduler(_modules_of_dataflow)
+        known = cluster.client.run_on_scheduler(lambda: list(__import__("sys").modules))
     assert "dataflow.engine.plugin" in known
-    assert not {"dataflow.engine.program", "dataflow.plan.partitions"} & set(known)
+    assert not {"dataflow.engine.program", "dataflow.plan.partitions", "a_job"} & set(known)
 
 
 @pytest.mark.slow
@@ -281,7 +281,3 @@ def _assignments() -> int:
     from dataflow.engine import plugin
 
     return len(plugin._assignments) + len(plugin._works)
-
-
-def _modules_of_dataflow() -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] == "dataflow"]

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import dataflow
 import pyarrow as pa
+
+import dataflow
+from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.result import PartitionResult
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.catalog import Catalog
@@ -19,6 +21,8 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas
 from dataflow.telemetry.statistics import Statistics
+
+keep_pandas_out()
 
 SCHEMAS = Schemas(
     output=pa.schema([("id", pa.int64()), ("name", pa.string())]),
@@ -36,7 +40,9 @@ def spec_of(index: int, *, fingerprint: str = "f") -> PartitionSpec:
 SPECS = (spec_of(0), spec_of(1))
 
 
-def result_of(index: int, *, names: Sequence[str] = ("ann", "bob", "eve"), schemas: Schemas = SCHEMAS) -> PartitionResult:
+def result_of(
+    index: int, *, names: Sequence[str] = ("ann", "bob", "eve"), schemas: Schemas = SCHEMAS
+) -> PartitionResult:
     ids = [index * 10 + number for number in range(len(names))]
     return PartitionResult(
         output=pa.table({"id": ids, "name": list(names)}, schema=schemas.output),

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from committing import SCHEMAS, SPECS, published, python, result_of, spec_of, started
+
 from dataflow.engine.result import PartitionResult
 from dataflow.errors import CatalogError, OutputLocked, StoreError
 from dataflow.store.catalog import Catalog
@@ -276,11 +277,9 @@ def paused(local_run: RunFolder, request: pytest.FixtureRequest) -> Iterator[tup
 def test_a_worker_that_was_paused_and_wakes_commits_nothing(paused: tuple[RunFolder, object]) -> None:
     run, process = paused
     successor = run.resume()
-    committed = successor.commit(SPECS[0], result_of(0))
+    successor.commit(SPECS[0], result_of(0))
     process.send_signal(signal.SIGCONT)  # type: ignore[attr-defined]
-    line = process.stdout.readline()  # type: ignore[attr-defined]
-    # The last check lies behind the second pause: its record is there already, so it loses the race instead.
-    assert line.startswith("refused:") or line.strip() == committed.part.name
+    assert process.stdout.readline().startswith("refused:")  # type: ignore[attr-defined]
     successor.commit(SPECS[1], result_of(1))
     names = successor.publish(SPECS).to_arrow()["name"].to_pylist()
     assert names == ["ann", "bob", "eve"] * 2

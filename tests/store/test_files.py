@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from committing import broken_at
+
 from dataflow.errors import StoreError
 from dataflow.store.files import Files, LocalFiles, files_at, is_temporary, rooted, translated
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from committing import python
+
 from dataflow.errors import OutputLocked
 from dataflow.store.lease import LeaseLock
 from dataflow.store.lock import KernelLock, dataset_lock

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from dataflow.store.sources.decoding import is_text, readable
+from dataflow.services.types import is_text
+from dataflow.store.sources.decoding import readable
 from dataflow.store.sources.options import Types, value_type
 from dataflow.store.sources.shapes import Shape
 

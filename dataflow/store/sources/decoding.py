@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 import pyarrow as pa
 
+from dataflow.services.types import is_text
 from dataflow.store.sources.shapes import EXACT
 
 DEEPEST = 200
@@ -133,11 +134,6 @@ def _typed(name: str, fields: Mapping[str, Any]) -> Any:
     """A record type of these fields, each of which may be missing."""
     make: Any = TypedDict
     return make(name, dict(fields), total=False)
-
-
-def is_text(target: pa.DataType) -> bool:
-    """Whether the type holds text, in whichever of its layouts."""
-    return bool(pa.types.is_string(target) or pa.types.is_large_string(target) or pa.types.is_string_view(target))
 
 
 def check_depth(line: bytes) -> None:

@@ -65,26 +65,55 @@ def parse(data: bytes, marks: Marks, *, names: tuple[str, ...], null_values: tup
     Raises:
         pyarrow.ArrowInvalid: The text is not UTF-8.
     """
-    # A last record of our own with a wrong number of fields: it arrives unless a quote is still open before it.
-    guarded = data + b"\n" + _GUARD + (marks.delimiter if len(names) == 1 else b"")
     try:
-        return _parse(guarded, marks, names, null_values, block=_BLOCK)
+        return _parse(data, marks, names, null_values, block=_BLOCK)
     except pa.ArrowInvalid:
-        if len(guarded) <= _BLOCK:
+        if len(data) <= _BLOCK // 2:
             raise
         # A record can be longer than a block; then the whole text is one.
-        return _parse(guarded, marks, names, null_values, block=min(len(guarded), _LARGEST_BLOCK))
+        return _parse(data, marks, names, null_values, block=min(len(data) + _BLOCK, _LARGEST_BLOCK))
+
+
+class _Guarded:
+    """A text and one record of our own behind it, as a file, so that the text need not be copied.
+
+    The record has a wrong number of fields. It arrives among the ragged ones, unless a quote before it is open.
+
+    Args:
+        data: The text.
+        guard: The record.
+    """
+
+    closed = False
+
+    def __init__(self, data: bytes, guard: bytes) -> None:
+        self._parts = [memoryview(data), memoryview(guard)]
+
+    def read(self, size: int) -> memoryview | bytes:
+        """The next bytes, at most `size`."""
+        while self._parts and not self._parts[0]:
+            self._parts.pop(0)
+        if not self._parts:
+            return b""
+        part = self._parts[0]
+        self._parts[0] = part[size:]
+        return part[:size]
+
+    def close(self) -> None:
+        """Let go of the text."""
+        self._parts = []
 
 
 def _parse(data: bytes, marks: Marks, names: tuple[str, ...], null_values: tuple[str, ...], *, block: int) -> Parsed:
     ragged: list[Ragged] = []
+    guard = b"\n" + _GUARD + (marks.delimiter if len(names) == 1 else b"")
 
     def keep(row: arrow_csv.InvalidRow) -> str:
         ragged.append(Ragged(number=row.number, fields=row.actual_columns, raw=row.text))
         return "skip"
 
     table = arrow_csv.read_csv(
-        pa.BufferReader(data),
+        pa.PythonFile(_Guarded(data, guard), mode="r"),
         read_options=arrow_csv.ReadOptions(column_names=list(names), block_size=block, use_threads=False),
         parse_options=arrow_csv.ParseOptions(
             delimiter=marks.delimiter.decode(),
