@@ -9,56 +9,94 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow import errors as errors
-    from dataflow import testing as testing
-    from dataflow.errors import CriticalServiceFailed as CriticalServiceFailed
-    from dataflow.errors import DataflowError as DataflowError
-    from dataflow.errors import Invalid as Invalid
-    from dataflow.errors import NotFound as NotFound
-    from dataflow.errors import Reject as Reject
-    from dataflow.errors import RetryLater as RetryLater
-    from dataflow.errors import Skip as Skip
-    from dataflow.outcomes import Outcome as Outcome
-    from dataflow.outcomes import Status as Status
-    from dataflow.plan.pipeline import Job as Job
-    from dataflow.plan.pipeline import Pipeline as Pipeline
-    from dataflow.services.context import Context as Context
-    from dataflow.services.context import Outcomes as Outcomes
-    from dataflow.services.lookup import lookup as lookup
-    from dataflow.services.service import Service as Service
-    from dataflow.services.service import enrichment as enrichment
-    from dataflow.services.service import transformation as transformation
-    from dataflow.services.service import validation as validation
-    from dataflow.services.signature import ALL as ALL
-    from dataflow.store.sources import csv as csv
-    from dataflow.store.sources import files as files
-    from dataflow.store.sources import jsonl as jsonl
-    from dataflow.store.sources import parquet as parquet
+    from dataflow.errors import CriticalServiceFailed, DataflowError, Invalid, NotFound, Reject, RetryLater, Skip
+    from dataflow.outcomes import Outcome, Status
+    from dataflow.plan.pipeline import Job, Pipeline
+    from dataflow.services.context import Context, Outcomes
+    from dataflow.services.lookup import lookup
+    from dataflow.services.service import Service, enrichment, transformation, validation
+    from dataflow.services.signature import ALL
+    from dataflow.store.sources import csv, files, jsonl, parquet
     from dataflow.wiring.opening import open_dataset as open  # noqa: A004
 
 _HOMES = {
-    "dataflow.errors": "CriticalServiceFailed DataflowError Invalid NotFound Reject RetryLater Skip",
-    "dataflow.outcomes": "Outcome Status",
-    "dataflow.plan.pipeline": "Job Pipeline",
-    "dataflow.services.context": "Context Outcomes",
-    "dataflow.services.lookup": "lookup",
-    "dataflow.services.service": "Service enrichment transformation validation",
-    "dataflow.services.signature": "ALL",
-    "dataflow.store.sources": "csv files jsonl parquet",
+    "dataflow.errors": (
+        "CriticalServiceFailed",
+        "DataflowError",
+        "Invalid",
+        "NotFound",
+        "Reject",
+        "RetryLater",
+        "Skip",
+    ),
+    "dataflow.outcomes": (
+        "Outcome",
+        "Status",
+    ),
+    "dataflow.plan.pipeline": (
+        "Job",
+        "Pipeline",
+    ),
+    "dataflow.services.context": (
+        "Context",
+        "Outcomes",
+    ),
+    "dataflow.services.lookup": ("lookup",),
+    "dataflow.services.service": (
+        "Service",
+        "enrichment",
+        "transformation",
+        "validation",
+    ),
+    "dataflow.services.signature": ("ALL",),
+    "dataflow.store.sources": (
+        "csv",
+        "files",
+        "jsonl",
+        "parquet",
+    ),
 }
-_PLACES = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
-_PLACES |= {"open": ("dataflow.wiring.opening", "open_dataset")}
 _MODULES = ("errors", "testing")
 
-__all__ = sorted([*_PLACES, *_MODULES])
+__all__ = [
+    "ALL",
+    "Context",
+    "CriticalServiceFailed",
+    "DataflowError",
+    "Invalid",
+    "Job",
+    "NotFound",
+    "Outcome",
+    "Outcomes",
+    "Pipeline",
+    "Reject",
+    "RetryLater",
+    "Service",
+    "Skip",
+    "Status",
+    "csv",
+    "enrichment",
+    "errors",
+    "files",
+    "jsonl",
+    "lookup",
+    "open",
+    "parquet",
+    "testing",
+    "transformation",
+    "validation",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"dataflow.{name}")
-    if name not in _PLACES:
+    if name == "open":
+        home, original = "dataflow.wiring.opening", "open_dataset"
+    else:
+        home, original = next((home for home, names in _HOMES.items() if name in names), ""), name
+    if not home:
         raise AttributeError(f"module 'dataflow' has no attribute {name!r}")
-    home, original = _PLACES[name]
     value = getattr(importlib.import_module(home), original)
     globals()[name] = value
     return value

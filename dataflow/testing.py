@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 
-from dataflow.engine.local import LocalEngine as LocalEngine
+from dataflow.engine.local import LocalEngine
 
 __all__ = ["LocalEngine", "SettableClock", "memory_catalog"]
 

@@ -17,7 +17,6 @@ from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of
 from dataflow.errors import Invalid, NotFound, Reject, Skip
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
-from dataflow.services.records import optional_of
 from dataflow.services.signature import Parameter
 from dataflow.services.types import Declared
 
@@ -259,7 +258,7 @@ def _builder(read: Read) -> Callable[[Sequence[Any]], Any] | None:
     build = read.parameter.declared.build
     if not read.parameter.is_record:
         return build and (lambda values: None if values[0] is None else build(values[0]))
-    optional = optional_of(read.parameter.declared.model)
+    optional = read.parameter.declared.optional
     names = list(read.parameter.declared.fields or ())
     left_out = {name for name, column in zip(names, read.columns, strict=True) if column is None and name in optional}
 

@@ -69,6 +69,9 @@ class Engine(Protocol):
         Gives an empty batch at least every `TICK` seconds, so that the caller can look at the clock.
         """
 
+    def withdraw(self) -> None:
+        """Take back what no worker has begun; what has begun is reported as usual."""
+
     def cancel(self) -> None:
         """Forget what is in flight; a partition that has begun may still commit."""
 
@@ -110,7 +113,9 @@ def drive(
                 if batch:
                     engine.submit(window.take(engine.threads))
                 continue
-            stopped = clock() if stopped is None else stopped
+            if stopped is None:
+                stopped = clock()
+                engine.withdraw()
             if clock() - stopped >= grace:
                 break
     finally:

@@ -39,6 +39,11 @@ class LocalEngine:
         while self._specs:
             yield [self._report(future) for future in self._batch() if future in self._specs]
 
+    def withdraw(self) -> None:
+        """Take back what no thread has begun."""
+        for future in [one for one in self._specs if one.cancel()]:
+            del self._specs[future]
+
     def cancel(self) -> None:
         """Drop what no thread has begun; what has begun runs to its end."""
         for future in self._specs:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+
+from dataflow.engine.processes import package_folder
 
 _MODULES = (
     "distributed.nanny",
@@ -32,4 +35,14 @@ def _import_all() -> None:
     gc.freeze()
 
 
+def _restore_path() -> None:
+    """Take back what `processes` put before PYTHONPATH to be found here; programs that services start inherit it."""
+    path = os.environ.get("PYTHONPATH", "").removeprefix(package_folder()).removeprefix(os.pathsep)
+    if path:
+        os.environ["PYTHONPATH"] = path
+    else:
+        os.environ.pop("PYTHONPATH", None)
+
+
 _import_all()
+_restore_path()

@@ -71,6 +71,11 @@ class SpawnedContext(context.SpawnContext):
     Process = SpawnedProcess
 
 
+def package_folder() -> str:
+    """The folder from which this package is imported."""
+    return str(Path(__file__).parents[2])
+
+
 def preparation(name: str) -> dict[str, Any]:
     """What `multiprocessing` tells a child about its parent, without the way to the parent's `__main__`."""
     return {
@@ -97,8 +102,7 @@ def _forked(*, pandas: bool) -> context.BaseContext | None:
 @contextmanager
 def _environment() -> Iterator[None]:
     """The environment in which the server starts; it must find this very package."""
-    package = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [package_folder(), os.environ.get("PYTHONPATH")]))
     before = dict(os.environ)
     os.environ.update({**_ENVIRONMENT, **before, "PYTHONPATH": path})
     try:

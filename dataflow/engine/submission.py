@@ -76,6 +76,15 @@ class ClusterEngine:
             self._recount()
             yield self._reports(self._batch())
 
+    def withdraw(self) -> None:
+        """Take back what no worker has."""
+        with suppress(*lost_errors()):
+            begun = {key for keys in self._client.processing().values() for key in keys}
+            waiting = [future for key, (future, _) in self._flying.items() if key not in begun]
+            for future in waiting:
+                del self._flying[future.key]
+            self._client.cancel(waiting, force=True)
+
     def cancel(self) -> None:
         """Tell the scheduler to forget what is in flight."""
         futures = [future for future, _ in self._flying.values()]

@@ -12,7 +12,7 @@ from html import escape
 from typing import NamedTuple
 
 from dataflow.faces.layout import Box, Layout, Segment, lay_out
-from dataflow.faces.texts import printable
+from dataflow.faces.texts import counted, printable
 from dataflow.outcomes import Kind
 from dataflow.plan.explain import Explanation, StepLine
 
@@ -74,7 +74,8 @@ def _frame(explanation: Explanation) -> _Frame:
 
 
 def _svg(explanation: Explanation, frame: _Frame, *, before: str, attributes: str) -> str:
-    label = f"{explanation.name}: {len(explanation.lines)} services in {len(frame.layout.levels)} levels"
+    services, levels = counted(len(explanation.lines), "service"), counted(len(frame.layout.levels), "level")
+    label = f"{explanation.name}: {services} in {levels}"
     return (
         f'<svg{attributes} role="img" aria-label="{_safe(label)}" width="{frame.width:g}" height="{frame.height:g}" '
         f'viewBox="0 0 {frame.width:g} {frame.height:g}" font-family="{escape(_FONT)}">{before}'

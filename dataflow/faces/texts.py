@@ -35,7 +35,8 @@ def duration(seconds: float) -> str:
 
 def remaining(seconds: float) -> str:
     """An estimated duration, no finer than a second."""
-    return f"{max(1, round(seconds))} s" if seconds < 59.5 else duration(seconds)
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else duration(whole)
 
 
 def size(value: int) -> str:

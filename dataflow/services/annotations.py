@@ -58,7 +58,7 @@ def declare_fields(returns: Mapping[str, Any], *, where: str) -> Declared:
     return Declared(
         text="{" + ", ".join(f"{name}: {field.text}" for name, field in fields.items()) + "}",
         arrow=pa.struct([pa.field(name, field.arrow) for name, field in fields.items()]),
-        mismatch=check_of(dict, fields, set(), get),
+        mismatch=check_of(dict, fields, frozenset(), get),
         plain=plain_of(fields, get),
         fields=fields,
         model=dict,
@@ -226,7 +226,7 @@ def _record(annotation: Any, where: str) -> Declared | None:
         raise DeclarationError(
             f"{where} {name_of(annotation)}, whose fields need types: {', '.join(untyped) or 'none'}"
         )
-    optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired} | optional_of(annotation)
+    optional = optional_of(annotation, hints)
     return Declared(
         text=name_of(annotation),
         arrow=pa.struct([pa.field(name, field.arrow) for name, field in fields.items()]),
@@ -234,5 +234,6 @@ def _record(annotation: Any, where: str) -> Declared | None:
         plain=plain_of(fields, reader),
         build=build_of(annotation, fields),
         fields=fields,
+        optional=optional,
         model=annotation,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, is_typeddict
+from typing import Any, NotRequired, Required, get_origin, is_typeddict
 
 from dataflow.services.types import Declared, kind_of, name_of
 
@@ -53,9 +53,11 @@ def defaults_of(model: Any) -> dict[str, Any]:
     return dict(getattr(model, "_field_defaults", {}))
 
 
-def optional_of(annotation: Any) -> set[str]:
-    """The fields of a TypedDict that may be left out."""
-    return set(getattr(annotation, "__optional_keys__", ()))
+def optional_of(annotation: Any, hints: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of a TypedDict that may be left out; its own record of them is wrong where annotations are texts."""
+    said = {name: get_origin(hint) for name, hint in hints.items()}
+    listed = {name for name in getattr(annotation, "__optional_keys__", ()) if said.get(name) is not Required}
+    return frozenset(listed | {name for name, origin in said.items() if origin is NotRequired})
 
 
 def reader_of(annotation: Any) -> Callable[[Any, str], Any] | None:
@@ -71,26 +73,27 @@ def reader_of(annotation: Any) -> Callable[[Any, str], Any] | None:
 
 
 def check_of(
-    annotation: Any, fields: Mapping[str, Declared], optional: set[str], reader: Callable[[Any, str], Any]
+    annotation: Any, fields: Mapping[str, Declared], optional: frozenset[str], reader: Callable[[Any, str], Any]
 ) -> Callable[[Any], str | None]:
     """The check of a whole record, field by field."""
     expected = Mapping if is_typeddict(annotation) or annotation is dict else annotation
-    known = set(fields)
     checks = [(name, field.mismatch, name in optional or field.nullable) for name, field in fields.items()]
 
     def mismatch(value: Any) -> str | None:
         if not isinstance(value, expected):
             return f"expected {name_of(annotation)}, got {kind_of(value)}"
+        absent = 0
         for name, wrong, may_miss in checks:
             found = reader(value, name)
             if found is MISSING:
+                absent += 1
                 if not may_miss:
                     return f"field `{name}`: missing"
             elif problem := wrong(found):
                 if found is None and may_miss:
                     continue
                 return f"field `{name}`: {problem}"
-        if expected is Mapping and len(value) > len(checks) and not set(value) <= known:
+        if expected is Mapping and len(value) > len(checks) - absent:
             return "fields that are not declared"
         return None
 

@@ -79,7 +79,7 @@ class Parameter:
         """The defaults of the fields of a record parameter, by column."""
         if not self.is_record or self.declared.fields is None:
             return {}
-        optional = dict.fromkeys(getattr(self.declared.model, "__optional_keys__", ()))
+        optional = dict.fromkeys(self.declared.optional)
         defaults = {**optional, **defaults_of(self.declared.model)}
         names = zip(self.declared.fields, self.columns, strict=True)
         return {column: defaults[name] for name, column in names if name in defaults}

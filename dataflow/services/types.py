@@ -37,6 +37,7 @@ class Declared:
         plain: Turns a value into what Arrow takes (a dataclass into a dict), or None where it is that already.
         build: Turns what Arrow gives into a value (a dict into a dataclass), or None where it is that already.
         fields: The declared fields of a record type, in order; None for everything else.
+        optional: The fields that a value may leave out.
         model: The class of a record type.
     """
 
@@ -48,6 +49,7 @@ class Declared:
     plain: Callable[[Any], Any] | None = None
     build: Callable[[Any], Any] | None = None
     fields: Mapping[str, Declared] | None = None
+    optional: frozenset[str] = frozenset()
     model: Any = None
 
 

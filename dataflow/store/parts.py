@@ -120,16 +120,13 @@ def _text_bounds(footer: pq.FileMetaData) -> dict[str, tuple[str, str]]:
     """Least and greatest text of the flat columns for which every row group knows them."""
     found: dict[str, tuple[str, str]] = {}
     for number in range(footer.num_columns):
-        path = footer.schema.column(number).path
+        column = footer.schema.column(number)
         chunks = [footer.row_group(group).column(number).statistics for group in range(footer.num_row_groups)]
-        if "." in path or not chunks or not all(_is_text_range(chunk) for chunk in chunks):
+        if "." in column.path or column.logical_type.type != "STRING":
             continue
-        found[path] = min(chunk.min for chunk in chunks), max(chunk.max for chunk in chunks)
+        if chunks and all(chunk is not None and chunk.has_min_max for chunk in chunks):
+            found[column.path] = min(chunk.min for chunk in chunks), max(chunk.max for chunk in chunks)
     return found
-
-
-def _is_text_range(chunk: Any) -> bool:
-    return chunk is not None and chunk.has_min_max and isinstance(chunk.min, str)
 
 
 def decode(source: Any, schema: pa.Schema) -> pa.Table:

@@ -19,6 +19,16 @@ def sweep(files: Files, *folders: str) -> None:
         files.remove(*(f"{folder}/{name}" for name in names if is_temporary(name)))
 
 
+WORK = ("parts", "rejects", "failures", "commits", "version", "intent.json")
+"""What a run needs until it is published."""
+
+
+def tidy(files: Files, run: str) -> None:
+    """Remove from the folder of a published run what only the run needed."""
+    files.remove(*(f"{run}/{name}" for name in WORK))
+    sweep(files, run, f"{run}/epochs")
+
+
 def prune(files: Files, home: str, *, keep: int, runs: Mapping[str, int | None]) -> list[str]:
     """Remove all but the newest versions of a dataset, and the runs that are of no use to anybody.
 
@@ -44,6 +54,8 @@ def prune(files: Files, home: str, *, keep: int, runs: Mapping[str, int | None])
         run for run in files.folders(f"{home}/_runs") if run not in staying and _is_run(files, f"{home}/_runs/{run}")
     ]
     files.remove(*(f"{home}/_runs/{run}" for run in gone))
+    for run in (run for run, version in runs.items() if version in kept):
+        tidy(files, f"{home}/_runs/{run}")
     sweep(files, home, f"{home}/_meta", f"{home}/_runs")
     return [*(f"v{number}" for number in old), *(f"run {run}" for run in gone)]
 

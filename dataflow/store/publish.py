@@ -21,7 +21,7 @@ from dataflow.store.files import translated
 from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.manifest import manifest
 from dataflow.store.parts import encode, schema_digest
-from dataflow.store.prune import sweep
+from dataflow.store.prune import sweep, tidy
 from dataflow.store.writing import FOLDERS, files_of, put_file, totals
 from dataflow.telemetry.statistics import unbalanced
 
@@ -78,9 +78,8 @@ def publish(ledger: Ledger, publication: Publication) -> Dataset:
 
 def _finished(ledger: Ledger, version: int) -> Dataset:
     """The version, after everything was removed that only the run needed."""
-    leftovers = [ledger.path(name) for name in (*FOLDERS, "commits", "version", "intent.json")]
-    ledger.files.remove(*leftovers)
-    sweep(ledger.files, ledger.home, ledger.path(), ledger.path("epochs"), f"{ledger.home}/_meta/v{version}")
+    tidy(ledger.files, ledger.path())
+    sweep(ledger.files, ledger.home, f"{ledger.home}/_meta/v{version}")
     return open_version(ledger.files, ledger.home, version)
 
 

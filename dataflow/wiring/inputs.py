@@ -112,8 +112,9 @@ def _limited(plan: SourcePlan, limit: int) -> SourcePlan:
         rows = min(left, batch.table.num_rows + len(batch.unreadable))
         specs.append(replace(spec, rows=rows))
         left -= rows
+    options = {**plan.options, "first_records": limit}
     note = f"only the first {limit - max(left, 0):,} records are run (limit)"
-    return replace(plan, specs=tuple(specs), options={**plan.options, "first_records": limit}, notes=(*plan.notes, note))
+    return replace(plan, specs=tuple(specs), options=options, notes=(*plan.notes, note))
 
 
 def check_columns(schema: pa.Schema) -> None:

@@ -120,8 +120,10 @@ def _bury_orphans() -> None:
             os.wait()
 
 
-def taking_turns(sides: Mapping[str, Callable[[], Cost]], *, turns: int) -> dict[str, Cost]:
-    """The medians of what each side costs; a first turn warms the caches and does not count."""
+def taking_turns(
+    sides: Mapping[str, Callable[[], Cost]], *, turns: int, of: Callable[[Sequence[float]], float] = statistics.median
+) -> dict[str, Cost]:
+    """What each side costs: the median of its turns, or `of` them; a first turn warms the caches and does not count."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     found: dict[str, list[Cost]] = {name: [] for name in sides}
     for turn in range(turns + 1):
@@ -129,11 +131,10 @@ def taking_turns(sides: Mapping[str, Callable[[], Cost]], *, turns: int) -> dict
             one = measure()
             print(f"turn {turn}: {name}: {one.wall:.2f} s, {one.cpu:.2f} CPU s", file=sys.stderr)
             found[name] += [one] if turn else []
-    return {name: _median(costs) for name, costs in found.items()}
-
-
-def _median(costs: Sequence[Cost]) -> Cost:
-    return Cost(wall=statistics.median(one.wall for one in costs), cpu=statistics.median(one.cpu for one in costs))
+    return {
+        name: Cost(wall=of([one.wall for one in costs]), cpu=of([one.cpu for one in costs]))
+        for name, costs in found.items()
+    }
 
 
 def report(title: str, lines: Sequence[Line]) -> None:

@@ -1,141 +1,52 @@
-"""Real Dask processes for the tests of this room, ended by their process ids."""
+"""Runs services over a table as a partition of a run does: bind, set up, run, settle."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
+import pyarrow as pa
 import pytest
 
-FACTORY = """
-from dataflow.engine.result import Completion
-from dataflow.telemetry.statistics import Statistics
-
-def prepare(job, setup):
-    def work(spec):
-        rows = job.run(spec, setup)
-        return Completion(identity=spec.identity, index=spec.index, rows=rows, rejected=0, statistics=Statistics())
-    return work
-"""
-"""A factory for jobs with a method `run(spec, setup)` that returns a number of rows."""
-
-HIDDEN = """
-import sys
-
-class Hiding:
-    # As where nothing is installed: dataflow is found only where a client has sent it.
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        spec = self.finder.find_spec(name, path, target)
-        return None if name == "dataflow" and spec and "dataflow-" not in str(spec.origin) else spec
-
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
-"""
+from dataflow.engine.fate import settle
+from dataflow.engine.partition import run_graph
+from dataflow.engine.resources import make_resources
+from dataflow.engine.result import PartitionResult
+from dataflow.plan.binding import bind
+from dataflow.plan.partitions import Batch, Unreadable
+from dataflow.services.context import Context
+from dataflow.services.service import Service
 
 
-@dataclass
-class Processes:
-    """A scheduler and workers in processes that know nothing of dataflow."""
-
-    folder: Path
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "scheduler.json"
-
-    @property
-    def address(self) -> str:
-        return str(json.loads(self.file.read_text())["address"])
-
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        process = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        wait_until(self.file.exists)
-        return process
-
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
-        folder = self.folder / name
-        folder.mkdir()
-        options = ["--host", "127.0.0.1", "--nthreads", "1", "--name", name, "--local-directory", str(folder)]
-        return self._start("dask_worker", *options)
-
-    def _start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
-        arguments = ["--scheduler-file", str(self.file), "--no-dashboard", *options]
-        with (self.folder / f"{len(self.running)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{command}", *arguments],
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(self.folder / "path")},
-                stdout=log,
-                stderr=log,
-            )
-        self.running.append(process)
-        return process
-
-    def end(self) -> None:
-        for process in self.running:
-            # A worker's process ends by itself when its nanny is gone.
-            process.kill()
-            process.wait()
+def run_services(
+    services: Sequence[Service],
+    table: pa.Table | Mapping[str, object],
+    *,
+    tables: Mapping[str, pa.Table] | None = None,
+    key: Sequence[str] = (),
+    invalid: str = "keep",
+    context: Context | None = None,
+    unreadable: Sequence[Unreadable] = (),
+    first_row: int = 1,
+) -> PartitionResult:
+    records = table if isinstance(table, pa.Table) else pa.table(dict(table))
+    schemas = {name: one.schema for name, one in (tables or {}).items()}
+    graph = bind(services, records.schema, name="test", invalid=invalid, tables=schemas)
+    resources = make_resources(graph, tables=tables or {}, context=context)
+    try:
+        environment = run_graph(graph, records, resources)
+    finally:
+        resources.close()
+    rows = pa.array(range(first_row, first_row + records.num_rows), pa.int64())
+    batch = Batch(table=records, rows=rows, unreadable=tuple(unreadable))
+    return settle(environment, batch, key=key, path="leads.csv")
 
 
 @pytest.fixture
-def foreign(tmp_path: Path) -> Iterator[Processes]:
-    """A scheduler that has never heard of dataflow, with one worker."""
-    path = tmp_path / "path"
-    path.mkdir()
-    (path / "sitecustomize.py").write_text(HIDDEN)
-    (path / "partition_factory.py").write_text(FACTORY)
-    processes = Processes(tmp_path)
-    processes.start_scheduler()
-    processes.start_worker("first")
-    yield processes
-    processes.end()
+def run() -> Callable[..., PartitionResult]:
+    return run_services
 
 
-@pytest.fixture
-def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a factory that processes started from here can import."""
-    folder = tmp_path / "factory"
-    folder.mkdir()
-    (folder / "partition_factory.py").write_text(FACTORY)
-    monkeypatch.syspath_prepend(folder)
-    return "partition_factory:prepare"
-
-
-@pytest.fixture
-def write_job(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a job file whose partitions run the given lines, and gives its path."""
-
-    def write(*lines: str, top: str = "import os") -> Path:
-        path = tmp_path / "a_job.py"
-        body = "\n".join(f"        {line}" for line in lines)
-        path.write_text(f"{top}\n\nclass Job:\n    def run(self, spec, setup):\n{body}\n\njob = Job()\n")
-        return path
-
-    return write
-
-
-def wait_until(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def until() -> Callable[..., None]:
-    """Waits for something that another process does."""
-    return wait_until
+@pytest.fixture(scope="session")
+def run_once() -> Callable[..., PartitionResult]:
+    """The same for Hypothesis, which refuses fixtures that are made anew for each test function."""
+    return run_services

@@ -36,6 +36,7 @@ class Scripted:
         self.attempts: list[int] = []
         self.widest = 0
         self.cancelled = False
+        self.begun = 1000
         self.error: Exception = RuntimeError("why")
 
     def submit(self, specs: Sequence[PartitionSpec]) -> None:
@@ -53,6 +54,9 @@ class Scripted:
         if not kinds:
             return done(spec)
         return Report(spec=spec, kind=kinds.pop(0), error=self.error)  # type: ignore[arg-type]
+
+    def withdraw(self) -> None:
+        self.flying = self.flying[: self.begun]
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -134,6 +138,16 @@ def test_a_stop_hands_out_nothing_more_and_waits_for_what_is_in_flight() -> None
         stop.set()
     assert len(reports) == 64
     assert not engine.cancelled
+
+
+def test_a_stop_takes_back_what_no_worker_has_begun() -> None:
+    engine, stop = Scripted(size=1), threading.Event()
+    engine.begun = 2
+    reports = []
+    for report in drive(engine, map(spec, range(1000)), stop=stop):
+        reports.append(report)
+        stop.set()
+    assert len(reports) == 2 + 1
 
 
 def test_a_stop_cancels_what_is_still_in_flight_after_the_grace() -> None:

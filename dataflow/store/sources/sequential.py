@@ -144,8 +144,19 @@ def read_in_order(file: PackedFile, start: int, *, size: int, whole: bool) -> by
     except BaseException:
         reader.close()
         raise
-    _give_back(reader)
+    if whole or len(data) < size:
+        reader.close()
+    else:
+        _give_back(reader)
     return data
+
+
+def close_idle() -> None:
+    """Close the readers that wait for a next slice."""
+    with _idle_lock:
+        waiting = [_idle.pop() for _ in range(len(_idle))]
+    for reader in waiting:
+        reader.close()
 
 
 def _expect_end(reader: SequentialReader, size: int) -> None:

@@ -48,7 +48,7 @@ def indexes(reports: list[Report], *, kind: str) -> list[int]:
 def start_script(folder: Path, text: str) -> subprocess.Popen[str]:
     script = folder / "script.py"
     script.write_text(textwrap.dedent(text))
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     return subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=env)
 
 
@@ -104,6 +104,22 @@ def test_a_job_that_does_not_load_on_a_worker_is_an_error_before_any_partition(
     job = write_job("return 1", top="x = 1\n1 / 0")
     with pytest.raises(DeclarationError, match=r"a_job\.py, line 2: ZeroDivisionError"):
         next(begin(own, job, count=10, factory=factory))
+
+
+def test_an_interrupt_that_the_terminal_sends_to_all_leaves_the_workers_alone(
+    own: Cluster, write_job: WriteJob, factory: str
+) -> None:
+    before = set(own.on_every_worker(os.getpid).values())
+    for pid in before:
+        os.kill(pid, signal.SIGINT)
+    reports = list(begin(own, write_job("return os.getpid()"), count=50, factory=factory))
+    assert rows(reports) <= before
+
+
+def test_workers_have_the_environment_of_the_moment_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAID_LATE", "yes")
+    with connect(workers=1) as cluster:
+        assert set(cluster.on_every_worker(os.getenv, "SAID_LATE").values()) == {"yes"}
 
 
 def test_a_killed_worker_is_replaced_and_the_run_goes_on(own: Cluster, write_job: WriteJob, factory: str) -> None:

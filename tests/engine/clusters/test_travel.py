@@ -19,7 +19,7 @@ from dataflow.engine.cluster import connect
 from dataflow.engine.travel import mismatches, pack_package, package_digest
 from dataflow.errors import ClusterError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HERE = {"python": "3.11.7.final.0", "distributed": "2026.8.0", "pyarrow": "26.0.1"}
 HERE |= {"msgspec": "0.20.0", "datasketches": "5.2.0"}
 

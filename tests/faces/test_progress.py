@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dataflow.faces import progress
+from dataflow.faces.progress import progress_for
+from dataflow.outcomes import Event
+
+PLANNED = Event(kind="planned", run="r", partitions=4, records=4000)
+COMMITTED = Event(kind="committed", run="r", partitions=1, records=1000, rejected=3)
+WARNED = Event(kind="warned", run="r", message="partition 3 killed\nits [red]worker[/red] :bomb: \x1b[2J")
+WARNING = "warning: partition 3 killed its [red]worker[/red] :bomb: \\x1b[2J"
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def wait_for(self, text: str) -> None:
+        give_up = time.monotonic() + 20
+        while text not in self.getvalue():
+            assert time.monotonic() < give_up, f"never shown: {text}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    return Terminal()
+
+
+def test_a_log_gets_one_line_for_what_matters():
+    stream = io.StringIO()
+    with progress_for(stream) as told:
+        for one in (PLANNED, COMMITTED, WARNED, Event(kind="published", run="r", message="published leads@v3")):
+            told(one)
+    assert stream.getvalue() == f"{WARNING}\npublished leads@v3\n"
+
+
+def test_a_log_is_silent_about_commits_resumption_and_retries():
+    stream = io.StringIO()
+    with progress_for(stream) as told:
+        for kind in ("planned", "resumed", "committed", "retried"):
+            told(Event(kind=kind, run="r", message="m", partitions=1))
+    assert stream.getvalue() == ""
+
+
+def test_the_end_is_told_when_a_run_stops():
+    stream = io.StringIO()
+    progress_for(stream)(Event(kind="stopped", run="r", message="too many failures"))
+    assert stream.getvalue() == "stopped: too many failures\n"
+
+
+def test_a_terminal_shows_how_far_the_run_is(terminal):
+    with progress_for(terminal, clock=iter(range(1000)).__next__) as told:
+        told(PLANNED)
+        told(COMMITTED)
+        terminal.wait_for("1 of 4 partitions")
+        terminal.wait_for("3 rejected")
+        terminal.wait_for(" left")
+
+
+def test_messages_pass_above_the_line_as_they_are(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        terminal.wait_for("0 of 4 partitions")
+        told(WARNED)
+        terminal.wait_for(WARNING)
+
+
+def test_somebody_who_watches_is_told_that_a_run_goes_on(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(Event(kind="resumed", run="r", partitions=2))
+        terminal.wait_for("going on: 2 partitions are done already")
+
+
+def test_a_short_run_shows_no_line(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(COMMITTED)
+    assert terminal.getvalue() == ""
+
+
+def test_the_line_is_gone_after_the_run_and_the_cursor_is_back(terminal):
+    told = progress_for(terminal)
+    told(PLANNED)
+    terminal.wait_for("0 of 4")
+    told.close()
+    told.close()
+    assert terminal.getvalue().rindex("\x1b[?25h") > terminal.getvalue().rindex("0 of 4")
+    assert sys.stderr is not terminal
+
+
+def test_a_terminal_may_be_left_in_peace(terminal):
+    with progress_for(terminal, enabled=False) as told:
+        told(PLANNED)
+        told(WARNED)
+        time.sleep(2 * progress.DELAY)
+    assert terminal.getvalue() == f"{WARNING}\n"
+
+
+def test_nothing_goes_to_stdout(terminal, capsys):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        terminal.wait_for("0 of 4")
+        print("a result")
+        told(WARNED)
+    assert capsys.readouterr().out == "a result\n"
+
+
+def test_a_stream_that_is_gone_does_not_stop_a_run():
+    stream = io.StringIO()
+    stream.close()
+    told = progress.Progress(progress._Lines(stream), time.monotonic)
+    told(WARNED)
+    assert told.pace.done == 0
+
+
+def test_no_library_is_imported_for_a_log():
+    code = (
+        "import io, sys\n"
+        "from dataflow.faces.progress import progress_for\n"
+        "from dataflow.outcomes import Event\n"
+        "told = progress_for(io.StringIO())\n"
+        "told(Event(kind='planned', run='r', partitions=1)); told(Event(kind='warned', run='r', message='m'))\n"
+        "told.close()\n"
+        "print([one for one in ('rich', 'IPython', 'pyarrow', 'pandas', 'distributed') if one in sys.modules])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_notebook_keeps_one_bar_up_to_date():
+    pytest.importorskip("ipykernel", reason="no notebook kernel is installed")
+    nbclient = pytest.importorskip("nbclient", reason="no notebook client is installed")
+    nbformat = pytest.importorskip("nbformat")
+    code = (
+        "import sys\n"
+        "from dataflow.faces.progress import progress_for\n"
+        "from dataflow.outcomes import Event\n"
+        "with progress_for(sys.stderr) as told:\n"
+        "    told(Event(kind='planned', run='r', partitions=4))\n"
+        "    told(Event(kind='committed', run='r', partitions=3))\n"
+        "    told(Event(kind='warned', run='r', message='<b>careful</b>'))\n"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=120).execute()
+    (output,) = notebook.cells[0].outputs
+    page = output["data"]["text/html"]
+    assert '<progress value="3" max="4"' in page
+    assert "3 of 4 partitions" in page
+    assert "&lt;b&gt;careful" in page
