@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.marks import Effect, Exclusions, Mask, Rows, mask_of
+from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Outcome, Priority, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.services.context import Context, Outcomes
@@ -100,7 +100,7 @@ class Environment:
             return values
         selected = np.zeros(self.size, np.bool_)
         selected[rows] = True
-        return list(itertools.compress(values, selected.tolist()))
+        return type(values)(itertools.compress(values, selected.tolist()))
 
     def _fresh(self, column: Column, rows: Rows | None) -> list[Any]:
         """Values that nobody else sees: a service may change a list or a dict that it was given."""
@@ -219,29 +219,6 @@ def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:
         for failure in effect.failures
     ]
     return found
-
-
-def to_python(column: Any) -> list[Any]:
-    """A column as Python values; nanoseconds that a datetime cannot hold come as pandas timestamps."""
-    if _counts_nanoseconds(column.type):
-        try:
-            unit = "us"
-            coarser = pa.duration(unit) if pa.types.is_duration(column.type) else pa.timestamp(unit, column.type.tz)
-            column = column.cast(coarser)
-        except pa.ArrowInvalid:
-            bring_pandas_in()
-    values: list[Any] = column.to_pylist(maps_as_pydicts="strict") if _has_maps(column.type) else column.to_pylist()
-    return values
-
-
-def _counts_nanoseconds(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(arrow) or pa.types.is_duration(arrow)) and arrow.unit == "ns"
-
-
-def _has_maps(arrow: pa.DataType) -> bool:
-    if pa.types.is_map(arrow):
-        return True
-    return any(_has_maps(arrow.field(at).type) for at in range(arrow.num_fields))
 
 
 def _default(step: Step, at: int) -> Any:

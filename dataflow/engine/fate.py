@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from dataflow.engine import verdicts
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import Effect, Mask
+from dataflow.engine.marks import Effect, Mask, mask_of
 from dataflow.engine.result import PartitionResult
 from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Status
@@ -117,9 +117,12 @@ def count(environment: Environment, kept: Mask, *, unreadable: int = 0) -> Stati
 
 def _count_service(step: Step, effect: Effect, size: int) -> ServiceStatistics:
     statuses: Counter[Status] = Counter(failure.status for failure in effect.failures)
+    others = mask_of(effect.failed_rows, size)
     for mark in effect.marks:
         statuses[mark.status] += len(mark.rows)
-    statuses[Status.SUCCEEDED] = size - sum(statuses.values())
+        others[mark.rows] = True
+    # Counted by itself, so that a record with two outcomes breaks the sum.
+    statuses[Status.SUCCEEDED] = size - int(others.sum())
     return ServiceStatistics(
         kind=step.service.kind,
         priority=step.service.policy.priority,

@@ -22,6 +22,7 @@ from dataflow.engine.environment import Environment
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, spread
 from dataflow.engine.resources import Resources
+from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import call_async, call_threads
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
@@ -95,6 +96,8 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
     if form is Form.COLUMN:
         return call_columns(step, function, environment.columns_of(step, rows), resources.context)
     columns = environment.values_of(step, rows, size, context=resources.context)
+    if any(isinstance(column, Holed) for column in columns):
+        function = refuse_holes(function)
     policy = step.service.policy
     if form is Form.ASYNC:
         started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout))
@@ -118,8 +121,16 @@ def _finish(step: Step, environment: Environment, exclusions: Exclusions, effect
 def check_rowwise(effect: Effect, halves: Sequence[Effect]) -> bool:
     """Whether a column service gave the same for a table as for its halves."""
     joined = [pa.concat_arrays([half.values[at] for half in halves]) for at in range(len(effect.values))]
-    same = all(whole.equals(parts) for whole, parts in zip(effect.values, joined, strict=True))
+    same = all(_are_same(whole, parts) for whole, parts in zip(effect.values, joined, strict=True))
     if effect.verdicts is None:
         return same
     valid = np.concatenate([half.verdicts.valid for half in halves if half.verdicts is not None])
     return same and bool((valid == effect.verdicts.valid).all())
+
+
+def _are_same(one: pa.Array, other: pa.Array) -> bool:
+    """Whether two columns are equal where NaN equals NaN."""
+    if one.equals(other) or not pa.types.is_floating(one.type):
+        return bool(one.equals(other))
+    left, right = (column.to_numpy(zero_copy_only=False) for column in (one, other))
+    return bool(one.is_null().equals(other.is_null()) and np.array_equal(left, right, equal_nan=True))

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import context, process
 from pathlib import Path
@@ -30,18 +30,18 @@ _ENVIRONMENT = {
 }
 
 
-def start(*, pandas: bool = False, fork: bool = sys.platform != "win32") -> None:
+def start(*, preload: Sequence[str] = (), fork: bool = sys.platform != "win32") -> None:
     """Make `METHOD` known and begin to import for later workers, in the background; takes milliseconds.
 
     A second call does nothing while the server runs.
 
     Args:
-        pandas: Import pandas for them, because the job will; else it is kept out.
+        preload: Modules to import for them beside our own; pandas must be among them if the job will need it.
         fork: Fork workers from a server; without, or where that fails, they are spawned and start slowly.
     """
     # Only this registry leads from a name in Dask's configuration to a context.
     contexts = context._concrete_contexts  # type: ignore[attr-defined]
-    contexts[METHOD] = (_forked(pandas=pandas) if fork else None) or SpawnedContext()
+    contexts[METHOD] = (_forked(preload) if fork else None) or SpawnedContext()
 
 
 class WorkerProcess(process.BaseProcess):
@@ -86,12 +86,12 @@ def preparation(name: str) -> dict[str, Any]:
     }
 
 
-def _forked(*, pandas: bool) -> context.BaseContext | None:
+def _forked(preload: Sequence[str]) -> context.BaseContext | None:
     try:
         multiprocessing.get_context("forkserver")
         from dataflow.engine import forkserver
 
-        forkserver.server.set_forkserver_preload([*(["pandas"] if pandas else []), "dataflow.engine.preload"])
+        forkserver.server.set_forkserver_preload([*preload, "dataflow.engine.preload"])
         with _environment():
             forkserver.server.ensure_running()
     except (ImportError, OSError, ValueError):

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dataflow.faces.bundles import find_bundles
 from dataflow.faces.order import order_columns, straighten
 from dataflow.faces.texts import cells, shorten, shorten_middle
 from dataflow.plan.explain import Explanation, StepLine
@@ -20,7 +21,7 @@ NAME_CELL, DETAIL_CELL = 7.9, 6.7
 """Units of one character of a name and of the details, in a font of fixed width."""
 
 BOX_HEIGHT, LANE_HEIGHT = 44.0, 4.0
-ROW_GAP, COLUMN_GAP, JOINT_GAP = 14.0, 64.0, 44.0
+ROW_GAP, COLUMN_GAP, JOINT_GAP = 14.0, 64.0, 52.0
 PADDING, LEAST_WIDTH = 14.0, 96.0
 
 
@@ -118,6 +119,29 @@ class _Net:
         return node >= self.services and node not in self.joints
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """Where the nodes stand.
+
+    Attributes:
+        column: For each node, its column.
+        lefts: For each column, its left edge.
+        widths: For each column.
+        ys: For each node, its centre.
+    """
+
+    column: Sequence[int]
+    lefts: Sequence[float]
+    widths: Sequence[float]
+    ys: Sequence[float]
+
+    def left(self, node: int) -> float:
+        return self.lefts[self.column[node]]
+
+    def width(self, node: int) -> float:
+        return self.widths[self.column[node]]
+
+
 def lay_out(explanation: Explanation) -> Layout:
     """Place the services of an explanation and route what connects them."""
     lines = explanation.lines
@@ -126,39 +150,52 @@ def lay_out(explanation: Explanation) -> Layout:
     columns = order_columns(net.column, pairs)
     heights = [BOX_HEIGHT if node < net.services else LANE_HEIGHT for node in range(len(net.column))]
     ys = straighten(columns, pairs, heights=heights, gap=ROW_GAP, stiff=net.is_lane)
-    lefts, widths = _places(columns, net, lines)
+    lefts, widths = _places([[lines[node] for node in nodes if node < net.services] for nodes in columns])
+    grid = _Grid(column=net.column, lefts=lefts, widths=widths, ys=ys)
+    one_of_level = {line.level: node for node, line in enumerate(lines)}
     return Layout(
         width=lefts[-1] + widths[-1],
         height=max(y + height / 2 for y, height in zip(ys, heights, strict=True)),
-        boxes=tuple(_box(lines[node], lefts, widths, net.column[node], ys[node]) for node in range(net.services)),
-        segments=tuple(_segments(net, lefts, widths, ys)),
-        joints=tuple((lefts[net.column[node]], ys[node]) for node in sorted(net.joints)),
-        levels=_level_centres(lines, net, lefts, widths),
+        boxes=tuple(_box(line, node, grid) for node, line in enumerate(lines)),
+        segments=tuple(_segments(net, grid)),
+        joints=tuple((grid.left(node), ys[node]) for node in sorted(net.joints)),
+        levels=tuple(grid.left(node) + grid.width(node) / 2 for _, node in sorted(one_of_level.items())),
     )
 
 
 def _build(lines: Sequence[StepLine]) -> _Net:
     index = {line.name: at for at, line in enumerate(lines)}
-    bundles = _bundles(lines)
-    halves = sorted({2 * line.level for line in lines} | {_before(targets, lines, index) for _, targets in bundles})
-    place = {half: column for column, half in enumerate(halves)}
-    net = _Net(column=[place[2 * line.level] for line in lines], services=len(lines))
-    bundled = set()
-    for (reason, sources), targets in bundles:
-        joint = net.add(place[_before(targets, lines, index)])
+    reasons = {
+        (index[source], at): why
+        for at, line in enumerate(lines)
+        for source, why in zip(line.after, line.why, strict=True)
+    }
+    bundles = find_bundles(_waits(reasons))
+    before = [2 * min(lines[target].level for target in bundle.targets) - 1 for bundle in bundles]
+    halves = sorted({*(2 * line.level for line in lines), *before})
+    net = _Net(column=[halves.index(2 * line.level) for line in lines], services=len(lines))
+    sentences = {(one, two): f"{lines[two].name} after {lines[one].name}: {why}" for (one, two), why in reasons.items()}
+    for bundle, half in zip(bundles, before, strict=True):
+        joint = net.add(halves.index(half))
         net.joints.add(joint)
-        for source in sources:
-            sentences = [f"{one} after {source}: {reason}" for one in targets]
-            net.connect(index[source], joint, reads=False, reasons=sentences)
-        for target in targets:
-            net.connect(joint, index[target], reads=False, reasons=[f"{target} after {', '.join(sources)}: {reason}"])
-            bundled |= {(source, target) for source in sources}
-    for line in lines:
-        for source, reason in zip(line.after, line.why, strict=True):
-            if (source, line.name) not in bundled:
-                sentence = f"{line.name} after {source}: {reason}"
-                net.connect(index[source], index[line.name], reads=is_reading(reason), reasons=[sentence])
+        for source in bundle.sources:
+            told = [sentences[source, target] for target in bundle.targets]
+            net.connect(source, joint, reads=False, reasons=told)
+        for target in bundle.targets:
+            told = [sentences.pop((source, target)) for source in bundle.sources]
+            net.connect(joint, target, reads=False, reasons=told)
+    for (source, target), sentence in sentences.items():
+        net.connect(source, target, reads=is_reading(reasons[source, target]), reasons=[sentence])
     return net
+
+
+def _waits(reasons: Mapping[tuple[int, int], str]) -> dict[int, set[int]]:
+    """For each service, those whose outcome it waits for without reading what they wrote."""
+    waits: dict[int, set[int]] = defaultdict(set)
+    for (source, target), why in reasons.items():
+        if not is_reading(why):
+            waits[target].add(source)
+    return waits
 
 
 def is_reading(reason: str) -> bool:
@@ -166,69 +203,40 @@ def is_reading(reason: str) -> bool:
     return reason.startswith("reads ")
 
 
-def _before(targets: Iterable[str], lines: Sequence[StepLine], index: Mapping[str, int]) -> int:
-    """Where the joint of a bundle goes, in half levels: just before the first of its targets."""
-    return 2 * min(lines[index[one]].level for one in targets) - 1
-
-
-def _bundles(lines: Sequence[StepLine]) -> list[tuple[tuple[str, tuple[str, ...]], list[str]]]:
-    """Groups of services that wait for the same others for the same reason, where a joint saves lines."""
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for line in lines:
-        by_reason: dict[str, list[str]] = defaultdict(list)
-        for source, reason in zip(line.after, line.why, strict=True):
-            if not is_reading(reason):
-                by_reason[reason].append(source)
-        for reason, sources in by_reason.items():
-            groups[reason, tuple(sources)].append(line.name)
-    return [(key, targets) for key, targets in groups.items() if len(key[1]) > 1 and len(targets) > 1]
-
-
-def _places(columns: Sequence[Sequence[int]], net: _Net, lines: Sequence[StepLine]) -> tuple[list[float], list[float]]:
-    """The left edge and the width of each column."""
+def _places(columns: Sequence[Sequence[StepLine]]) -> tuple[list[float], list[float]]:
+    """The left edge and the width of each column; one without services holds joints and lanes only."""
     lefts: list[float] = []
     widths: list[float] = []
-    right = -COLUMN_GAP
-    for nodes in columns:
-        texts = [lines[node] for node in nodes if node < net.services]
-        needed = [max(cells(_name(one)) * NAME_CELL, cells(_detail(one)) * DETAIL_CELL) + 2 * PADDING for one in texts]
-        gap = COLUMN_GAP if texts and (not widths or widths[-1]) else JOINT_GAP
-        lefts.append(right + gap if widths else 0.0)
+    for lines in columns:
+        needed = [max(cells(_name(one)) * NAME_CELL, cells(_detail(one)) * DETAIL_CELL) + 2 * PADDING for one in lines]
+        gap = COLUMN_GAP if lines and widths and widths[-1] else JOINT_GAP
+        lefts.append(lefts[-1] + widths[-1] + gap if lefts else 0.0)
         widths.append(max(LEAST_WIDTH, *needed) if needed else 0.0)
-        right = lefts[-1] + widths[-1]
     return lefts, widths
 
 
-def _box(line: StepLine, lefts: Sequence[float], widths: Sequence[float], column: int, y: float) -> Box:
+def _box(line: StepLine, node: int, grid: _Grid) -> Box:
     return Box(
         line=line,
         name=_name(line),
         detail=_detail(line),
-        x=lefts[column],
-        y=y - BOX_HEIGHT / 2,
-        width=widths[column],
+        x=grid.left(node),
+        y=grid.ys[node] - BOX_HEIGHT / 2,
+        width=grid.width(node),
         height=BOX_HEIGHT,
     )
 
 
-def _segments(net: _Net, lefts: Sequence[float], widths: Sequence[float], ys: Sequence[float]) -> Iterable[Segment]:
+def _segments(net: _Net, grid: _Grid) -> Iterable[Segment]:
     for (start, end, reads), reasons in net.links.items():
-        before, after = net.column[start], net.column[end]
         yield Segment(
-            start=(lefts[before] + widths[before], ys[start]),
-            end=(lefts[after], ys[end]),
-            straight=widths[after] if net.is_lane(end) else 0.0,
+            start=(grid.left(start) + grid.width(start), grid.ys[start]),
+            end=(grid.left(end), grid.ys[end]),
+            straight=grid.width(end) if net.is_lane(end) else 0.0,
             reads=reads,
             arrow=end < net.services,
             reasons=tuple(reasons),
         )
-
-
-def _level_centres(
-    lines: Sequence[StepLine], net: _Net, lefts: Sequence[float], widths: Sequence[float]
-) -> tuple[float, ...]:
-    column = {line.level: net.column[at] for at, line in enumerate(lines)}
-    return tuple(lefts[column[level]] + widths[column[level]] / 2 for level in sorted(column))
 
 
 def _name(line: StepLine) -> str:

@@ -207,8 +207,15 @@ def _map(annotation: Any, where: str) -> Declared | None:
         arrow=pa.map_(pa.string(), declared.arrow),
         mismatch=mismatch,
         plain=lambda value: [(key, plain(one)) for key, one in value.items()],
-        build=build and (lambda value: {key: None if one is None else build(one) for key, one in value.items()}),
+        build=lambda pairs: _dict(pairs, build),
     )
+
+
+def _dict(pairs: Sequence[tuple[str, Any]], build: Callable[[Any], Any] | None) -> dict[str, Any]:
+    made = {key: one if one is None or build is None else build(one) for key, one in pairs}
+    if len(made) < len(pairs):
+        raise ValueError("a map holds a key twice, which a dict cannot")
+    return made
 
 
 def _record(annotation: Any, where: str) -> Declared | None:

@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from dataflow.engine.result import PartitionResult
-from dataflow.errors import StoreError
+from dataflow.errors import CatalogError, StoreError
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.files import translated
 from dataflow.store.ledger import CommitRecord, Ledger
@@ -42,7 +42,7 @@ def commit(ledger: Ledger, spec: PartitionSpec, result: PartitionResult, *, prof
     with translated(f"partition {spec.index} of run {ledger.run}: committing"):
         try:
             return _committed(ledger, spec, result, profile=profile)
-        except FileNotFoundError:
+        except (FileNotFoundError, CatalogError):
             # A run that is over takes its folder away under a late worker.
             ledger.require_current()
             raise

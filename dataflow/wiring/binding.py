@@ -14,7 +14,7 @@ from dataflow.outcomes import Kind
 from dataflow.plan.binding import bind
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
-from dataflow.services.service import Service
+from dataflow.services.service import RESERVED, Service
 from dataflow.services.signature import ALL, Container, Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import Source, csv, infer_source, parquet, read_table
@@ -36,6 +36,28 @@ def wanted_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
         if service.kind is not Kind.VALIDATION:
             written |= {output.column for output in service.outputs}
     return wanted
+
+
+def touched_columns(pipeline: Pipeline, tables: Mapping[str, pa.Table]) -> frozenset[str] | None:
+    """The columns that a pipeline reads or writes, or None where a service reads `flow.ALL`.
+
+    Others need no type: they pass by as they are. Columns that every run writes count, since they may clash.
+    """
+    touched = set(RESERVED)
+    for service in pipeline.services:
+        when = service.policy.when
+        touched |= {column for parameter in service.parameters for column in parameter.columns}
+        touched |= {when.column} if when is not None else set()
+        touched |= set(_written(service, tables))
+    return None if ALL in touched else frozenset(touched)
+
+
+def _written(service: Service, tables: Mapping[str, pa.Table]) -> list[str]:
+    """The columns that a service writes, those of a lookup by its table."""
+    if service.form is not Form.LOOKUP or "into" in service.options:
+        return [output.column for output in service.outputs] or [service.options.get("into", "")]
+    names = service.options.get("columns", {})
+    return [names.get(name, name) for name in service.lookup.select or tables[service.name].schema.names]
 
 
 def bind_pipeline(pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa.Table]) -> Graph:
@@ -110,10 +132,7 @@ def given_schema(pipeline: Pipeline, tables: Mapping[str, pa.Table]) -> pa.Schem
             if column not in written:
                 flag = when is not None and when.test == "flag" and when.column == column
                 fields.setdefault(column, _given_type(service, column, wanted, tables) if not flag else pa.bool_())
-        written |= {output.column for output in service.outputs}
-        if service.form is Form.LOOKUP:
-            names = service.options.get("columns", {})
-            written |= {names.get(name, name) for name in tables[service.name].schema.names}
+        written |= set(_written(service, tables))
     return pa.schema(fields)
 
 

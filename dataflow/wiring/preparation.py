@@ -13,13 +13,37 @@ import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.resources import Resources, make_resources
-from dataflow.plan.graph import Graph
+from dataflow.plan.graph import PUBLISHED, Graph
 from dataflow.plan.pipeline import Pipeline
 from dataflow.store.catalog import Catalog
-from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
+from dataflow.wiring.binding import (
+    bind_pipeline,
+    given_schema,
+    lookup_tables,
+    prepare_arrow,
+    touched_columns,
+    wanted_types,
+)
 
 DEFAULT_CATALOG = "datasets"
 """The folder of datasets under the current one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a pipeline asks of records, whichever columns they have.
+
+    Attributes:
+        touched: The columns that it reads or writes, or None for all there are.
+        wanted: The type that the first reader of a column declares.
+        given: The type of a column that a service reads, for where the values do not tell one.
+        tables: The table of each lookup.
+    """
+
+    touched: frozenset[str] | None
+    wanted: dict[str, pa.DataType]
+    given: pa.Schema
+    tables: dict[str, pa.Table]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +54,29 @@ class Prepared:
     resources: Resources
 
 
+_needs: weakref.WeakKeyDictionary[Pipeline, dict[str, Needs]] = weakref.WeakKeyDictionary()
 _prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str], Prepared]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()
+
+
+def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
+    """What the pipeline asks of records; found at the first call, which reads the tables of its lookups.
+
+    Raises:
+        SourceError: A lookup's table cannot be read.
+    """
+    with _lock:
+        known = _needs.setdefault(pipeline, {})
+        if catalog not in known:
+            keep_pandas_out()
+            tables = lookup_tables(pipeline, Catalog(catalog))
+            known[catalog] = Needs(
+                touched=touched_columns(pipeline, tables),
+                wanted=wanted_types(pipeline),
+                given=given_schema(pipeline, tables),
+                tables=tables,
+            )
+        return known[catalog]
 
 
 def prepare_once(pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAULT_CATALOG) -> Prepared:
@@ -41,18 +86,19 @@ def prepare_once(pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAUL
         DeclarationError: The pipeline does not fit the schema, or a class cannot be set up.
         SourceError: A lookup's table cannot be read.
     """
-    key = (schema.to_string(show_schema_metadata=False), catalog)
+    # The note of pandas in a schema differs from table to table, and says nothing of its columns.
+    ours = {PUBLISHED: b"1"} if PUBLISHED in (schema.metadata or {}) else None
+    schema = schema.with_metadata(ours)
+    key = (schema.to_string(), catalog)
     with _lock:
         known = _prepared.setdefault(pipeline, {})
         if key not in known:
-            known[key] = _prepare(pipeline, schema, catalog)
+            known[key] = _prepare(pipeline, schema, needs_of(pipeline, catalog=catalog).tables)
             weakref.finalize(pipeline, known[key].resources.close)
         return known[key]
 
 
-def _prepare(pipeline: Pipeline, schema: pa.Schema, catalog: str) -> Prepared:
-    keep_pandas_out()
-    tables = lookup_tables(pipeline, Catalog(catalog))
+def _prepare(pipeline: Pipeline, schema: pa.Schema, tables: dict[str, pa.Table]) -> Prepared:
     graph = bind_pipeline(pipeline, schema, tables)
     prepare_arrow(graph)
     return Prepared(graph=graph, resources=make_resources(graph, tables=tables))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import pyarrow as pa
 
 from dataflow.engine import verdicts
+from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.fate import count, output_table, reasons
 from dataflow.engine.partition import run_graph
@@ -20,8 +24,11 @@ from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context
-from dataflow.wiring.binding import wanted_types
-from dataflow.wiring.preparation import DEFAULT_CATALOG, prepare_once
+from dataflow.services.types import is_text
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, needs_of, prepare_once
+
+SIDE_BY_SIDE = 512
+"""Records that `acall` runs at the same time; their threads do nothing but wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,56 +87,110 @@ def call(
     """Run one record; see `Pipeline.call`."""
     began = time.perf_counter()
     execution = uuid.uuid4().hex[:12]
-    table = to_table(pipeline, [record])
+    table, misfits = to_table(pipeline, [record], catalog=catalog)
+    if misfits:
+        raise DeclarationError(f"`{pipeline.name}` cannot read the record: {misfits[0]}")
     context = Context(run=execution, parameters=parameters or {})
     prepared = prepare_once(pipeline, table.schema, catalog=catalog)
     resources = replace(prepared.resources, context=context, io=io or prepared.resources.io)
     environment = run_graph(prepared.graph, table, resources)
     _check_critical(environment)
+    output = to_records(output_table(environment, kept=verdicts.everything(1)))[0]
     return Result(
-        data=output_table(environment, kept=verdicts.everything(1)).to_pylist()[0],
+        data=merged(record, output),
         metadata=_metadata(environment, execution=execution, duration=time.perf_counter() - began),
     )
 
 
 async def acall(pipeline: Pipeline, record: Mapping[str, Any], **settings: Any) -> Result:
-    """`call` on a thread, with async services on the caller's own loop."""
-    io = IOLoop(asyncio.get_running_loop())
-    return await asyncio.to_thread(call, pipeline, record, io=io, **settings)
+    """`call` on a thread, with async services on the caller's own loop.
 
-
-def to_table(pipeline: Pipeline, records: list[Mapping[str, Any]]) -> pa.Table:
-    """Records as a table: columns that services declare under their types, the others as Arrow infers them.
-
-    Raises:
-        DeclarationError: A value is not of the type that its first reader declares.
+    The thread is one of our own pool: a service may await another `acall`, for which a thread must be left.
     """
-    wanted = wanted_types(pipeline)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    columns = {name: _column(name, [record.get(name) for record in records], wanted, pipeline) for name in names}
-    return pa.table(columns)
+    loop = asyncio.get_running_loop()
+    work = partial(contextvars.copy_context().run, call, pipeline, record, io=IOLoop(loop), **settings)
+    return await loop.run_in_executor(_threads(), work)
 
 
-def _column(name: str, values: list[Any], wanted: Mapping[str, pa.DataType], pipeline: Pipeline) -> pa.Array:
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="dataflow-acall")
+
+
+def to_table(
+    pipeline: Pipeline, records: Sequence[Mapping[str, Any]], *, catalog: str = DEFAULT_CATALOG
+) -> tuple[pa.Table, dict[int, str]]:
+    """The columns of some records that the pipeline reads or writes, under the types that it declares.
+
+    Returns:
+        The table; and for each record with a value of another type, by its place, what is wrong. Such a value
+        is null in the table.
+    """
+    needs = needs_of(pipeline, catalog=catalog)
+    names = dict.fromkeys(name for record in records for name in record)
+    touched = [name for name in names if needs.touched is None or name in needs.touched]
+    columns, misfits = {}, {}
+    for name in touched:
+        columns[name], wrong = _column([record.get(name) for record in records], name, needs)
+        misfits |= {row: f"column `{name}`: {text}" for row, text in wrong.items()}
+    if not columns:
+        # Without any column a table has no rows.
+        columns[""] = pa.nulls(len(records), pa.bool_())
+    return pa.table(columns), misfits
+
+
+def _column(values: list[Any], name: str, needs: Needs) -> tuple[pa.Array, dict[int, str]]:
+    wanted = needs.wanted.get(name)
     try:
-        found = pa.array(values)
-        if name in wanted and (pa.types.is_null(found.type) or found.type != wanted[name]):
-            return _under(values, found, wanted[name])
+        return _typed(values, wanted, name, needs), {}
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        wrong = {row: text for row, value in enumerate(values) if (text := _misfit(value, wanted, name, needs))}
+    kept = [None if row in wrong else value for row, value in enumerate(values)]
+    try:
+        return _typed(kept, wanted, name, needs), wrong
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DeclarationError(
-            f"`{name}` is {type(values[0]).__name__}, but its first reader in `{pipeline.name}` declares "
-            f"{wanted.get(name)}"
-        ) from error
-    return found
+        raise DeclarationError(f"the values of `{name}` have no type in common; convert them before") from error
 
 
-def _under(values: list[Any], found: pa.Array, arrow: pa.DataType) -> pa.Array:
-    numbers = pa.types.is_floating(arrow) and pa.types.is_integer(found.type)
-    if pa.types.is_null(found.type) or numbers or pa.types.is_nested(arrow):
-        return pa.array(values, arrow)
-    if pa.types.is_temporal(arrow) or pa.types.is_decimal(arrow):
-        return found.cast(arrow)
+def _typed(values: list[Any], wanted: pa.DataType | None, name: str, needs: Needs) -> pa.Array:
+    found = pa.array(values)
+    if pa.types.is_null(found.type):
+        known = needs.given.field(name).type if name in needs.given.names else pa.null()
+        return pa.array(values, wanted or known)
+    if wanted is None or found.type == wanted:
+        return found
+    numbers = pa.types.is_integer(found.type) and (pa.types.is_floating(wanted) or pa.types.is_integer(wanted))
+    texts = is_text(found.type) and is_text(wanted)
+    if numbers or texts or pa.types.is_nested(wanted):
+        return pa.array(values, wanted)
+    if pa.types.is_temporal(wanted) or pa.types.is_decimal(wanted):
+        return found.cast(wanted)
     raise TypeError("another type than declared")
+
+
+def _misfit(value: Any, wanted: pa.DataType | None, name: str, needs: Needs) -> str | None:
+    try:
+        _typed([value], wanted, name, needs)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        declared = f", but its first reader declares {wanted}" if wanted is not None else ", which has no Arrow type"
+        return f"is {type(value).__name__}{declared}"
+    return None
+
+
+def to_records(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as dicts of Python values."""
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
+    except ValueError:
+        # Nanoseconds need the timestamps of pandas.
+        bring_pandas_in()
+        rows = table.to_pylist(maps_as_pydicts="strict")
+    return rows
+
+
+def merged(record: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as it came, with what the pipeline has written or read."""
+    return {**record, **{name: value for name, value in output.items() if name}}
 
 
 def _check_critical(environment: Environment) -> None:

@@ -21,7 +21,7 @@ from dataflow.engine.calling import call_each
 from dataflow.engine.result import PartitionResult
 
 Run = Callable[..., PartitionResult]
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 DAY = datetime.datetime(2024, 2, 29, 12)
 SURROGATE = "\ud800"
 
@@ -528,3 +528,42 @@ def test_nanoseconds_maps_and_zones_are_read_as_python_values(run: Run) -> None:
         "00:00:00.000001 0:00:00.001000 1.5",
         "00:00:00.000000 0:00:00.002000 2.0",
     ]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, 2**60, 1], pa.timestamp("us")),
+        pa.array([0, 10_000_000, 1], pa.date32()),
+        pa.array([0, 2**62, 1], pa.duration("s")),
+        pa.array([[0], [2**60], [1]], pa.list_(pa.timestamp("us"))),
+        pa.array([[("a", 1)], [("a", 1), ("a", 2)], []], pa.map_(pa.string(), pa.int64())),
+    ],
+    ids=lambda one: str(one.type),
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_value_that_python_cannot_hold_fails_its_record_only(run: Run, column: pa.Array, threads: int) -> None:
+    hint = {
+        "timestamp[us]": datetime.datetime,
+        "date32[day]": datetime.date,
+        "duration[s]": datetime.timedelta,
+        "list<item: timestamp[us]>": list[datetime.datetime],
+    }.get(str(column.type), dict[str, int])
+
+    def text(x: Any) -> str:
+        return "read"
+
+    text.__annotations__["x"] = hint
+    result = run([flow.transformation(priority="optional", threads=threads)(text)], {"x": column})
+    assert result.output["text"].to_pylist() == ["read", None, "read"]
+    assert result.failures["reason"].to_pylist() == ["ValueError"]
+    assert result.output["x"].combine_chunks().equals(column)
+
+
+def test_nanoseconds_inside_lists_and_structs_can_be_read(run: Run) -> None:
+    @flow.transformation
+    def count(x: list[datetime.datetime]) -> int:
+        return len([one for one in x if one.microsecond == 0])
+
+    column = pa.array([[1, 2], [1_000]], pa.list_(pa.timestamp("ns")))
+    assert run([count], {"x": column}).output["count"].to_pylist() == [2, 0]

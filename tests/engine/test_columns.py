@@ -153,7 +153,7 @@ def test_a_column_form_that_overwrites_its_own_column_keeps_the_type(run: Run) -
 WRONG = [
     ("a list", lambda x: x.to_pylist(), int),
     ("None", lambda x: None, int),
-    ("a scalar", lambda x: pc.sum(x), int),
+    ("a scalar", pc.sum, int),
     ("too short", lambda x: x.slice(1), int),
     ("too long", lambda x: pa.concat_arrays([x, x]), int),
     ("text for int", lambda x: x.cast(pa.string()), int),
@@ -170,9 +170,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("give", "returns"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_result_of_another_shape_or_type_fails_every_record_after_one_call(
-    run: Run, give: Any, returns: Any
-) -> None:
+def test_a_result_of_another_shape_or_type_fails_every_record_after_one_call(run: Run, give: Any, returns: Any) -> None:
     result = run([declared(give, pa.Array, returns=returns, priority="critical")], NUMBERS)
     assert result.output.num_rows == 0
     assert reasons(result) == ["WrongShapeError"] * 3
@@ -409,7 +407,6 @@ def test_a_column_that_failed_for_another_service_names_it_through_a_column_serv
         if x == 2:
             raise ValueError
         return x
-
 
     def double(company: pa.Array) -> pa.Array:
         return pc.multiply(company, 2)

@@ -38,10 +38,10 @@ def test_lines_run_past_boxes_and_not_through_them(seed, random_plan):
 def test_everything_is_inside_the_picture(seed, random_plan):
     layout = lay_out(random_plan(seed))
     assert min(box.x for box in layout.boxes) == 0
-    assert min(box.y for box in layout.boxes) >= 0
+    assert min(box.y for box in layout.boxes) >= -1e-6
     assert max(box.x + box.width for box in layout.boxes) <= layout.width
     assert max(box.y + box.height for box in layout.boxes) <= layout.height
-    assert all(0 <= y <= layout.height for line in layout.segments for y in (line.start[1], line.end[1]))
+    assert all(-1e-6 <= y <= layout.height for line in layout.segments for y in (line.start[1], line.end[1]))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -88,6 +88,12 @@ def test_a_second_commit_changes_nothing_and_returns_the_first(run: RunFolder) -
     assert run.partial().to_arrow()["name"].to_pylist() == ["ann", "bob", "eve"]
 
 
+def test_a_second_commit_writes_no_file(local_run: RunFolder) -> None:
+    first = local_run.commit(SPECS[0], result_of(0))
+    local_run.commit(SPECS[0], result_of(0, names=["other"]))
+    assert names_in(local_run, "parts") == [first.part.name]
+
+
 def test_of_two_attempts_with_different_answers_neither_overwrites_the_other(local_run: RunFolder) -> None:
     first = local_run.commit(SPECS[0], result_of(0))
     Path(local_run.path("commits", f"{SPECS[0].identity}.json")).unlink()
@@ -290,6 +296,25 @@ def test_a_record_of_a_paused_worker_does_not_count_where_nobody_has_done_its_wo
     assert successor.find(SPECS[0]) is None
     successor.commit(SPECS[0], result_of(0))
     assert successor.publish(SPECS[:1]).to_arrow()["name"].to_pylist() == ["ann", "bob", "eve"]
+
+
+@pytest.mark.parametrize("paused", [2], indirect=True)
+def test_of_two_attempts_at_once_the_first_record_counts_for_both(paused: tuple[RunFolder, object]) -> None:
+    run, process = paused
+    first = run.commit(SPECS[0], result_of(0))
+    process.send_signal(signal.SIGCONT)  # type: ignore[attr-defined]
+    assert process.stdout.readline() == f"{first.part.name}\n"  # type: ignore[attr-defined]
+    assert run.find(SPECS[0]) == first
+
+
+@pytest.mark.parametrize("paused", [1], indirect=True)
+def test_a_worker_that_wakes_when_its_run_is_gone_says_so(paused: tuple[RunFolder, object]) -> None:
+    run, process = paused
+    run.abandon("the source has changed")
+    Catalog(run.root).prune("leads", keep=1)
+    process.send_signal(signal.SIGCONT)  # type: ignore[attr-defined]
+    assert process.stdout.readline().startswith("refused:")  # type: ignore[attr-defined]
+    assert not Path(run.path()).exists()
 
 
 def test_a_worker_killed_anywhere_in_a_commit_leaves_all_or_nothing(local_run: RunFolder) -> None:

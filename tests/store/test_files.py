@@ -189,11 +189,23 @@ def test_a_placed_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "rename", renamed)
-    staging = f"{tmp_path}/staging"
-    files.place([(f"{tmp_path}/a", "a")], folder=f"{tmp_path}/v1", staging=staging, manifest=(f"{tmp_path}/m", b""))
+    staging = f"{tmp_path}/run/version"
+    manifest = (f"{tmp_path}/meta/m", b"")
+    files.make(f"{tmp_path}/meta")
+    files.place([(f"{tmp_path}/a", "a")], folder=f"{tmp_path}/v1", staging=staging, manifest=manifest)
     position = seen.index("appears")
-    assert "staging" in seen[:position]
-    assert tmp_path.name in seen[position:]
+    assert {"version", "meta"} <= set(seen[:position])
+    assert seen[position:] == ["appears", tmp_path.name, "run"]
+
+
+def test_what_an_earlier_attempt_has_staged_does_not_get_into_the_folder(tmp_path: Path) -> None:
+    files = LocalFiles()
+    files.make(f"{tmp_path}/staging")
+    files.write(f"{tmp_path}/staging/orphan", b"2")
+    files.write(f"{tmp_path}/a", b"1")
+    manifest = (f"{tmp_path}/m", b"")
+    files.place([(f"{tmp_path}/a", "a")], folder=f"{tmp_path}/v1", staging=f"{tmp_path}/staging", manifest=manifest)
+    assert files.read_all(f"{tmp_path}/v1") == {"a": b"1"}
 
 
 def test_a_folder_that_is_removed_is_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

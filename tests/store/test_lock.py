@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -152,6 +153,33 @@ def test_a_lock_whose_file_was_removed_by_hand_is_no_lock(tmp_path: Path) -> Non
                 first.check()
 
 
+def test_a_lock_whose_file_is_removed_while_it_is_taken_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, removed = fcntl.flock, []
+
+    def removing(opened: int, operation: int) -> None:
+        if not removed:
+            removed.append((tmp_path / "_lock").unlink())
+        flock(opened, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removing)
+    with KernelLock(str(tmp_path), run="first") as lock:
+        lock.check()
+
+
+def test_the_last_holder_is_known_and_known_to_be_gone(tmp_path: Path, url: str) -> None:
+    for lock in (dataset_lock(str(tmp_path), run="r"), dataset_lock(url, run="r")):
+        assert lock.holder() is None
+        with lock:
+            owner = lock.holder()
+            assert owner is not None
+            assert owner.is_alive
+        owner = lock.holder()
+        assert owner is not None
+        assert (owner.run, owner.is_alive) == ("r", False)
+
+
 def test_a_torn_owner_is_no_owner() -> None:
     whole = Owner.here("r", epoch=1).to_bytes()
     assert Owner.from_bytes(whole + b"rest of a longer one") == Owner.from_bytes(whole)
@@ -195,6 +223,15 @@ def test_a_silent_owner_loses_its_lease_and_cannot_take_it_back(url: str) -> Non
         second.check()
         with pytest.raises(OutputLocked, match="run second"), lease(url, "third", clock):
             pass
+
+
+def test_a_lease_that_is_over_is_not_renewed_even_where_nobody_has_taken_it(url: str) -> None:
+    clock = Clock()
+    with lease(url, "first", clock) as first:
+        clock.now += 61
+        first.renew()
+        with pytest.raises(OutputLocked):
+            first.check()
 
 
 def test_a_paused_owner_whose_clock_stood_still_notices_its_successor(url: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -43,7 +44,7 @@ def test_the_slices_of_any_text_hold_together_the_records_of_the_whole(text, siz
 def test_slices_touch_each_other_and_cover_the_text(text, size, target):
     data = text.encode()
     slices = cut(blocks(data, size), COMMA, target=target, start=7).slices
-    assert all(one.stop == other.start for one, other in zip(slices, slices[1:], strict=False))
+    assert all(one.stop == other.start for one, other in pairwise(slices))
     assert not slices or (slices[0].start, slices[-1].stop) == (7, 7 + len(data))
 
 

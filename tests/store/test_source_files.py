@@ -11,7 +11,7 @@ import pytest
 from source_reading import read_all
 
 from dataflow.errors import SourceError
-from dataflow.store.filesystem import describe, find, natural, shown
+from dataflow.store.filesystem import describe, find, natural, shown, unchanged
 from dataflow.store.sources import Source, csv, files, infer_source, jsonl, parquet, read
 
 NAMES = {
@@ -188,6 +188,23 @@ def test_a_fingerprint_changes_with_the_file(tmp_path):
     os.utime(path, ns=(1, 1))
     assert describe(str(path)).fingerprint != before.fingerprint
     assert describe(str(path)).size == before.size == 4
+
+
+def test_a_file_that_changes_before_or_while_it_is_read_is_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a\n")
+    planned = describe(str(path)).fingerprint
+    begun = []
+
+    def rewrite():
+        with unchanged(str(path), planned):
+            begun.append(True)
+            path.write_text("a\n1\n")
+
+    for _ in range(2):
+        with pytest.raises(SourceError, match="has changed"):
+            rewrite()
+    assert begun == [True]
 
 
 def test_relative_and_file_urls_are_local_absolute_paths(tmp_path, monkeypatch):

@@ -38,7 +38,8 @@ def transparent(encoding: str, structure: str) -> bool:
     if encoding == "utf-8":
         return True
     plain = bytes(range(128))
-    if plain.decode(encoding, errors="replace") != plain.decode("ascii"):
+    if plain.decode(encoding, errors="replace") != plain.decode("ascii") or encoding.startswith("iso2022"):
+        # The ISO 2022 family writes other characters in ASCII bytes behind an escape sequence.
         return False
     return all(
         (bytes([lead]) + mark.encode()).decode(encoding, errors="replace").endswith(mark)
