@@ -32,6 +32,11 @@ class Answers:
     timed_out: set[int] = field(default_factory=set)
     durations: dict[int, float] = field(default_factory=dict)
 
+    def raise_at(self, row: int, error: BaseException) -> None:
+        """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        self.raised[row] = error
+
 
 def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], size: int) -> Answers:
     """Call the function for each record in turn.
@@ -48,7 +53,7 @@ def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], si
             if len(values) < size:
                 raise RuntimeError("the function raised StopIteration")  # noqa: TRY301
         except Exception as error:
-            answers.raised[len(values)] = error
+            answers.raise_at(len(values), error)
             values.append(None)
     return answers
 

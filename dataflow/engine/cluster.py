@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.drive import lost_cluster
 from dataflow.engine.local import available_processors
-from dataflow.engine.submission import ClusterEngine, connection_errors
-from dataflow.errors import ClusterError
+from dataflow.engine.submission import ClusterEngine, connection_errors, lost_errors, unanswered
+from dataflow.errors import ClusterError, DataflowError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, WorkerPlugin
 
     from dataflow.engine.localcluster import LocalWorkers
     from dataflow.engine.plugin import Assignment
@@ -52,15 +52,27 @@ class Cluster:
 
         Raises:
             DeclarationError: The job cannot be loaded there; the message names file and line.
-            ClusterError: The cluster does not answer.
+            ClusterError: The cluster does not answer, or the job's factory fails there.
         """
         from dataflow.engine.plugin import JobPlugin
 
         key = f"{assignment.program.hash}-{uuid.uuid4().hex[:8]}"
         plugin = JobPlugin(assignment, key=key)
         with connection_errors(self.address):
-            self.client.register_plugin(plugin)
+            self._register(plugin)
             return ClusterEngine(self.client, key=key, plugin=plugin.name, trouble=self.trouble)
+
+    def _register(self, plugin: WorkerPlugin) -> None:
+        known: tuple[type[BaseException], ...] = (DataflowError, *lost_errors())
+        try:
+            self.client.register_plugin(plugin)
+        except known:
+            raise
+        except Exception as error:
+            raise ClusterError(
+                f"a worker cannot be made ready for the job: {type(error).__name__}: {error}; "
+                "it needs the same libraries and folders as this process"
+            ) from error
 
     def on_every_worker(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
         """Call an importable function once in every worker process; results by worker address.
@@ -145,8 +157,11 @@ def _reach(address: str, *, timeout: float) -> Cluster:
     from distributed import Client
 
     with ExitStack() as stack:
-        with connection_errors(address):
+        failures: tuple[type[BaseException], ...] = (OSError, ValueError, *lost_errors())
+        try:
             client = stack.enter_context(Client(address, timeout=timeout, set_as_default=False))
+        except failures as error:
+            raise unanswered(address, error) from error
         return _fitted(client, stack=stack.pop_all())
 
 

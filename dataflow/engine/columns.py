@@ -89,9 +89,11 @@ def to_container(part: Sequence[Any], names: Sequence[str], *, container: Contai
         return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if container is Container.SERIES:
         series = column.to_pandas(**_mapper(dtypes))
+        # numpy's view of Arrow memory is read-only unless there are nulls; a copy behaves the same for all records.
+        series = series.copy() if dtypes == "numpy" else series
         return series.rename(names[0]) if names else series
     joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return joined.to_numpy(zero_copy_only=False) if container is Container.NUMPY else joined
+    return joined.to_numpy(zero_copy_only=False, writable=True) if container is Container.NUMPY else joined
 
 
 def _mapper(dtypes: str) -> dict[str, Any]:

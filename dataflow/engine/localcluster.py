@@ -90,7 +90,8 @@ def _scheduler(count: int, *, threads: int) -> LocalCluster:
         silence_logs=logging.ERROR,
         # A server that forks has the environment of its own start, not of this moment.
         env=dict(os.environ),
-        config={_METHOD: "spawn"},
+        # The profiler of a worker looks at the stack a hundred times a second; nobody would look at what it finds.
+        config={_METHOD: "spawn", "distributed.worker.profile.enabled": False},
         # Its answers for monitoring need some port, and the usual one may be taken.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     )

@@ -5,7 +5,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -191,13 +191,6 @@ def _spread_verdicts(verdicts: Verdicts, rows: Rows, size: int) -> Verdicts:
     valid[rows] = verdicts.valid
     judged[rows] = True if verdicts.judged is None else verdicts.judged
     return replace(verdicts, valid=valid, judged=judged, error_rows=rows[verdicts.error_rows])
-
-
-def without(rows: Sequence[int] | Rows, size: int) -> Rows:
-    """All rows but the given ones."""
-    keep = np.ones(size, np.bool_)
-    keep[np.asarray(rows, np.int64)] = False
-    return np.flatnonzero(keep)
 
 
 Clock = Callable[[], float]

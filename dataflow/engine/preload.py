@@ -21,6 +21,8 @@ _MODULES = (
     "dataflow.engine.plugin",
     "dataflow.engine.program",
     "dataflow.engine.result",
+    # What tasks name as their factory; a name only, since this room does not know that one.
+    "dataflow.wiring.worker",
 )
 
 
@@ -28,11 +30,13 @@ def _import_all() -> None:
     # Collecting while modules are made finds nothing and takes a tenth of the time; what is frozen stays shared
     # between the workers, since no collection writes to it.
     gc.disable()
-    for name in _MODULES:
-        importlib.import_module(name)
-    importlib.import_module("dataflow.engine.arrow").keep_pandas_out()
-    gc.enable()
-    gc.freeze()
+    try:
+        for name in _MODULES:
+            importlib.import_module(name)
+        importlib.import_module("dataflow.engine.arrow").keep_pandas_out()
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def _restore_path() -> None:

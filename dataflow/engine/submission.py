@@ -178,10 +178,15 @@ def connection_errors(address: str) -> Iterator[None]:
     try:
         yield
     except lost_errors() as error:
-        raise ClusterError(
-            f"the scheduler at {address} does not answer ({type(error).__name__}: {error}); "
-            "check the address and that it is running"
-        ) from error
+        raise unanswered(address, error) from error
+
+
+def unanswered(address: str, error: BaseException) -> ClusterError:
+    """The error for a scheduler that is not where it was looked for."""
+    return ClusterError(
+        f"the scheduler at {address} does not answer ({type(error).__name__}: {error}); "
+        "check the address and that it is running"
+    )
 
 
 def lost_errors() -> tuple[type[BaseException], ...]:
@@ -190,6 +195,9 @@ def lost_errors() -> tuple[type[BaseException], ...]:
     from concurrent.futures import CancelledError as FutureCancelled
 
     from distributed.client import ClosedClientError
+    from distributed.comm import CommClosedError
     from distributed.core import RPCClosed
 
-    return (OSError, CancelledError, FutureCancelled, ClosedClientError, RPCClosed)
+    # No OSError as such: a factory may raise one on a worker.
+    gone = (CommClosedError, RPCClosed, ClosedClientError, ConnectionError, TimeoutError)
+    return (*gone, CancelledError, FutureCancelled)

@@ -80,12 +80,12 @@ async def _call_one(
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        answers.raised[row] = error
+        answers.raise_at(row, error)
     except Exception as error:
         if isinstance(error, TimeoutError) and deadline.expired():
             answers.timed_out.add(row)
             error = TimeoutError(f"no answer within {timeout:g} s")
-        answers.raised[row] = error
+        answers.raise_at(row, error)
 
 
 def call_threads(function: Callable[..., Any], columns: Sequence[Sequence[Any]], *, size: int, threads: int) -> Answers:
@@ -101,7 +101,7 @@ def call_threads(function: Callable[..., Any], columns: Sequence[Sequence[Any]],
             try:
                 answers.values[row] = function(*arguments)
             except Exception as error:
-                answers.raised[row] = error
+                answers.raise_at(row, error)
             answers.durations[row] = time.perf_counter() - began
 
     with ThreadPoolExecutor(max_workers=min(threads, max(size, 1)), thread_name_prefix="dataflow-call") as pool:

@@ -6,8 +6,9 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 from __future__ import annotations
 
 import gc
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,22 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 SET = click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the job's function.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The commands, as `dataflow` and as `dask dataflow`: an error is one line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except DataflowError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            raise click.exceptions.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            click.echo("interrupted; run the same command again to go on", err=True)
+            raise click.exceptions.Exit(5) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dataflow", message="%(version)s")
 def dataflow() -> None:
     """Run every record of a dataset through a graph of services, and publish Parquet with statistics.
@@ -40,19 +56,11 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are told on stderr in one line."""
     try:
-        dataflow.main(args=arguments, prog_name="dataflow", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
+        code = dataflow.main(args=arguments, prog_name="dataflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; run the same command again to go on", err=True)
-        return 5
-    except DataflowError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        return error.exit_code
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 @dataflow.command()
@@ -81,20 +89,20 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
 
         warm_up(job)
     from dataflow.faces.progress import progress_for
-    from dataflow.wiring.jobs import find_job
+    from dataflow.wiring.jobs import find_job, require_source
     from dataflow.wiring.running import run as run_job
 
-    found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
-    progress = progress_for(sys.stderr, enabled=not options.pop("no_progress"))
-    finished = run_job(
-        found.job,
-        program=found.program,
-        parameters=found.parameters,
-        resume=not options.pop("no_resume"),
-        on_event=progress,
-        **options,
-    )
-    progress.close()
+    with _own_stdout(as_json), progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
+        found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
+        require_source(found, job)
+        finished = run_job(
+            found.job,
+            program=found.program,
+            parameters=found.parameters,
+            resume=not options.pop("no_resume"),
+            on_event=_without_ending(progress),
+            **options,
+        )
     if as_json:
         _print_json(_run_summary(finished))
     else:
@@ -104,6 +112,21 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
         click.echo(run_text(view_run(finished)))
 
 
+@contextmanager
+def _own_stdout(as_json: bool) -> Iterator[None]:
+    """With `--json`, stdout is for the object alone: what the job's functions print goes to stderr."""
+    if not as_json:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _without_ending(progress: Any) -> Any:
+    """The progress without the error that ends a run, which is told by the command."""
+    return lambda event: None if event.kind == "stopped" else progress(event)
+
+
 def _run_summary(finished: Any) -> dict[str, Any]:
     return {
         "run": finished.id,
@@ -111,7 +134,7 @@ def _run_summary(finished: Any) -> dict[str, Any]:
         "version": finished.version,
         "path": finished.path,
         "status": finished.status,
-        "statistics": finished.statistics if finished.status != "unchanged" else finished.dataset.statistics,
+        "statistics": finished.statistics,
         "sample_records": finished.head(10).to_pylist(),
     }
 
@@ -129,8 +152,9 @@ def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, .
     from dataflow.wiring.explaining import explain as explain_job
     from dataflow.wiring.jobs import find_job
 
-    found = find_job(job, source=source, parameters=_parameters(parameters))
-    explanation = explain_job(found.job.pipeline, found.job.source, catalog=catalog)
+    with _own_stdout(as_json):
+        found = find_job(job, source=source, parameters=_parameters(parameters))
+        explanation = explain_job(found.job.pipeline, found.job.source, catalog=catalog)
     if as_json:
         _print_json(asdict(explanation))
     else:
@@ -146,11 +170,12 @@ def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, .
 @JSON
 def sample(job: str, size: int, source: str | None, catalog: str, parameters: tuple[str, ...], as_json: bool) -> None:
     """Run a few real records of JOB and show what became of each; nothing is published."""
-    from dataflow.wiring.jobs import find_job
+    from dataflow.wiring.jobs import find_job, require_source
     from dataflow.wiring.trial import sample as sample_job
 
-    found = find_job(job, source=source, parameters=_parameters(parameters))
-    trial = sample_job(found.job.pipeline, found.job.source, n=size, catalog=catalog)
+    with _own_stdout(as_json):
+        found = find_job(job, source=source, parameters=_parameters(parameters))
+        trial = sample_job(found.job.pipeline, require_source(found, job).source, n=size, catalog=catalog)
     if as_json:
         _print_json(trial.to_dict())
     else:
@@ -245,25 +270,20 @@ def prune(dataset: str, keep: int, catalog: str, as_json: bool) -> None:
         click.echo("\n".join(f"removed {one}" for one in removed) or "nothing to remove")
 
 
-def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
+def _parameters(given: tuple[str, ...]) -> dict[str, str]:
     parameters = {}
     for one in given:
         name, equals, text = one.partition("=")
         if not equals or not name:
             raise DeclarationError(f"--set takes KEY=VALUE, not {one!r}")
-        parameters[name] = _value(text)
+        parameters[name] = text
     return parameters
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+    import msgspec
+
+    click.echo(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 def _print_rows(rows: list[dict[str, Any]], as_json: bool, *, empty: str) -> None:

@@ -54,11 +54,9 @@ def stable(value: Any) -> str:
         return f"{type(value).__qualname__}{[stable(getattr(value, one.name)) for one in fields(value)]}"
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value)) if type(value).__repr__ is not object.__repr__ else _kind(value)
-
-
-def _kind(value: Any) -> str:
-    return type(value).__qualname__
+    if getattr(type(value), "__repr__", None) is object.__repr__:
+        return type(value).__qualname__
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _walk(thing: Any, seen: set[int]) -> Iterable[str]:
@@ -143,7 +141,8 @@ def _is_own(module: str | None) -> bool:
 
 def _is_value(value: Any) -> bool:
     """Whether a value is told by its text alone, so that another text means another value."""
-    frozen = is_dataclass(value) and not isinstance(value, type) and type(value).__dataclass_params__.frozen
+    parameters = getattr(type(value), "__dataclass_params__", None)
+    frozen = parameters is not None and bool(parameters.frozen)
     return frozen or isinstance(value, (*_CONSTANTS, *_EXACT, *_CONTAINERS, re.Pattern, Enum))
 
 

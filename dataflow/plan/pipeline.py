@@ -5,6 +5,7 @@ The methods that run import the wiring inside, so that declaring stays cheap and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -167,6 +168,7 @@ class Job:
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
         share_or_count(max_failures, where="max_failures")
         check_dataset_name(output)
+        check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "output", output)
@@ -236,12 +238,24 @@ def _check_order(services: Sequence[Service]) -> None:
             written |= {output.column for output in service.outputs}
 
 
+def check_key_names(key: Any) -> None:
+    """Refuse a key that is no column, or that names one twice.
+
+    Raises:
+        DeclarationError: It is neither a text nor a list of different texts.
+    """
+    names = [key] if key is None or isinstance(key, str) else list(key) if isinstance(key, Sequence) else [key]
+    if key is not None and (not names or not all(isinstance(name, str) and name for name in names)):
+        raise DeclarationError(f"key takes the name of a column or a list of names, not {key!r}")
+    if len(set(names)) < len(names):
+        raise DeclarationError(f"the key names a column twice: {', '.join(map(str, names))}")
+
+
 def check_dataset_name(name: str) -> None:
     """Refuse a dataset name that could not be a folder on every file system.
 
     Raises:
-        DeclarationError: It is empty, starts with `_` or `.`, or holds other than letters, digits, `_`, `-`, `.`.
+        DeclarationError: It is empty, starts with `_` or `.`, or holds other than ASCII letters, digits, `_`, `-`, `.`.
     """
-    fine = isinstance(name, str) and name and name[0].isalnum() and all(one.isalnum() or one in "_-." for one in name)
-    if not fine:
-        raise DeclarationError(f"{name!r} is no name for a dataset; use letters, digits, _ and -")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise DeclarationError(f"{name!r} is no name for a dataset; use letters, digits, '.', '_' and '-'")

@@ -78,7 +78,7 @@ def type_hints(thing: Any, *, where: str) -> dict[str, Any]:
             f"{where} a type called `{error.name}` that cannot be found: annotations are looked up at the top of "
             "their module, so move the type out of the function, and import it outside `if TYPE_CHECKING`"
         ) from error
-    except TypeError as error:
+    except (TypeError, SyntaxError, AttributeError) as error:
         raise DeclarationError(f"{where} an annotation that is no type: {error}") from error
 
 
@@ -132,6 +132,8 @@ def _union(annotation: Any, where: str) -> Declared | None:
             f"{where} {name_of(annotation)}; a column has one type, so only `X | None` and `int | float` are unions"
         )
     inner = declare(members[0], where=where)
+    if type(None) not in get_args(annotation):
+        return inner
     mismatch, plain, build = inner.mismatch, inner.plain, inner.build
     return dataclasses.replace(
         inner,

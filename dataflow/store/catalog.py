@@ -199,7 +199,9 @@ class Catalog:
             self._files.make(ledger.path())
             self._files.write(ledger.path("run.json"), to_json(head))
             self._files.make(*(ledger.path(name) for name in (*FOLDERS, "commits", "epochs")))
-            ledger = ledger.at(ledger.latest_epoch()).enter(Epoch(state=RunState.UNFINISHED, started=now, by=this_process()))
+            ledger = ledger.at(ledger.latest_epoch()).enter(
+                Epoch(state=RunState.UNFINISHED, started=now, by=this_process())
+            )
             self._files.write(ledger.path("plan.json"), to_json(plan))
         return RunFolder(root=self.root, dataset=dataset, run=run_id, epoch=ledger.epoch)
 

@@ -96,7 +96,7 @@ def open_file(path: str) -> BinaryIO:
         return cast(BinaryIO, system.open(name, "rb"))
 
 
-def read_range(path: str, start: int, stop: int) -> bytes:
+def read_range(path: str, start: int, *, stop: int) -> bytes:
     """The bytes from `start` to `stop`, -1 meaning the end; one request where the file is remote."""
     with translated(path):
         if is_remote(path):

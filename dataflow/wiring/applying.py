@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,15 @@ import pyarrow.compute as pc
 from dataflow.engine import collections
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.environment import Environment
-from dataflow.engine.fate import output_table, reasons
+from dataflow.engine.fate import UNREADABLE, output_table, reasons
 from dataflow.engine.partition import run_graph
 from dataflow.engine.program import load, pack_object
 from dataflow.engine.verdicts import everything
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
-from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
-from dataflow.wiring.single import to_table
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
+from dataflow.wiring.single import merged, prepare_records, to_records, to_table
 
 REJECTED = "rejected"
 """The column that says why a run would have rejected the row; null where it would not."""
@@ -56,7 +57,7 @@ class _Applied:
     def empty(self, meta: Any) -> tuple[Any, pa.Schema]:
         """What a partition will look like, and the schema that all are read under; no service is called."""
         pipeline = load(self._program)
-        schema = frame_schema(meta, pipeline)
+        schema = frame_schema(meta, pipeline, catalog=self._catalog)
         graph = prepare_once(pipeline, schema, catalog=self._catalog).graph
         table = graph.output.empty_table().append_column(REJECTED, pa.nulls(0, pa.string()))
         return _to_frame(meta, table, graph), schema
@@ -64,13 +65,26 @@ class _Applied:
     def records(self, records: Any) -> list[dict[str, Any]]:
         """A partition of a Dask Bag of dicts."""
         listed = list(records)
-        if not listed:
-            return []
-        pipeline = load(self._program)
-        applied: list[dict[str, Any]] = apply_table(
-            pipeline, to_table(pipeline, listed), catalog=self._catalog
-        ).to_pylist()
-        return applied
+        return apply_records(load(self._program), listed, catalog=self._catalog) if listed else []
+
+
+def apply_records(
+    pipeline: Pipeline, records: Sequence[Mapping[str, Any]], *, catalog: str = DEFAULT_CATALOG
+) -> list[dict[str, Any]]:
+    """Run dicts; one with a value that no service could read is not run, and says so in `rejected`."""
+    table, misfits = to_table(pipeline, records, catalog=catalog)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    prepared = prepare_records(pipeline, table.schema, names=names, catalog=catalog)
+    readable = [row for row in range(len(records)) if row not in misfits]
+    outputs = iter(to_records(run_table(prepared, table.take(pa.array(readable, pa.int64())))))
+    added = dict.fromkeys(column.name for column in prepared.graph.final if column.version > 0)
+    added |= dict.fromkeys([*prepared.graph.output.names[len(prepared.graph.final) :], REJECTED])
+    return [
+        {**added, **record, REJECTED: f"{UNREADABLE}: {misfits[row]}"}
+        if row in misfits
+        else merged(record, next(outputs))
+        for row, record in enumerate(records)
+    ]
 
 
 def apply_table(pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_CATALOG) -> pa.Table:
@@ -79,12 +93,16 @@ def apply_table(pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_C
 
 
 def run_table(prepared: Prepared, table: pa.Table) -> pa.Table:
-    """Run the rows of a table and keep every one of them.
+    """Run the rows of a table and keep every one of them; see `whole_table`."""
+    return whole_table(run_graph(prepared.graph, table, prepared.resources))
+
+
+def whole_table(environment: Environment) -> pa.Table:
+    """Every row after the services, with `rejected`.
 
     A row that a run would reject has nulls in the columns that services add; columns that they overwrite show
     what the source had.
     """
-    environment = run_graph(prepared.graph, table, prepared.resources)
     output = output_table(environment, kept=everything(environment.size))
     found = reasons(environment)
     texts: list[str | None] = [None] * environment.size
@@ -116,39 +134,57 @@ def apply_pandas(
 ) -> Any:
     """Run a pandas frame; index and untouched columns stay as they are."""
     bring_pandas_in()
-    schema = schema or frame_schema(frame, pipeline)
+    schema = schema or frame_schema(frame, pipeline, catalog=catalog)
+    prepared = prepare_once(pipeline, schema, catalog=catalog)
     try:
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DeclarationError(
             f"a column of the frame does not have one type ({error.args[-1] if error.args else error}); "
             "convert it before, since a column has one type in all partitions"
         ) from error
-    prepared = prepare_once(pipeline, table.schema.remove_metadata(), catalog=catalog)
     return _to_frame(frame, run_table(prepared, table), prepared.graph)
 
 
-def frame_schema(frame: Any, pipeline: Pipeline) -> pa.Schema:
-    """The Arrow schema of a frame; object columns that are all null count as text."""
+def frame_schema(frame: Any, pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> pa.Schema:
+    """The Arrow schema of the columns of a frame that the pipeline reads or writes.
+
+    Those without a value have the type that a service declares, else text.
+
+    Raises:
+        DeclarationError: A column has no type, two have one name, or the pipeline does not fit the columns.
+    """
     bring_pandas_in()
+    needs = needs_of(pipeline, catalog=catalog)
+    names = [name for name in frame.columns if needs.touched is None or name in needs.touched]
+    strange = [str(name) for name in names if not isinstance(name, str)]
+    if strange or len(set(names)) < len(names):
+        problem = f"names that are no texts ({', '.join(strange)})" if strange else "two columns of one name"
+        raise DeclarationError(f"the frame has {problem}; rename them before")
     try:
-        found = pa.Schema.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+        found = pa.Schema.from_pandas(frame[names], preserve_index=False).remove_metadata()
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DeclarationError(
             f"a column of the frame has no Arrow type: {error.args[-1] if error.args else ''}"
         ) from error
-    text = pa.string()
-    return pa.schema([field.with_type(text) if pa.types.is_null(field.type) else field for field in found])
+    schema = pa.schema([_known(field, needs) for field in found])
+    prepare_records(pipeline, schema, names=[str(name) for name in frame.columns], catalog=catalog)
+    return schema
+
+
+def _known(field: pa.Field, needs: Needs) -> pa.Field:
+    values = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if not pa.types.is_null(values):
+        return field
+    return field.with_type(needs.given.field(field.name).type if field.name in needs.given.names else pa.string())
 
 
 def _to_frame(frame: Any, table: pa.Table, graph: Graph) -> Any:
+    """The frame with the columns that services have written, in their places, and the new ones behind."""
     pandas = bring_pandas_in()
     written = {column.name for column in graph.final if column.version > 0}
-    columns = {}
-    for name in table.column_names:
-        if name in frame.columns and name in graph.source.names and name not in written:
-            columns[name] = frame[name]
-        else:
-            series = table[name].to_pandas(types_mapper=pandas.ArrowDtype)
-            columns[name] = series.set_axis(frame.index)
-    return pandas.DataFrame(columns, index=frame.index)
+    names = [name for name in table.column_names if name in written or name not in graph.source.names]
+    series = {name: table[name].to_pandas(types_mapper=pandas.ArrowDtype).set_axis(frame.index) for name in names}
+    replaced = {name: series.pop(name) for name in names if name in graph.source.names}
+    added = pandas.DataFrame(series, index=frame.index)
+    return pandas.concat([frame.assign(**replaced), added], axis="columns")

@@ -17,6 +17,8 @@ from dataflow.plan.pipeline import Pipeline
 from dataflow.services.service import RESERVED, Service
 from dataflow.services.signature import ALL, Container, Form
 from dataflow.store.catalog import Catalog
+from dataflow.store.dataset import Dataset
+from dataflow.store.filesystem import is_remote
 from dataflow.store.sources import Source, csv, infer_source, parquet, read_table
 
 _PANDAS = (Container.SERIES, Container.DATAFRAME)
@@ -107,10 +109,21 @@ def read_lookup(service: Service, catalog: Catalog) -> pa.Table:
 
 
 def named_source(path: str | Path, catalog: Catalog) -> Source:
-    """A source by its path, or by the name of a dataset in the catalog where no such path exists."""
-    if isinstance(path, str) and not Path(path).exists() and catalog.has(path):
-        return parquet(catalog.open(path).path)
+    """A source by its path, or a dataset by its folder, or by its name in the catalog where no such path exists."""
+    text = str(path)
+    if not Path(text).exists() and catalog.has(text):
+        return dataset_source(catalog.open(text))
+    # A folder of versions is no folder of files: they would come all together.
+    folder, _, name = text.rstrip("/").rpartition("/")
+    if Path(text).is_dir() or (is_remote(text) and "." not in name and not text.startswith("http")):
+        around = Catalog(folder or ".")
+        return dataset_source(around.open(name)) if around.has(name) else infer_source(path)
     return infer_source(path)
+
+
+def dataset_source(dataset: Dataset) -> Source:
+    """The parts of a dataset as a source; of a run that is not published, only what its records name."""
+    return parquet(dataset.path if dataset.version is not None else dataset.files)
 
 
 def needs_pandas(graph: Graph) -> bool:

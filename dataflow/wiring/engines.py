@@ -17,11 +17,14 @@ from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.wiring.settings import SMALL_BYTES, Settings
 from dataflow.wiring.worker import FACTORY
 
+_SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
+"""The variables by which Dask finds a cluster."""
+
 
 def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
     """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes."""
     named = (settings.client, settings.scheduler, settings.scheduler_file, settings.workers)
-    if any(one is not None for one in named) or os.environ.get("DASK_SCHEDULER_ADDRESS"):
+    if any(one is not None for one in named) or any(os.environ.get(one) for one in _SCHEDULERS):
         return True
     if graph.isolated or _current_client() is not None:
         return True

@@ -7,9 +7,8 @@ runs first, under a name made of their content.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,19 @@ from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.partitions import SourcePlan
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
-from dataflow.store.sources import Source, parquet, read
-from dataflow.wiring.binding import named_source
+from dataflow.store.files import files_at, translated
+from dataflow.store.sources import Source, infer_source, parquet, read
+from dataflow.wiring.binding import dataset_source, named_source
 from dataflow.wiring.settings import TARGET_BYTES
 
 
-def resolve_source(source: Any, *, catalog: Catalog, spool: Path) -> Source:
+def resolve_source(source: Any, *, catalog: Catalog, spool: str) -> Source:
     """The source that a user means.
 
     Args:
         source: A path, a `flow.csv(...)`, a dataset or its name, a pandas or Arrow table, a Dask collection.
         catalog: Where names of datasets are looked up.
-        spool: The folder for tables and collections.
+        spool: The folder, by path or URL, for tables and collections.
 
     Raises:
         SourceError: It is none of these, or not there.
@@ -42,55 +42,99 @@ def resolve_source(source: Any, *, catalog: Catalog, spool: Path) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, Dataset):
-        return parquet(source.path)
+        return dataset_source(source)
     if isinstance(source, (str, Path)):
         return named_source(source, catalog)
     if isinstance(source, pa.Table):
-        return _spooled(spool, lambda folder: pq.write_table(source, folder / "part-00000.parquet"))
+        return _spooled_table(source, spool)
     kind = kind_of(source)
     if kind == "pandas":
-        bring_pandas_in()
-        table = pa.Table.from_pandas(source, preserve_index=False).replace_schema_metadata(None)
-        return _spooled(spool, lambda folder: pq.write_table(table, folder / "part-00000.parquet"))
+        return _spooled_table(_arrow(source), spool)
     if kind == "dask":
-        return _spooled(spool, lambda folder: source.to_parquet(str(folder), write_index=False))
+        bring_pandas_in()
+        return _spooled(spool, lambda folder: source.to_parquet(folder, write_index=False))
     if kind == "bag":
-        return _spooled(spool, lambda folder: source.map(_as_json).to_textfiles(str(folder / "part-*.jsonl")))
+        return _spooled(spool, lambda folder: source.map(_as_json).to_textfiles(f"{folder}/part-*.jsonl"))
     raise SourceError(
         f"a {type(source).__name__} is no source; give a path, flow.csv/jsonl/parquet(...), a dataset, "
         "a pandas or Arrow table, or a Dask DataFrame or Bag"
     )
 
 
+def some_partitions(source: Any, count: int) -> Any:
+    """A Dask DataFrame cut to some of its partitions, evenly spaced; everything else as it is."""
+    if isinstance(source, (str, Path, Source, Dataset, pa.Table)) or kind_of(source) != "dask":
+        return source
+    count = min(count, source.npartitions)
+    return source.partitions[sorted({at * source.npartitions // count for at in range(count)})]
+
+
+def _arrow(frame: Any) -> pa.Table:
+    bring_pandas_in()
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise SourceError(
+            f"the frame has a column without one Arrow type ({error.args[-1] if error.args else error}); "
+            "convert it before"
+        ) from error
+
+
 def _as_json(record: Mapping[str, Any]) -> str:
     import msgspec
 
-    return msgspec.json.encode(record).decode()
+    return msgspec.json.encode(record, enc_hook=_plain).decode()
 
 
-def _spooled(spool: Path, write: Callable[[Path], Any]) -> Source:
-    """Write to a temporary folder and keep it under the digest of its content; the same content is kept once."""
-    temporary = spool / f".{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
+def _plain(value: Any) -> Any:
+    """What JSON takes for the scalars of numpy; anything else is refused."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        return value.item()
+    raise TypeError(
+        f"a record of the bag holds a {type(value).__name__}, for which JSON has no form; convert it before"
+    )
+
+
+def _spooled_table(table: pa.Table, spool: str) -> Source:
+    sink = pa.BufferOutputStream()
     try:
+        pq.write_table(table, sink)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise SourceError(f"the table cannot be written as Parquet ({error}); convert its columns before") from error
+    data = sink.getvalue()
+    folder = f"{spool}/{_place([('part-00000.parquet', data)])}"
+    files = files_at(spool)
+    with translated(f"{folder}: keeping the table"):
+        files.make(folder)
+        files.create(f"{folder}/part-00000.parquet", data)
+    return parquet(folder)
+
+
+def _spooled(spool: str, write: Callable[[str], Any]) -> Source:
+    """Write to a temporary folder and keep it under the digest of its content; the same content is kept once."""
+    files, temporary = files_at(spool), f"{spool}/.source-{uuid.uuid4().hex}.tmp"
+    try:
+        files.make(temporary)
         write(temporary)
-        parts = sorted(one for one in temporary.rglob("*") if one.is_file())
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part.read_bytes())
-        place = spool / f"source-{digest.hexdigest()[:16]}"
-        if not place.exists():
-            temporary.rename(place)
+        names = sorted(files.sizes(temporary))
+        place = f"{spool}/{_place((name, files.read(f'{temporary}/{name}')) for name in names)}"
+        with translated(f"{place}: keeping the collection"):
+            files.make(place)
+            there = files.sizes(place)
+            files.copy([(f"{temporary}/{name}", f"{place}/{name}") for name in names if name not in there])
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise SourceError(f"the collection cannot be written: {error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return named_folder(place)
+        files.remove(temporary)
+    return infer_source(place)
 
 
-def named_folder(folder: Path) -> Source:
-    """The source in a spool folder."""
-    from dataflow.store.sources import infer_source
-
-    return infer_source(folder)
+def _place(parts: Iterable[tuple[str, Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, data in parts:
+        digest.update(f"{name} {len(data)} ".encode())
+        digest.update(data)
+    return f"source-{digest.hexdigest()[:16]}"
 
 
 def plan_source(source: Source, wanted: Mapping[str, pa.DataType], *, limit: int | None = None) -> SourcePlan:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dataflow.engine.program import Program, load, pack_file
+from dataflow.engine.arrow import keep_pandas_out
+from dataflow.engine.program import DEFAULT_NAMES, Program, load, pack_file
 from dataflow.errors import DeclarationError
 from dataflow.plan.pipeline import Job, Pipeline
+from dataflow.store.catalog import Catalog
+from dataflow.store.filesystem import is_remote
+from dataflow.store.sources import Source
+from dataflow.store.sources.source import format_by_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class Found:
     """A job and how it travels.
 
     Attributes:
-        job: The job.
+        job: The job; its source is None where the command names a pipeline and no source.
         program: Its source, for workers.
         parameters: What was set for it.
     """
@@ -30,7 +38,7 @@ class Found:
 
 
 def find_job(
-    text: str, *, source: str | None = None, output: str | None = None, parameters: Mapping[str, Any] | None = None
+    text: str, *, source: str | None = None, output: str | None = None, parameters: Mapping[str, str] | None = None
 ) -> Found:
     """The job behind `jobs/x.py`, `x.py:name` or `module:name`.
 
@@ -38,19 +46,34 @@ def find_job(
         text: What the command names.
         source: Another source than the job's; where the job is a function with a parameter `source`, it gets it.
         output: Another output.
-        parameters: Arguments of a job that is a function.
+        parameters: Arguments of a job that is a function, as texts: a parameter annotated `str` gets the text,
+            others what the text means as JSON, or else the text.
 
     Raises:
-        DeclarationError: There is no such file or name, or it is neither a Job nor a Pipeline.
+        DeclarationError: There is no such file or name, it is neither a Job nor a Pipeline, or it fails; the
+            message names file and line.
     """
+    keep_pandas_out()
     path, name = _locate(text)
-    given = dict(parameters or {})
-    program = pack_file(path, name, parameters=given)
-    if source is not None and takes_source(path, name):
-        program = pack_file(path, name, parameters={**given, "source": source})
-        source = None
+    known = job_parameters(path, name)
+    given = {key: _typed(key, value, known.get(key)) for key, value in (parameters or {}).items()}
+    arguments = given
+    if source is not None and "source" in known:
+        arguments, source = {**given, "source": source}, None
+    program = pack_file(path, name, parameters=arguments)
     loaded = load(program)
     return Found(job=_as_job(loaded, text, source=source, output=output), program=program, parameters=given)
+
+
+def require_source(found: Found, text: str) -> Job:
+    """The job, where it has a source to run on.
+
+    Raises:
+        DeclarationError: The command names a pipeline, and no source.
+    """
+    if found.job.source is None:
+        raise DeclarationError(f"{text} is a pipeline; say what to run it on with --source")
+    return found.job
 
 
 def _locate(text: str) -> tuple[Path, str | None]:
@@ -61,45 +84,83 @@ def _locate(text: str) -> tuple[Path, str | None]:
         if not Path(path).is_file():
             raise DeclarationError(f"there is no job file {path}")
         return Path(path), name or None
+    return _module_file(path, text), name or None
+
+
+def _module_file(module: str, text: str) -> Path:
+    """The file of a module; the current folder counts, as it does for `python -m`."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
-        spec = importlib.util.find_spec(path)
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or spec.origin is None:
-        raise DeclarationError(f"{text!r} is no job: there is neither a file nor a module {path}")
-    return Path(spec.origin), name or None
+    except Exception as error:
+        raise DeclarationError(
+            f"{text!r}: a package around {module} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise DeclarationError(f"{text!r} is no job: there is neither a file nor a module {module}")
+    return Path(spec.origin)
 
 
-def takes_source(path: Path, name: str | None) -> bool:
-    """Whether the job is a function with a parameter `source`, read off the file without running it."""
+def job_parameters(path: Path, name: str | None) -> dict[str, str | None]:
+    """The parameters of a job that is a function, with their annotations, read off the file without running it."""
     try:
         tree = ast.parse(path.read_text())
-    except (OSError, SyntaxError, UnicodeDecodeError):
-        return False
-    functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
-    found = functions.get(name or "job")
-    return found is not None and "source" in {one.arg for one in (*found.args.args, *found.args.kwonlyargs)}
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    defined = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    assigned = {target.id for one in tree.body for target in _targets(one) if isinstance(target, ast.Name)}
+    entry = name or next((one for one in DEFAULT_NAMES if one in assigned or one in defined), "")
+    function = defined.get(entry)
+    if function is None:
+        return {}
+    listed = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return {one.arg: ast.unparse(one.annotation) if one.annotation else None for one in listed}
+
+
+def _targets(statement: ast.stmt) -> list[ast.expr]:
+    if isinstance(statement, ast.Assign):
+        return statement.targets
+    return [statement.target] if isinstance(statement, ast.AnnAssign) else []
+
+
+def _typed(name: str, text: str, annotation: str | None) -> Any:
+    kinds = {one.strip() for one in (annotation or "").strip("'\"").split("|")}
+    if "str" in kinds:
+        return text
+    value: Any = text
+    with suppress(json.JSONDecodeError):
+        value = json.loads(text)
+    expected = {"int": int, "float": (int, float), "bool": bool}.get(annotation or "", object)
+    if not isinstance(value, expected) or (isinstance(value, bool) and annotation in ("int", "float")):  # type: ignore[arg-type]
+        raise DeclarationError(f"the job's parameter `{name}` is {annotation}, which {text!r} is not")
+    return value
 
 
 def _as_job(loaded: Any, text: str, *, source: str | None, output: str | None) -> Job:
     if isinstance(loaded, Pipeline):
-        if source is None:
-            raise DeclarationError(f"{text} is a pipeline; say what to run it on with --source")
         return Job(loaded, source=source, output=output or f"{loaded.name}-output")
     if not isinstance(loaded, Job):
         raise DeclarationError(f"{text} is a {type(loaded).__name__}; a job file defines a Job or a Pipeline")
-    chosen = loaded.source if source is None else _other_path(loaded.source, source)
     return Job(
         loaded.pipeline,
-        source=chosen,
+        source=loaded.source if source is None else other_path(loaded.source, source),
         output=output or loaded.output,
         key=loaded.key,
         max_failures=loaded.max_failures,
     )
 
 
-def _other_path(given: Any, path: str) -> Any:
-    """The job's own source with its options, at another path; or the bare path where the job had one."""
-    if is_dataclass(given) and not isinstance(given, type) and "path" in {one.name for one in fields(given)}:
-        return replace(given, path=path)
-    return path
+def other_path(given: Any, path: str) -> Any:
+    """The job's own source with its options at another path; the bare path where these options do not fit it."""
+    told = format_by_name(path)
+    if not isinstance(given, Source) or (told and given.format and told != given.format):
+        return path
+    is_place = is_remote(path) or Path(path).exists() or any(one in path for one in "*?[")
+    is_dataset = Path(path).is_dir() and Catalog(Path(path).parent).has(Path(path).name)
+    # The name or the folder of a dataset has a format of its own.
+    return replace(given, paths=(path,)) if told or (is_place and not is_dataset) else path

@@ -45,7 +45,9 @@ class Run:
 
     @property
     def statistics(self) -> dict[str, Any]:
-        """The statistics in their public form; of a live run, so far."""
+        """The statistics in their public form: so far, or of the newest version where nothing had changed."""
+        if self.status == "unchanged" and self.dataset is not None:
+            return self.dataset.statistics
         return self.counts.report(self.duration)
 
     @property

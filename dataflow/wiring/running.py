@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -95,22 +94,30 @@ def new_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def plan_job(job: Job, catalog: Catalog, *, limit: int | None = None) -> Planned:
+def plan_job(
+    job: Job, catalog: Catalog, *, limit: int | None = None, parameters: Mapping[str, Any] | None = None
+) -> Planned:
     """Bind a job to its source.
+
+    Args:
+        job: What to run.
+        catalog: Where its output goes, and where names of datasets are looked up.
+        limit: The first records that are run, or None for all.
+        parameters: What `flow.Context.parameters` will hold.
 
     Raises:
         DataflowError: The source cannot be read, or the pipeline does not fit it.
     """
     keep_pandas_out()
-    spool = Path(str(catalog.root)) / job.output / "_runs"
-    source = plan_source(
-        resolve_source(job.source, catalog=catalog, spool=spool), wanted_types(job.pipeline), limit=limit
-    )
+    found = resolve_source(job.source, catalog=catalog, spool=f"{catalog.root}/{job.output}/_runs")
+    source = plan_source(found, wanted_types(job.pipeline), limit=limit)
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
     graph = bind_pipeline(job.pipeline, source.schema, tables)
     check_key(job.keys, graph)
-    parts = fingerprints(graph, files=source.files, options=source.options, key=job.keys)
+    parts = fingerprints(
+        graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters
+    )
     return Planned(job=job, graph=graph, source=source, tables=tables, fingerprints=parts)
 
 
@@ -133,14 +140,16 @@ class _Execution:
                 self._perform(stack, tell)
             except BaseException as error:
                 self.run.status = "stopped" if isinstance(error, (Interrupted, GuardrailReached)) else "failed"
-                tell(Event(kind="stopped", run=self.run.id, message=str(error)))
+                with suppress(Exception):
+                    # A listener that fails again must not hide what ended the run.
+                    tell(Event(kind="stopped", run=self.run.id, message=str(error)))
                 raise
             finally:
                 self.run.duration = time.perf_counter() - self.began
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         stack.enter_context(self.catalog.lock(self.job.output, run=self.run.id))
-        planned = plan_job(self.job, self.catalog, limit=self.settings.limit)
+        planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
         unchanged = newest is not None and not changes(newest.manifest["fingerprints"], planned.fingerprints)
@@ -186,7 +195,8 @@ class _Execution:
         specs = planned.source.specs
         self.run.partitions = len(specs)
         tell(Event(kind="planned", run=folder.run, partitions=len(specs), records=known_rows(specs) or 0))
-        done = folder.committed()
+        planned_now = {spec.identity for spec in specs}
+        done = {name: record for name, record in folder.committed().items() if name in planned_now}
         if newest is not None and self.settings.resume and _carries(newest, planned):
             done |= folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
         self._count([completion(record) for record in done.values()])
@@ -194,6 +204,7 @@ class _Execution:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             tell(Event(kind="resumed", run=folder.run, partitions=len(done), records=rows, rejected=rejected))
         left = [spec for spec in specs if spec.identity not in done]
+        self._guard(planned)
         if left:
             self._drive(planned, folder, left, tell)
         if self.run.done < len(specs):

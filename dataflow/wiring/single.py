@@ -25,7 +25,8 @@ from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context
 from dataflow.services.types import is_text
-from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, needs_of, prepare_once
+from dataflow.wiring.binding import bind_pipeline
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 
 SIDE_BY_SIDE = 512
 """Records that `acall` runs at the same time; their threads do nothing but wait."""
@@ -91,7 +92,7 @@ def call(
     if misfits:
         raise DeclarationError(f"`{pipeline.name}` cannot read the record: {misfits[0]}")
     context = Context(run=execution, parameters=parameters or {})
-    prepared = prepare_once(pipeline, table.schema, catalog=catalog)
+    prepared = prepare_records(pipeline, table.schema, names=list(record), catalog=catalog)
     resources = replace(prepared.resources, context=context, io=io or prepared.resources.io)
     environment = run_graph(prepared.graph, table, resources)
     _check_critical(environment)
@@ -129,14 +130,29 @@ def to_table(
     needs = needs_of(pipeline, catalog=catalog)
     names = dict.fromkeys(name for record in records for name in record)
     touched = [name for name in names if needs.touched is None or name in needs.touched]
-    columns, misfits = {}, {}
+    columns: dict[str, pa.Array] = {}
+    misfits: dict[int, str] = {}
     for name in touched:
         columns[name], wrong = _column([record.get(name) for record in records], name, needs)
         misfits |= {row: f"column `{name}`: {text}" for row, text in wrong.items()}
-    if not columns:
-        # Without any column a table has no rows.
-        columns[""] = pa.nulls(len(records), pa.bool_())
-    return pa.table(columns), misfits
+    # Without any column a table would have no rows.
+    return pa.table(columns or {"": pa.nulls(len(records), pa.bool_())}), misfits
+
+
+def prepare_records(
+    pipeline: Pipeline, schema: pa.Schema, *, names: Sequence[str], catalog: str = DEFAULT_CATALOG
+) -> Prepared:
+    """The pipeline ready for what `to_table` made; `names` are all columns, which a refusal may have to mention.
+
+    Raises:
+        DeclarationError: The pipeline does not fit the columns.
+    """
+    try:
+        return prepare_once(pipeline, schema, catalog=catalog)
+    except DeclarationError:
+        fields = [schema.field(name) if name in schema.names else pa.field(name, pa.null()) for name in names]
+        bind_pipeline(pipeline, pa.schema(fields), needs_of(pipeline, catalog=catalog).tables)
+        raise
 
 
 def _column(values: list[Any], name: str, needs: Needs) -> tuple[pa.Array, dict[int, str]]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from dataflow.engine.applicability import exclude
+from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment, outcomes_of
-from dataflow.engine.marks import Effect
+from dataflow.engine.marks import Effect, Rows
 from dataflow.engine.partition import check_rowwise, run_graph
+from dataflow.errors import DeclarationError
 from dataflow.outcomes import Outcome, Status
+from dataflow.plan.graph import Step
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.signature import Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import read
-from dataflow.wiring.applying import run_table
+from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
-from dataflow.wiring.inputs import check_columns, plan_source, resolve_source
+from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
 
 _SLICES = 4
@@ -73,17 +77,19 @@ def _cell(outcome: Outcome) -> str:
 
 def sample(pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAULT_CATALOG) -> Sample:
     """Run `n` records; see `Pipeline.sample`."""
-    datasets = Catalog(catalog)
-    resolved = resolve_source(source, catalog=datasets, spool=Path(str(datasets.root)) / "_sources")
-    plan = plan_source(resolved, wanted_types(pipeline))
-    check_columns(plan.schema)
-    table, unreadable = _take(plan, n)
+    if n < 1:
+        raise DeclarationError("a sample has at least one record: n takes a whole number from 1")
+    with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
+        found = resolve_source(some_partitions(source, _SLICES), catalog=Catalog(catalog), spool=spool)
+        plan = plan_source(found, wanted_types(pipeline))
+        check_columns(plan.schema)
+        table, unreadable = _take(plan, n)
     prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
     environment = run_graph(prepared.graph, table, prepared.resources)
-    notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, table, environment)]
+    notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
     if unreadable:
         notes.append(f"{unreadable} records of the slices looked at cannot be read and would be rejected")
-    return Sample(table=run_table(prepared, table), fates=_fates(environment), notes=tuple(notes))
+    return Sample(table=whole_table(environment), fates=_fates(environment), notes=tuple(notes))
 
 
 def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:
@@ -115,20 +121,30 @@ def _fates(environment: Environment) -> tuple[dict[str, Outcome], ...]:
     return tuple(fates)
 
 
-def _not_rowwise(prepared: Prepared, table: pa.Table, environment: Environment) -> list[str]:
-    """The column services that give something else for a table than for its two random parts."""
-    rows = table.num_rows
-    notes = []
-    for seed in (1, 2) if rows > 1 else ():
-        cut = random.Random(seed).randrange(1, rows)
-        parts = [
-            run_graph(prepared.graph, table.slice(*part), prepared.resources) for part in ((0, cut), (cut, rows - cut))
-        ]
-        for step in prepared.graph.steps:
-            halves: Sequence[Effect] = [part.effects[step.index] for part in parts]
-            whole = environment.effects[step.index]
-            if step.service.form is Form.COLUMN and step.service.policy.rowwise and not check_rowwise(whole, halves):
-                notes.append(
-                    f"`{step.service.name}` is not row-wise: its result depends on which records come together"
-                )
-    return list(dict.fromkeys(notes))
+def _not_rowwise(prepared: Prepared, environment: Environment) -> list[str]:
+    """The column services that give something else for their records than for two random parts of them.
+
+    Only these are called again: the others may cost money.
+    """
+    steps = [one for one in prepared.graph.steps if one.service.form is Form.COLUMN and one.service.policy.rowwise]
+    return [
+        f"`{step.service.name}` is not row-wise: its result depends on which records come together"
+        for step in steps
+        if not _is_rowwise(step, prepared, environment)
+    ]
+
+
+def _is_rowwise(step: Step, prepared: Prepared, environment: Environment) -> bool:
+    chosen = exclude(step, environment).rows
+    rows = np.arange(environment.size) if chosen is None else chosen
+    if len(rows) < 2:
+        return True
+
+    def called(part: Rows) -> Effect:
+        with prepared.resources.hold(step):
+            function = prepared.resources.functions[step.index]
+            return call_columns(step, function, environment.columns_of(step, part), prepared.resources.context)
+
+    whole = called(rows)
+    cuts = [random.Random(seed).randrange(1, len(rows)) for seed in (1, 2)]
+    return all(check_rowwise(whole, [called(rows[:cut]), called(rows[cut:])]) for cut in cuts)

@@ -242,3 +242,13 @@ def test_an_important_failure_does_not_keep_a_service_from_calling_out(run: Run)
 
     run([company.with_(priority="important"), flow.enrichment(ask)], {"domain": ["down"]})
     assert asked == ["down"]
+
+
+def test_a_column_that_changes_its_type_holds_nothing_for_a_record_that_was_rejected_before(run: Run) -> None:
+    async def count(domain: str) -> int:
+        return len(domain)
+
+    critical = company.with_(priority="critical")
+    result = run([critical, flow.transformation(into="domain")(count)], {"domain": ["abc", "down"]})
+    assert result.output["domain"].to_pylist() == [3]
+    assert result.rejects["service"].to_pylist() == ["company"]

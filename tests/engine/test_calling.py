@@ -423,6 +423,17 @@ def test_an_exception_stays_with_its_record_at_every_place(error: Any) -> None:
         assert list(answers.raised) == [bad]
 
 
+def test_an_exception_is_kept_without_the_frames_it_came_through() -> None:
+    def fails(x: int) -> int:
+        try:
+            return 1 // x
+        except ZeroDivisionError as error:
+            raise ValueError("chained") from error
+
+    (error,) = call_each(fails, [[0]], 1).raised.values()
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
 class Unspeakable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")

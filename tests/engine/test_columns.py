@@ -429,3 +429,28 @@ def test_a_column_that_failed_for_another_service_names_it_through_a_column_serv
 def test_literals_are_kept_as_their_plain_type(run: Run) -> None:
     result = run([declared(lambda x: x, pa.Array, returns=Literal[1, 2])], NUMBERS)
     assert result.output.schema.field("out").type == pa.int64()
+
+
+@pytest.mark.parametrize("container", [np.ndarray, pd.Series])
+@pytest.mark.parametrize("rows", [[1, 2, 3], [1, 2, None]])
+def test_a_container_may_be_changed_in_place_without_changing_the_source(
+    run: Run, container: Any, rows: list[Any]
+) -> None:
+    def zero(x: Any) -> Any:
+        x[x == 2] = 0
+        return x
+
+    table = pa.table({"x": pa.array(rows, pa.int64())})
+    result = run([declared(zero, container, returns=int, dtypes="numpy")], table)
+    assert column(result) == [1, 0, rows[2]]
+    assert result.output["x"].to_pylist() == table["x"].to_pylist() == rows
+
+
+def test_verdicts_that_change_their_sort_between_slices_fail_whole(run: Run) -> None:
+    def judge(x: pa.Array) -> pa.Array:
+        poisoned(x, {2})
+        return pa.array([True] * len(x)) if len(x) > 1 else pa.array(["text"])
+
+    result = run([declared(judge, pa.Array, declare=flow.validation, priority="optional")], {"x": list(range(5))})
+    assert reasons(result) == ["WrongShapeError"] * 5
+    assert result.output["validations"].to_pylist() == [[]] * 5

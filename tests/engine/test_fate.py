@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -99,6 +99,22 @@ def test_a_default_fills_the_outputs_of_a_failure_which_still_degrades(run: Run)
         {"name": None, "size": -1, "one": -5, "degraded": True},
         {"name": None, "size": None, "one": 2, "degraded": False},
     ]
+
+
+@dataclass
+class Size:
+    width: int
+    height: int = 0
+
+
+@pytest.mark.parametrize("options", [{}, {"into": "size"}])
+def test_a_default_may_be_a_record_of_the_returned_type(run: Run, options: dict[str, Any]) -> None:
+    def measured(x: int) -> Size:
+        raise ValueError
+
+    service = flow.enrichment(default=Size(1, 2), **options)(measured)
+    (row,) = run([service], {"x": [0]}).output.to_pylist()
+    assert (row["size"] if options else {"width": row["width"], "height": row["height"]}) == {"width": 1, "height": 2}
 
 
 def test_a_default_does_not_save_a_record_from_a_critical_failure(run: Run) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from committing import SCHEMAS, SPECS, broken_at, published, python, result_of, run_job, spec_of, started
@@ -19,7 +20,8 @@ from committing import SCHEMAS, SPECS, broken_at, published, python, result_of, 
 from dataflow.errors import DataflowError, OutputLocked, StoreError
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
-from dataflow.store.ledger import RunState
+from dataflow.store.ledger import RunState, to_json
+from dataflow.telemetry.statistics import Statistics
 
 SWEEP = """
 import os, shutil, signal, sys
@@ -213,6 +215,17 @@ def test_files_without_a_record_are_not_published(tmp_path: Path) -> None:
     assert len(list(Path(dataset.meta, "rejects").iterdir())) == 1
 
 
+def test_rejects_that_an_earlier_attempt_has_placed_are_not_published(catalog: Catalog) -> None:
+    run, files, meta = started(catalog), catalog._files, f"{catalog.root}/leads/_meta/v1"
+    run.commit(SPECS[0], result_of(0))
+    files.make(f"{meta}/rejects")
+    files.write(f"{meta}/rejects/part-00000-stranger.parquet", b"PAR1")
+    files.write(f"{meta}/run.json", to_json({"run": "r1"}))
+    files.write(run.path("intent.json"), to_json({"version": 1}))
+    dataset = run.publish(SPECS[:1])
+    assert list(files.sizes(f"{dataset.meta}/rejects")) == [dataset.manifest["parts"][0]["rejects"]["name"]]
+
+
 def test_a_dataset_without_partitions_has_its_columns(catalog: Catalog) -> None:
     dataset = started(catalog).publish([])
     assert dataset.rows == 0
@@ -294,6 +307,25 @@ def test_duckdb_reads_the_folder(tmp_path: Path) -> None:
     dataset = published(Catalog(tmp_path))
     found = duckdb.sql(f"select id from '{dataset.path}/*.parquet' order by id").fetchall()
     assert [row[0] for row in found] == dataset.to_arrow()["id"].to_pylist()
+
+
+def test_every_reader_reads_the_verdicts_of_validations(tmp_path: Path) -> None:
+    pandas, polars, duckdb = (pytest.importorskip(name) for name in ("pandas", "polars", "duckdb"))
+    verdict = pa.struct([("validator", pa.dictionary(pa.int8(), pa.string())), ("is_valid", pa.bool_())])
+    output = pa.table({"validations": pa.array([[{"validator": "email", "is_valid": True}], []], pa.list_(verdict))})
+    run = Catalog(tmp_path).start("leads", run_id="r1", plan={}, schemas=replace(SCHEMAS, output=output.schema))
+    counted = Statistics(total_records=2, valid_records=2)
+    empty = result_of(0)
+    rejects = empty.rejects.schema.empty_table()
+    run.commit(SPECS[0], replace(empty, output=output, rejects=rejects, statistics=counted))
+    dataset = run.publish(SPECS[:1])
+    expected = [{"validator": "email", "is_valid": True}]
+    assert dataset.to_arrow().equals(output)
+    assert polars.read_parquet(dataset.path)["validations"].to_list() == [expected, []]
+    found = duckdb.sql(f"select validations from '{dataset.path}/*.parquet'").fetchall()
+    assert found == [(expected,), ([],)]
+    assert list(pandas.read_parquet(dataset.path)["validations"][0]) == expected
+    assert list(dataset.to_pandas()["validations"][0]) == expected
 
 
 def test_every_reader_reads_an_empty_version(tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def test_a_broken_character_at_the_end_of_a_line_is_found_on_that_line(write):
         consume(file.checked([data[:2], data[2:]], offset=0))
 
 
+def test_a_character_that_the_end_cuts_off_is_found_but_not_in_a_beginning(write):
+    file = write(b"a\n\xc3")
+    assert consume(file.checked([b"a\n\xc3"], offset=0, final=False)) == b"a\n\xc3"
+    with pytest.raises(SourceError, match="line 2:"):
+        consume(file.checked([b"a\n", b"\xc3"], offset=0))
+
+
 def test_blocks_begin_at_the_given_offset(write):
     file = write(b"0123456789")
     assert consume(file.blocks(4)) == b"456789"

@@ -103,6 +103,11 @@ def test_latin1_bytes_are_an_error_that_names_line_and_way_out(write, target):
         read_all(csv(path), target=target)
 
 
+def test_latin1_bytes_in_a_ragged_record_are_an_error_too(write):
+    with pytest.raises(SourceError, match="line 40002: the bytes are not utf-8"):
+        read_all(csv(write(b"a,b\n" + b"1,ok\n" * 40_000 + b"caf\xe9\n")))
+
+
 def test_bytes_that_are_not_utf8_near_the_beginning_are_found_when_planned(write):
     with pytest.raises(SourceError, match="line 1: the bytes are not utf-8"):
         csv(write(b"na\xefve,b\n")).plan({}, target_bytes=1 << 26)

@@ -237,6 +237,12 @@ def test_a_file_without_records_has_the_columns_that_are_wanted(write, text):
     assert found.table.num_rows == 0
 
 
+def test_objects_without_any_key_have_the_columns_that_are_wanted_or_are_refused(write):
+    assert read_all(jsonl(write("{}", "{}")), {"a": pa.int64()}).records == [(None,), (None,)]
+    with pytest.raises(SourceError, match="no object has any key"):
+        read_all(jsonl(write("{}")))
+
+
 def test_the_last_of_two_equal_keys_holds(write):
     assert read_all(jsonl(write('{"a":1,"a":2}'))).records == [(2,)]
 

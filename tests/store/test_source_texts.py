@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time as time_module
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from fractions import Fraction
 
 import pyarrow as pa
 import pytest
@@ -82,6 +84,44 @@ def test_integers_are_taken_as_python_takes_their_digits(texts):
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_every_finite_number_comes_back_from_its_text(numbers):
     assert converted(pa.float64(), [repr(number) for number in numbers]) == numbers
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (pa.int64(), "9223372036854775808"),
+        (pa.int64(), "1" + "0" * 60),
+        (pa.decimal128(5, 2), "1.111"),
+        (pa.decimal128(38, 9), "1" + "0" * 30),
+        (pa.date32(), "2024-13-01"),
+        (pa.timestamp("us"), "2024-01-31T10:00:00Z"),
+        (pa.timestamp("us", "UTC"), "2024-01-31T10:00:00"),
+        (pa.timestamp("us"), "2024-01-31T10:00:00.1234567"),
+        (pa.time64("us"), "25:00"),
+        (pa.float64(), "1,5"),
+        (pa.bool_(), "ja"),
+    ],
+)
+def test_a_column_without_any_valid_value_is_refused_quickly(target, text):
+    started = time_module.process_time()
+    assert converted(target, [text] * 200_000) == [BAD] * 200_000
+    assert time_module.process_time() - started < 3
+
+
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda number: f"{number:f}")),
+    st.sampled_from([pa.decimal128(5, 2), pa.decimal128(38, 3), pa.decimal256(60, 2)]),
+)
+def test_decimals_are_taken_alone_as_they_are_among_others(texts, target):
+    alone = [converted(target, [text])[0] for text in texts]
+    assert converted(target, texts) == alone
+    for text, value in zip(texts, alone, strict=True):
+        assert value == (Decimal(text) if fits(text, target) else BAD)
+
+
+def fits(text, target):
+    scaled = Fraction(text) * 10**target.scale
+    return scaled.denominator == 1 and abs(scaled) < 10**target.precision and abs(Fraction(text)) < 10**38
 
 
 def test_an_empty_column_has_the_target_type():

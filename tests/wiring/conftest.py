@@ -17,7 +17,7 @@ import pytest
 
 RECORDS, FILES = 2_000, 20
 
-JOB = '''
+JOB = """
 import os, pathlib, time
 import dataflow as flow
 
@@ -54,7 +54,7 @@ pipeline = flow.Pipeline("numbers", [double, process, small, kind])
 
 def job(source: str) -> flow.Job:
     return flow.Job(pipeline, source=source, output="numbers", key="number")
-'''
+"""
 
 
 class Bench:

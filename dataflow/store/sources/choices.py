@@ -32,12 +32,12 @@ def choose(root: Shape, *, schema: Types, wanted: Types) -> dict[str, Choice]:
     """The columns of a source, in order of appearance, then those that only the schema names.
 
     Args:
-        root: The shape of all records together; without any, the columns are those that are wanted.
+        root: The shape of all records together; without any key, the columns are those that are wanted.
         schema: The strongest word.
         wanted: What the first reader of a column declares.
     """
-    names: Iterable[str] = (*root.fields, *schema, *(() if root.kinds else wanted))
-    return {name: _choose(name, root.fields.get(name), schema, wanted) for name in dict.fromkeys(names)}
+    names: Iterable[str] = (*root.fields, *schema, *(() if root.fields else wanted))
+    return {name: _choose(name, root.fields.get(name), schema=schema, wanted=wanted) for name in dict.fromkeys(names)}
 
 
 def declared_only(schema: Types) -> dict[str, Choice]:
@@ -45,10 +45,10 @@ def declared_only(schema: Types) -> dict[str, Choice]:
     return {name: Choice(target=value_type(target), mixed=True) for name, target in schema.items()}
 
 
-def _choose(name: str, shape: Shape | None, schema: Types, wanted: Mapping[str, pa.DataType]) -> Choice:
+def _choose(name: str, shape: Shape | None, *, schema: Types, wanted: Mapping[str, pa.DataType]) -> Choice:
     target = schema[name] if name in schema else wanted.get(name)
     if target is not None and readable(value_type(target)):
-        return _declared(name, value_type(target), shape)
+        return _declared(name, value_type(target), shape=shape)
     notes = () if target is None else (f"`{name}` is wanted as {target}, which JSON does not have",)
     if shape is None:
         return Choice(target=pa.string(), notes=notes)
@@ -56,7 +56,7 @@ def _choose(name: str, shape: Shape | None, schema: Types, wanted: Mapping[str, 
     return Choice(target=shape.arrow(), mixed=bool(conflicts), notes=(*notes, *conflicts))
 
 
-def _declared(name: str, target: pa.DataType, shape: Shape | None) -> Choice:
+def _declared(name: str, target: pa.DataType, *, shape: Shape | None) -> Choice:
     if shape is None:
         return Choice(target=target, mixed=True, notes=(f"no record has `{name}`; it is null",))
     found, notes = shape.arrow(), []

@@ -42,15 +42,15 @@ class TextFile:
     def opening(self, size: int) -> bytes:
         """The first `size` bytes, fewer only where the file ends before."""
         if self.packed is None:
-            return read_range(self.path, 0, size)
+            return read_range(self.path, 0, stop=size)
         with closing(SequentialReader(self.packed)) as reader:
             return reader.read(size)
 
     def blocks(self, start: int = 0) -> Iterator[bytes]:
         """All bytes from `start` on, `BLOCK` at a time."""
         with closing(self._open()) as reader:
-            _read(self.path, reader, start)
-            while block := _read(self.path, reader, BLOCK):
+            _read(self.path, reader, size=start)
+            while block := _read(self.path, reader, size=BLOCK):
                 yield block
 
     def slice(self, start: int, stop: int, *, limit: int) -> bytes:
@@ -62,7 +62,7 @@ class TextFile:
             limit: Bytes that a packed file may give to the end; more is refused.
         """
         if self.packed is None:
-            return read_range(self.path, start, stop)
+            return read_range(self.path, start, stop=stop)
         size = limit if stop < 0 else stop - start
         return read_in_order(self.packed, start, size=size, whole=stop < 0)
 
@@ -79,23 +79,30 @@ class TextFile:
         except UnicodeError as error:
             raise self.misencoded(offset + getattr(error, "start", 0)) from error
 
-    def checked(self, blocks: Iterable[bytes], *, offset: int) -> Iterator[bytes]:
+    def checked(self, blocks: Iterable[bytes], *, offset: int, final: bool = True) -> Iterator[bytes]:
         """The same blocks, each looked at for bytes that are not in the encoding.
 
         Args:
             blocks: Bytes from `offset` on.
             offset: Where they begin.
+            final: Whether they go on to the end of the text, so that no character may be open behind them.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)()
         for block in blocks:
-            held = len(decoder.getstate()[0])
-            if held or not block.isascii():
-                try:
-                    decoder.decode(block)
-                except UnicodeError as error:
-                    raise self.misencoded(offset - held + getattr(error, "start", 0)) from error
+            self._decode(decoder, block, offset=offset)
             offset += len(block)
             yield block
+        if final:
+            self._decode(decoder, b"", offset=offset)
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, block: bytes, *, offset: int) -> None:
+        held = len(decoder.getstate()[0])
+        if block.isascii() and not held:
+            return
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            raise self.misencoded(offset - held + getattr(error, "start", 0)) from error
 
     def misencoded(self, position: int) -> SourceError:
         """The error for a byte at this offset that is not in the encoding; reads the file up to there."""
@@ -145,6 +152,6 @@ def expected_size(file: TextFile, found: SourceFile) -> int:
         return first if first < BLOCK else int(_SURE * found.size * first / max(reader.consumed, 1))
 
 
-def _read(path: str, reader: BinaryIO | SequentialReader, size: int) -> bytes:
+def _read(path: str, reader: BinaryIO | SequentialReader, *, size: int) -> bytes:
     with translated(path):
         return reader.read(size)

@@ -139,14 +139,14 @@ def scan(block: bytes, marks: Marks, *, place: Place, record: int) -> tuple[Posi
     if not block:
         return np.empty(0, dtype=np.int64), record, place
     codes = np.frombuffer(block, dtype=np.uint8)
-    quotes = _quotes(block, codes, marks, place)
-    ends = _line_ends(block, codes, quotes, place is Place.QUOTED)
+    quotes = _quotes(block, codes, marks=marks, place=place)
+    ends = _line_ends(block, codes, quotes=quotes, quoted=place is Place.QUOTED)
     starts = np.concatenate((np.array([record], dtype=np.int64), ends))
-    behind = _behind(block, marks, quotes, place)
-    return ends[~_blank(codes, starts[:-1], ends)], int(starts[-1]), behind
+    behind = _behind(block, marks, quotes=quotes, place=place)
+    return ends[~_blank(codes, starts[:-1], ends=ends)], int(starts[-1]), behind
 
 
-def _quotes(block: bytes, codes: npt.NDArray[np.uint8], marks: Marks, place: Place) -> Positions:
+def _quotes(block: bytes, codes: npt.NDArray[np.uint8], *, marks: Marks, place: Place) -> Positions:
     """The quotes that open, close or double; those that are ordinary characters are left out."""
     if marks.quote is None or marks.quote not in block:
         return np.empty(0, dtype=np.int64)
@@ -158,10 +158,10 @@ def _quotes(block: bytes, codes: npt.NDArray[np.uint8], marks: Marks, place: Pla
         proper |= np.isin(opening - 1, quotes, assume_unique=True)
     if len(opening) and opening[0] == 0:
         proper[0] = place in (Place.FIELD, Place.CLOSED)
-    return quotes if proper.all() else _walk(block, marks, place)
+    return quotes if proper.all() else _walk(block, marks, place=place)
 
 
-def _walk(block: bytes, marks: Marks, place: Place) -> Positions:
+def _walk(block: bytes, marks: Marks, *, place: Place) -> Positions:
     """The quotes that count, found one by one: the exact way for blocks with quotes inside plain fields."""
     quote, opens = marks.quote or b"", (b"\n", b"\r", marks.delimiter)
     counted: list[int] = []
@@ -172,18 +172,18 @@ def _walk(block: bytes, marks: Marks, place: Place) -> Positions:
         if inside:
             inside, closed = False, position
             counted.append(position)
-        elif closed == position - 1 or _begins_field(block, position, opens, place):
+        elif closed == position - 1 or _begins_field(block, position, opens=opens, place=place):
             inside = True
             counted.append(position)
         position = block.find(quote, position + 1)
     return np.array(counted, dtype=np.int64)
 
 
-def _begins_field(block: bytes, position: int, opens: tuple[bytes, ...], place: Place) -> bool:
+def _begins_field(block: bytes, position: int, *, opens: tuple[bytes, ...], place: Place) -> bool:
     return block[position - 1 : position] in opens if position else place is Place.FIELD
 
 
-def _line_ends(block: bytes, codes: npt.NDArray[np.uint8], quotes: Positions, quoted: bool) -> Positions:
+def _line_ends(block: bytes, codes: npt.NDArray[np.uint8], *, quotes: Positions, quoted: bool) -> Positions:
     """The offsets behind all newlines outside of quotes; a line feed belongs to the return before it."""
     breaks = np.flatnonzero(codes == _LINE_FEED)
     if b"\r" in block:
@@ -198,7 +198,7 @@ def _line_ends(block: bytes, codes: npt.NDArray[np.uint8], quotes: Positions, qu
     return breaks + 1
 
 
-def _blank(codes: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> npt.NDArray[np.bool_]:
+def _blank(codes: npt.NDArray[np.uint8], starts: Positions, *, ends: Positions) -> npt.NDArray[np.bool_]:
     """For every line whether nothing stands before its newline."""
     length = ends - starts
     returned = (codes[ends - 2] == _RETURN) & (codes[ends - 1] == _LINE_FEED) & (ends >= 2)
@@ -206,7 +206,7 @@ def _blank(codes: npt.NDArray[np.uint8], starts: Positions, ends: Positions) -> 
     return blank
 
 
-def _behind(block: bytes, marks: Marks, quotes: Positions, place: Place) -> Place:
+def _behind(block: bytes, marks: Marks, *, quotes: Positions, place: Place) -> Place:
     inside = (len(quotes) + (place is Place.QUOTED)) % 2 == 1
     if inside:
         return Place.QUOTED

@@ -41,10 +41,14 @@ def plan_delimited(
     heads = each(lambda file: _head(file, options), files, remote=remote)
     columns = _columns(files, heads)
     check_known(options.schema, columns)
-    cuts = each(lambda pair: _specs(*pair, options, target_bytes), list(zip(files, heads, strict=True)), remote=remote)
+    cuts = each(
+        lambda pair: _specs(*pair, options=options, target_bytes=target_bytes),
+        list(zip(files, heads, strict=True)),
+        remote=remote,
+    )
     specs = number_specs(spec for part in cuts for spec in part)
-    plain = _plain_options(options, columns, heads, target_bytes)
-    types = _declared(columns, options, wanted)
+    plain = _plain_options(options, columns, heads=heads, target_bytes=target_bytes)
+    types = _declared(columns, options, wanted=wanted)
     if options.infer:
         text = [name for name in columns if name not in types]
         types |= infer_types(plain, specs, columns=text)
@@ -53,7 +57,7 @@ def plan_delimited(
         specs=specs,
         files=tuple(files),
         options=plain,
-        notes=(*_header_notes(columns, heads), *_type_notes(columns, options, wanted)),
+        notes=(*_header_notes(columns, heads), *_type_notes(columns, options, wanted=wanted)),
     )
 
 
@@ -69,7 +73,7 @@ def _columns(files: Sequence[SourceFile], heads: Sequence[Head]) -> tuple[str, .
     return columns
 
 
-def _specs(found: SourceFile, head: Head, options: DelimitedOptions, target_bytes: int) -> tuple[PartitionSpec, ...]:
+def _specs(found: SourceFile, head: Head, *, options: DelimitedOptions, target_bytes: int) -> tuple[PartitionSpec, ...]:
     file = head.file
     if head.names is None or (file.packed is None and head.start >= found.size):
         return ()
@@ -81,11 +85,11 @@ def _specs(found: SourceFile, head: Head, options: DelimitedOptions, target_byte
     cuts = cut(blocks, options.marks, target=target, start=head.start)
     if cuts.unclosed is not None:
         raise unclosed(found.path, cuts.unclosed)
-    return cut_specs(found, file, cuts.slices)
+    return cut_specs(found, file, slices=cuts.slices)
 
 
 def _plain_options(
-    options: DelimitedOptions, columns: tuple[str, ...], heads: Sequence[Head], target_bytes: int
+    options: DelimitedOptions, columns: tuple[str, ...], *, heads: Sequence[Head], target_bytes: int
 ) -> dict[str, Any]:
     others = {head.file.path: list(head.names) for head in heads if head.names is not None and head.names != columns}
     return {
@@ -97,7 +101,7 @@ def _plain_options(
     }
 
 
-def _declared(columns: Sequence[str], options: DelimitedOptions, wanted: Types) -> dict[str, pa.DataType]:
+def _declared(columns: Sequence[str], options: DelimitedOptions, *, wanted: Types) -> dict[str, pa.DataType]:
     """The types that the schema or the first reader of a column declares; the schema is the stronger word."""
     types = {}
     for name in columns:
@@ -127,7 +131,7 @@ def _header_notes(columns: Sequence[str], heads: Sequence[Head]) -> list[str]:
     return notes
 
 
-def _type_notes(columns: Sequence[str], options: DelimitedOptions, wanted: Types) -> list[str]:
+def _type_notes(columns: Sequence[str], options: DelimitedOptions, *, wanted: Types) -> list[str]:
     return [
         f"`{name}` is wanted as {wanted[name]}, which text cannot become; it stays text"
         for name in columns

@@ -52,7 +52,7 @@ def unify(seen: Sequence[Seen]) -> Unified:
         if len(places) < len(seen):
             lacking = next(one.path for one in seen if name not in one.schema.names)
             notes.append(f"`{name}` is missing in some files and null there, as in {lacking}")
-        notes += _widening(name, field.type, [place.type for _, place in places])
+        notes += _widening(name, field.type, types=[place.type for _, place in places])
     return Unified(schema=pa.schema(fields), notes=tuple(notes))
 
 
@@ -93,7 +93,7 @@ def _common_metadata(given: Iterable[Mapping[bytes, bytes] | None]) -> dict[byte
     return plain[0] if plain[0] and all(one == plain[0] for one in plain) else None
 
 
-def _widening(name: str, target: pa.DataType, types: Sequence[pa.DataType]) -> list[str]:
+def _widening(name: str, target: pa.DataType, *, types: Sequence[pa.DataType]) -> list[str]:
     others = dict.fromkeys(str(one) for one in types if not pa.types.is_null(one))
     if len(others) < 2:
         return []

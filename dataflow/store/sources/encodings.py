@@ -50,7 +50,7 @@ def transparent(encoding: str, structure: str) -> bool:
 
 def misencoded(path: str, encoding: str, *, line: int) -> SourceError:
     """The error for a byte on this line that has no meaning in the encoding, with advice from the first bytes."""
-    if read_range(path, 0, 2).startswith(_UTF16):
+    if read_range(path, 0, stop=2).startswith(_UTF16):
         advice = 'the file begins like UTF-16: try encoding="utf-16"'
     elif encoding == "utf-8":
         advice = 'try encoding="latin-1", or "cp1252" where a Windows program wrote the file'

@@ -39,8 +39,8 @@ def csv(
     Newlines may be of any kind, also within quotes; blank lines are no records and do not count as rows.
 
     A file up to the size of a partition is not scanned when planned. A larger one is, once, for the ends of its
-    records, and its slices are read in parallel. A large compressed file is inflated once when planned and once
-    more in each worker process, since nobody can enter it in the middle.
+    records (of a URL this reads the whole file), and its slices are read in parallel. A large compressed file is
+    inflated once when planned and once more in each worker process, since it cannot be entered in the middle.
 
     Args:
         path: A file, folder, glob or URL, or several of them. A folder is read with its sub-folders, without

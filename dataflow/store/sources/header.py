@@ -43,18 +43,18 @@ def read_head(file: TextFile, options: DelimitedOptions) -> Head:
     """
     start, record, end = _first_record(file, options)
     if not options.header:
-        _compare_fields(file, options, _fields(file, record, options), "the first record")
+        _compare_fields(file, options, fields=_fields(file, record, options=options), what="the first record")
         return Head(file=file, names=options.names, start=start)
-    fields = _fields(file, record, options)
+    fields = _fields(file, record, options=options)
     if options.names is not None:
-        _compare_fields(file, options, fields, "the header")
+        _compare_fields(file, options, fields=fields, what="the header")
         return Head(file=file, names=options.names, start=end)
     if not fields:
         return Head(file=file, names=None, start=end)
-    return _named(file, fields, end)
+    return _named(file, fields, start=end)
 
 
-def _named(file: TextFile, fields: Sequence[str], start: int) -> Head:
+def _named(file: TextFile, fields: Sequence[str], *, start: int) -> Head:
     repeated = duplicates(field for field in fields if field.strip())
     if repeated:
         raise SourceError(
@@ -72,7 +72,7 @@ def _named(file: TextFile, fields: Sequence[str], start: int) -> Head:
     return Head(file=file, names=names, start=start, unnamed=unnamed)
 
 
-def _compare_fields(file: TextFile, options: DelimitedOptions, fields: Sequence[str], what: str) -> None:
+def _compare_fields(file: TextFile, options: DelimitedOptions, *, fields: Sequence[str], what: str) -> None:
     names = options.names or ()
     if fields and len(fields) != len(names):
         raise SourceError(
@@ -87,7 +87,7 @@ def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes
     while True:
         opening = file.opening(size)
         file.refuse_disguised(opening)
-        for _ in file.checked([opening], offset=0):
+        for _ in file.checked([opening], offset=0, final=len(opening) < size):
             pass
         start = len(_BOM) if file.encoding == "utf-8" and opening.startswith(_BOM) else 0
         text = opening[start:]
@@ -103,7 +103,7 @@ def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes
         size *= 16
 
 
-def _fields(file: TextFile, record: bytes, options: DelimitedOptions) -> list[str]:
+def _fields(file: TextFile, record: bytes, *, options: DelimitedOptions) -> list[str]:
     text = file.to_utf8(record, offset=0).decode("utf-8").strip("\r\n")
     if not text:
         return []

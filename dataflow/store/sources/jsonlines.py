@@ -54,16 +54,19 @@ def plan_json_lines(
     scans = each(lambda file: look(file, target_bytes), files, remote=is_remote(files[0].path))
     specs = number_specs(spec for scan in scans for spec in scan.specs)
     if not options.infer:
-        return _plan(files, specs, declared_only(options.schema), target_bytes)
+        return _plan(files, specs, choices=declared_only(options.schema), target_bytes=target_bytes)
     root = Shape()
     for scan in scans:
         root.merge(scan.shape)
-    _check(files, sum(spec.rows for spec in specs), sum(scan.records for scan in scans), root)
-    return _plan(files, specs, choose(root, schema=options.schema, wanted=wanted), target_bytes)
+    _check(files, sum(spec.rows for spec in specs), records=sum(scan.records for scan in scans), root=root)
+    choices = choose(root, schema=options.schema, wanted=wanted)
+    if specs and not choices:
+        raise SourceError(f"{shown(files[0].path)}: no object has any key; name the columns with schema={{...}}")
+    return _plan(files, specs, choices=choices, target_bytes=target_bytes)
 
 
 def _plan(
-    files: Sequence[SourceFile], specs: tuple[PartitionSpec, ...], choices: Mapping[str, Choice], target_bytes: int
+    files: Sequence[SourceFile], specs: tuple[PartitionSpec, ...], *, choices: Mapping[str, Choice], target_bytes: int
 ) -> SourcePlan:
     return SourcePlan(
         schema=pa.schema([pa.field(name, choice.target) for name, choice in choices.items()]),
@@ -78,7 +81,7 @@ def _plan(
     )
 
 
-def _check(files: Sequence[SourceFile], rows: int, records: int, root: Shape) -> None:
+def _check(files: Sequence[SourceFile], rows: int, *, records: int, root: Shape) -> None:
     if rows and not records:
         raise SourceError(
             f"{shown(files[0].path)}: none of {rows:,} lines holds a JSON object; "
@@ -98,7 +101,7 @@ def _measure(found: SourceFile, target_bytes: int) -> Scan:
     if expected_size(file, found) <= target_bytes:
         return Scan(shape=Shape(), specs=(whole_spec(found, start),) if found.size > start else ())
     stops = (stop for _, stop in lines(file.blocks(start), start=start))
-    return Scan(shape=Shape(), specs=_specs(found, file, stops, start, target_bytes))
+    return Scan(shape=Shape(), specs=_specs(found, file, stops=stops, start=start, target_bytes=target_bytes))
 
 
 def _scan(found: SourceFile, target_bytes: int) -> Scan:
@@ -117,15 +120,15 @@ def _scan(found: SourceFile, target_bytes: int) -> Scan:
                 shape.observe(record)
             yield stop
 
-    specs = _specs(found, file, observed(), start, target_bytes)
+    specs = _specs(found, file, stops=observed(), start=start, target_bytes=target_bytes)
     return Scan(shape=shape, specs=specs, records=records)
 
 
 def _specs(
-    found: SourceFile, file: TextFile, stops: Iterator[int], start: int, target_bytes: int
+    found: SourceFile, file: TextFile, *, stops: Iterator[int], start: int, target_bytes: int
 ) -> tuple[PartitionSpec, ...]:
     target = even_target(found.size - start, target_bytes) if file.packed is None else target_bytes
-    return cut_specs(found, file, cut_lines(stops, target=target, start=start))
+    return cut_specs(found, file, slices=cut_lines(stops, target=target, start=start))
 
 
 def _start(file: TextFile) -> int:

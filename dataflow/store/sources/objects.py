@@ -44,7 +44,7 @@ def read_json_lines(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
     decoder = record_decoder(schema, mixed=options["mixed"])
     numbered = _numbered(data, spec.first_row)
     checked = _is_utf8(data)
-    batches = [_read_piece(piece, decoder, schema, checked=checked) for piece in _pieces(numbered)]
+    batches = [_read_piece(piece, decoder, schema=schema, checked=checked) for piece in _pieces(numbered)]
     if not batches:
         return Batch(table=schema.empty_table(), rows=int64_array(np.empty(0, dtype=np.int64)))
     return Batch(
@@ -63,7 +63,7 @@ def _pieces(numbered: Iterator[Line]) -> Iterator[list[Line]]:
     return iter(lambda: list(islice(numbered, _PIECE)), [])
 
 
-def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, schema: pa.Schema, *, checked: bool) -> Batch:
+def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, *, schema: pa.Schema, checked: bool) -> Batch:
     records: list[Record] = []
     taken: list[Line] = []
     unreadable: list[Unreadable] = []
@@ -72,7 +72,7 @@ def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, schema: pa.Schema
             records.append(_record(line[1], decoder, checked=checked))
             taken.append(line)
         except Refused as error:
-            unreadable.append(_refused(line, error.column, error.reason))
+            unreadable.append(_refused(line, error.column, reason=error.reason))
     written = pa.schema([(column.name, _written(column.type)) for column in schema])
     table, misfits = _table(records, written)
     columns = []
@@ -81,16 +81,17 @@ def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, schema: pa.Schema
         columns.append(values)
         for position in unfit:
             misfits.setdefault(position, column.name)
-    return _without(pa.table(columns, schema=schema), taken, misfits, unreadable)
+    return _without(pa.table(columns, schema=schema), taken, misfits=misfits, unreadable=unreadable)
 
 
 def _without(
-    table: pa.Table, taken: Sequence[Line], misfits: Mapping[int, str | None], unreadable: Sequence[Unreadable]
+    table: pa.Table, taken: Sequence[Line], *, misfits: Mapping[int, str | None], unreadable: Sequence[Unreadable]
 ) -> Batch:
     """The batch without the records that do not fit, which join the unreadable ones."""
     rows = np.array([row for row, _ in taken], dtype=np.int64)
     unfit = [
-        _refused(taken[at], column, "a value does not fit the type of its column") for at, column in misfits.items()
+        _refused(taken[at], column, reason="a value does not fit the type of its column")
+        for at, column in misfits.items()
     ]
     if unfit:
         kept = np.delete(np.arange(len(taken), dtype=np.int64), list(misfits))
@@ -112,11 +113,11 @@ def _table(records: Sequence[Record], schema: pa.Schema) -> tuple[pa.Table, dict
         return pa.Table.from_batches([pa.RecordBatch.from_struct_array(array)], schema=schema), {}
     except _UNFIT:
         misfits: dict[int, str | None] = {}
-        columns = [_array([r.get(c.name) for r in records], c.type, misfits, c.name) for c in schema]
+        columns = [_array([r.get(c.name) for r in records], c.type, misfits=misfits, name=c.name) for c in schema]
         return pa.table(columns, schema=schema), misfits
 
 
-def _array(values: list[Any], target: pa.DataType, misfits: dict[int, str | None], name: str) -> pa.Array:
+def _array(values: list[Any], target: pa.DataType, *, misfits: dict[int, str | None], name: str) -> pa.Array:
     try:
         return pa.array(values, type=target)
     except _UNFIT:
@@ -147,7 +148,7 @@ def _convert(values: pa.ChunkedArray, target: pa.DataType) -> tuple[pa.ChunkedAr
     return converted.values, [] if converted.misfits is None else pc.indices_nonzero(converted.misfits).to_pylist()
 
 
-def _refused(line: Line, column: str | None, reason: str) -> Unreadable:
+def _refused(line: Line, column: str | None, *, reason: str) -> Unreadable:
     row, data = line
     return Unreadable(row=row, column=column, error=reason, raw=data.decode("utf-8", errors="backslashreplace"))
 

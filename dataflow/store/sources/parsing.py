@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
@@ -65,13 +66,20 @@ def parse(data: bytes, marks: Marks, *, names: tuple[str, ...], null_values: tup
     Raises:
         pyarrow.ArrowInvalid: The text is not UTF-8.
     """
+    _check_utf8(data)
     try:
-        return _parse(data, marks, names, null_values, block=_BLOCK)
+        return _parse(data, marks, names=names, null_values=null_values, block=_BLOCK)
     except pa.ArrowInvalid:
         if len(data) <= _BLOCK // 2:
             raise
         # A record can be longer than a block; then the whole text is one.
-        return _parse(data, marks, names, null_values, block=min(len(data) + _BLOCK, _LARGEST_BLOCK))
+        return _parse(data, marks, names=names, null_values=null_values, block=min(len(data) + _BLOCK, _LARGEST_BLOCK))
+
+
+def _check_utf8(data: bytes) -> None:
+    """Raise `ArrowInvalid` for other bytes; the parser alone would overlook them in ragged records."""
+    offsets = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
 
 
 class _Guarded:
@@ -104,7 +112,7 @@ class _Guarded:
         self._parts = []
 
 
-def _parse(data: bytes, marks: Marks, names: tuple[str, ...], null_values: tuple[str, ...], *, block: int) -> Parsed:
+def _parse(data: bytes, marks: Marks, *, names: tuple[str, ...], null_values: tuple[str, ...], block: int) -> Parsed:
     ragged: list[Ragged] = []
     guard = b"\n" + _GUARD + (marks.delimiter if len(names) == 1 else b"")
 
@@ -125,6 +133,7 @@ def _parse(data: bytes, marks: Marks, names: tuple[str, ...], null_values: tuple
             column_types=dict.fromkeys(names, pa.string()),
             null_values=list(null_values),
             strings_can_be_null=bool(null_values),
+            check_utf8=False,
         ),
     )
     guarded = bool(ragged) and ragged[-1].raw.encode().startswith(_GUARD)

@@ -64,7 +64,7 @@ def read_delimited(options: Mapping[str, Any], spec: PartitionSpec, *, schema: p
     unreadable = list(_ragged(text, spec.first_row))
     if misfits:
         bad = np.array(sorted(misfits), dtype=np.int64)
-        unreadable += _misfits(text, misfits, numbers[bad], schema, spec.first_row)
+        unreadable += _misfits(text, misfits, numbers=numbers[bad], schema=schema, first_row=spec.first_row)
         kept = np.delete(np.arange(len(numbers), dtype=np.int64), bad)
         table, numbers = table.take(int64_array(kept)), numbers[kept]
     return Batch(
@@ -127,7 +127,7 @@ def _ragged(text: Text, first_row: int) -> Iterator[Unreadable]:
 
 
 def _misfits(
-    text: Text, misfits: Mapping[int, str], numbers: Positions, schema: pa.Schema, first_row: int
+    text: Text, misfits: Mapping[int, str], *, numbers: Positions, schema: pa.Schema, first_row: int
 ) -> Iterator[Unreadable]:
     columns = [misfits[position] for position in sorted(misfits)]
     for column, number, raw in zip(columns, numbers.tolist(), text.raw(numbers), strict=True):

@@ -63,7 +63,7 @@ def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int) -> Source
     pairs = zip(files, footers, strict=True)
     return SourcePlan(
         schema=unified.schema,
-        specs=number_specs(spec for file, footer in pairs for spec in _specs(file, footer, target_bytes)),
+        specs=number_specs(spec for file, footer in pairs for spec in _specs(file, footer, target_bytes=target_bytes)),
         files=tuple(files),
         options={"format": FORMAT},
         notes=unified.notes,
@@ -77,14 +77,14 @@ def read_row_groups(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
         SourceError: The file has changed or is damaged.
     """
     with unchanged(spec.path, spec.fingerprint), opened(spec.path) as file:
-        table = _rows(file, spec.start, spec.stop)
+        table = _rows(file, spec.start, stop=spec.stop)
     columns, misfits = _fit(table, schema)
     fitted = pa.table(columns, schema=schema)
     if not misfits:
         return Batch(table=fitted, rows=row_numbers(spec.first_row, fitted.num_rows))
     bad = sorted(misfits)
     kept = int64_array(np.delete(np.arange(fitted.num_rows, dtype=np.int64), bad))
-    unreadable = tuple(_misfit(table, at, misfits[at], spec.first_row) for at in bad)
+    unreadable = tuple(_misfit(table, at, column=misfits[at], first_row=spec.first_row) for at in bad)
     rows = row_numbers(spec.first_row, fitted.num_rows).take(kept)
     return Batch(table=fitted.take(kept), rows=rows, unreadable=unreadable)
 
@@ -121,7 +121,7 @@ def _footer(found: SourceFile) -> Footer:
     )
 
 
-def _specs(found: SourceFile, footer: Footer, target_bytes: int) -> Iterator[PartitionSpec]:
+def _specs(found: SourceFile, footer: Footer, *, target_bytes: int) -> Iterator[PartitionSpec]:
     total = max(sum(footer.rows), 1)
     for start, stop in slice_rows(footer.rows, footer.sizes, target=target_bytes):
         yield PartitionSpec(
@@ -154,7 +154,7 @@ def slice_rows(rows: Sequence[int], sizes: Sequence[int], *, target: int) -> Ite
         yield begin, position
 
 
-def _rows(file: pq.ParquetFile, start: int, stop: int) -> pa.Table:
+def _rows(file: pq.ParquetFile, start: int, *, stop: int) -> pa.Table:
     """The rows of a slice: whole row groups, or a part of one."""
     groups: list[int] = []
     first, begins = 0, start
@@ -168,11 +168,11 @@ def _rows(file: pq.ParquetFile, start: int, stop: int) -> pa.Table:
             break
     if begins == start and first == stop:
         return file.read_row_groups(groups, use_threads=False)
-    batches = list(_part(file, groups, start - begins, stop - begins))
+    batches = list(_part(file, groups, start=start - begins, stop=stop - begins))
     return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
-def _part(file: pq.ParquetFile, groups: list[int], start: int, stop: int) -> Iterator[pa.RecordBatch]:
+def _part(file: pq.ParquetFile, groups: list[int], *, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     position = 0
     for batch in file.iter_batches(row_groups=groups, use_threads=False):
         low, high = max(start - position, 0), min(stop - position, batch.num_rows)
@@ -192,12 +192,12 @@ def _fit(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.ChunkedArray], dic
             continue
         values = table.column(field.name)
         if values.type != field.type:
-            values = _widened(values, field, misfits)
+            values = _widened(values, field, misfits=misfits)
         columns.append(values)
     return columns, misfits
 
 
-def _widened(values: pa.ChunkedArray, field: pa.Field, misfits: dict[int, str]) -> pa.ChunkedArray:
+def _widened(values: pa.ChunkedArray, field: pa.Field, *, misfits: dict[int, str]) -> pa.ChunkedArray:
     try:
         return values.cast(field.type)
     except pa.ArrowInvalid:
@@ -207,7 +207,7 @@ def _widened(values: pa.ChunkedArray, field: pa.Field, misfits: dict[int, str]) 
         return pc.if_else(exact, values, pa.nulls(1, values.type)[0]).cast(field.type)
 
 
-def _misfit(table: pa.Table, position: int, column: str, first_row: int) -> Unreadable:
+def _misfit(table: pa.Table, position: int, *, column: str, first_row: int) -> Unreadable:
     record = table.slice(position, 1).to_pylist()[0]
     return Unreadable(
         row=first_row + position,

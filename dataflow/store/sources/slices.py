@@ -28,7 +28,7 @@ def whole_spec(found: SourceFile, start: int) -> PartitionSpec:
     return PartitionSpec(index=0, path=found.path, fingerprint=found.fingerprint, start=start, stop=-1, size=found.size)
 
 
-def cut_specs(found: SourceFile, file: TextFile, slices: Iterable[Cut]) -> tuple[PartitionSpec, ...]:
+def cut_specs(found: SourceFile, file: TextFile, *, slices: Iterable[Cut]) -> tuple[PartitionSpec, ...]:
     """The specs of a file that was cut, with the source row at which each begins."""
     pieces = tuple(slices)
     text = pieces[-1].stop - pieces[0].start if pieces else 0

@@ -62,7 +62,9 @@ class Source:
         files = tuple(found)
         given = self.format or _format_of(files)
         _check_alike(files, given)
-        return _plan(files, make_options(given, self.options, tabs=_tabs(files)), wanted, target_bytes)
+        return _plan(
+            files, make_options(given, self.options, tabs=_tabs(files)), wanted=wanted, target_bytes=target_bytes
+        )
 
 
 def read(options: Mapping[str, Any], spec: PartitionSpec, *, schema: pa.Schema) -> Batch:
@@ -118,7 +120,7 @@ def format_by_name(path: str) -> str | None:
 
 
 def _plan(
-    files: Sequence[SourceFile], options: Options, wanted: Mapping[str, pa.DataType], target_bytes: int
+    files: Sequence[SourceFile], options: Options, *, wanted: Mapping[str, pa.DataType], target_bytes: int
 ) -> SourcePlan:
     if isinstance(options, DelimitedOptions):
         from dataflow.store.sources.delimited import plan_delimited

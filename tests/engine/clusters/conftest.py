@@ -22,8 +22,11 @@ def prepare(job, setup):
         rows = job.run(spec, setup)
         return Completion(identity=spec.identity, index=spec.index, rows=rows, rejected=0, statistics=Statistics())
     return work
+
+def prepare_in_vain(job, setup):
+    open("/no/such/folder/file")
 """
-"""A factory for jobs with a method `run(spec, setup)` that returns a number of rows."""
+"""A factory for jobs with a method `run(spec, setup)` that returns a number of rows, and one that fails."""
 
 HIDDEN = """
 import sys
@@ -104,14 +107,14 @@ def foreign(tmp_path: Path) -> Iterator[Processes]:
     processes.end()
 
 
-@pytest.fixture
-def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="session")
+def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a factory that processes started from here can import."""
-    folder = tmp_path / "factory"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("factory")
     (folder / "partition_factory.py").write_text(FACTORY)
-    monkeypatch.syspath_prepend(folder)
-    return "partition_factory:prepare"
+    sys.path.insert(0, str(folder))
+    yield "partition_factory:prepare"
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def start_script(folder: Path, text: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Cluster]:
+def own(factory: str) -> Iterator[Cluster]:
     with connect(workers=2) as cluster:
         yield cluster
 
@@ -104,6 +104,12 @@ def test_a_job_that_does_not_load_on_a_worker_is_an_error_before_any_partition(
     job = write_job("return 1", top="x = 1\n1 / 0")
     with pytest.raises(DeclarationError, match=r"a_job\.py, line 2: ZeroDivisionError"):
         next(begin(own, job, count=10, factory=factory))
+
+
+def test_a_factory_that_fails_on_a_worker_is_a_cluster_error_with_its_reason(own: Cluster, write_job: WriteJob) -> None:
+    own.on_every_worker(os.getpid)
+    with pytest.raises(ClusterError, match=r"cannot be made ready.*FileNotFoundError.*/no/such/folder/file"):
+        next(begin(own, write_job("return 1"), count=1, factory="partition_factory:prepare_in_vain"))
 
 
 def test_an_interrupt_that_the_terminal_sends_to_all_leaves_the_workers_alone(
@@ -169,6 +175,11 @@ def test_the_current_client_comes_before_the_environment(monkeypatch: pytest.Mon
         connect() as cluster,
     ):
         assert cluster.client is current
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    with pytest.raises(ClusterError, match="nowhere://1 does not answer"):
+        connect(scheduler="nowhere://1", timeout=0.5)
 
 
 @pytest.mark.parametrize("way", ["argument", "environment"])

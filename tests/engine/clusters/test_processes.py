@@ -79,7 +79,7 @@ def test_what_workers_need_is_imported_before_they_are_forked_and_pandas_only_wh
             f"""
             import multiprocessing, target
             from dataflow.engine import processes
-            processes.start(preload={['pandas'] if pandas else []})
+            processes.start(preload={["pandas"] if pandas else []})
             context = multiprocessing.get_context(processes.METHOD)
             queue = context.SimpleQueue()
             child = context.Process(target=target.report, args=(queue,))
