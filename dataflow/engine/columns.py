@@ -105,22 +105,36 @@ def _checked(step: Step, result: Any, size: int) -> tuple[Any, ...]:
     if step.service.kind is Kind.VALIDATION:
         return (_verdict_column(step, _to_arrow(result, size)),)
     frame = _frame_columns(result)
+    if step.fields == (None,):
+        kind = step.types[0]
+        if frame is None:
+            return (fit(_to_arrow(result, size), kind, classic=_is_classic(result)),)
+        if not pa.types.is_struct(kind) or step.writes[0].name in frame:
+            return _fitted(frame, [step.writes[0].name], [kind], size=size)
+        fields = list(kind)
+        columns = _fitted(frame, [field.name for field in fields], [field.type for field in fields], size=size)
+        return (pa.StructArray.from_arrays(columns, fields=fields),)
     if frame is None:
-        returned = _to_arrow(result, size)
-        if step.fields != (None,):
-            if not pa.types.is_struct(returned.type):
-                raise WrongShapeError(f"returned one column where {len(step.fields)} are declared; return a frame")
-            frame = {name: returned.field(name) for name in returned.type.names}
-        else:
-            return (fit(returned, step.types[0], classic=_is_classic(result)),)
-    names = [field or step.writes[0].name for field in step.fields]
+        frame = _struct_columns(_to_arrow(result, size), len(step.fields))
+    return _fitted(frame, [str(field) for field in step.fields], step.types, size=size)
+
+
+def _fitted(
+    frame: Mapping[str, Any], names: Sequence[str], types: Sequence[pa.DataType], *, size: int
+) -> tuple[Any, ...]:
     missing = [name for name in names if name not in frame]
     if missing:
         raise WrongShapeError(f"returned a frame without the declared columns {', '.join(missing)}")
     return tuple(
         fit(_to_arrow(frame[name], size), arrow, classic=_is_classic(frame[name]))
-        for name, arrow in zip(names, step.types, strict=True)
+        for name, arrow in zip(names, types, strict=True)
     )
+
+
+def _struct_columns(array: pa.Array, count: int) -> Mapping[str, Any]:
+    if not pa.types.is_struct(array.type):
+        raise WrongShapeError(f"returned one column where {count} are declared; return a frame")
+    return dict(zip(array.type.names, array.flatten(), strict=True))
 
 
 def _frame_columns(result: Any) -> Mapping[str, Any] | None:
@@ -196,8 +210,15 @@ def _verdict_column(step: Step, array: pa.Array) -> pa.Array:
     return array.cast(pa.string()) if is_text(given) else array
 
 
+def _text(error: Exception) -> str:
+    text = describe(error)
+    if "NA is ambiguous" in text:
+        text += '; nulls come as pd.NA under Arrow dtypes, and as NaN or None with dtypes="numpy"'
+    return text
+
+
 def _all_failed(step: Step, error: Exception, size: int) -> Effect:
-    failures = tuple(Failure(row=row, reason=type(error).__name__, error=describe(error)) for row in range(size))
+    failures = tuple(Failure(row=row, reason=type(error).__name__, error=_text(error)) for row in range(size))
     values = tuple(pa.nulls(size, arrow) for arrow in step.types)
     verdicts = None
     if step.service.kind is Kind.VALIDATION:
@@ -208,7 +229,7 @@ def _all_failed(step: Step, error: Exception, size: int) -> Effect:
 def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int, error: Exception) -> Effect:
     found = bisect(call, size, error=error)
     failures = tuple(
-        Failure(row=row, reason=type(one.error).__name__, error=describe(one.error))
+        Failure(row=row, reason=type(one.error).__name__, error=_text(one.error))
         for one in found.poison
         for row in range(one.start, one.stop)
     )

@@ -20,10 +20,11 @@ from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment
 from dataflow.engine.lookups import find
-from dataflow.engine.marks import Clock, Effect, Exclusions, spread
+from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
 from dataflow.engine.resources import Resources
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import call_async, call_threads
+from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
 
@@ -85,7 +86,11 @@ def run_step(step: Step, environment: Environment, resources: Resources, *, cloc
 
 
 def _nothing(step: Step) -> Effect:
-    return Effect(values=tuple(pa.nulls(0, arrow) for arrow in step.types), calls=0)
+    judged = np.empty(0, np.bool_) if step.service.kind is Kind.VALIDATION else None
+    return Effect(
+        values=tuple(pa.nulls(0, arrow) for arrow in step.types),
+        verdicts=None if judged is None else Verdicts(valid=judged, judged=judged),
+    )
 
 
 def _perform(step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int) -> Effect:

@@ -250,9 +250,10 @@ def _output_type(service: Service, output: Output, columns: _Columns) -> pa.Data
             'or say overwrite="always", or overwrite="nulls" to fill only its nulls'
         )
     if output.declared is None or output.declared.arrow is None:
-        if not exists:
+        if not exists or pa.types.is_null(columns.type_of(output.column)):
             raise DeclarationError(
-                f"`{service.name}` writes the new column `{output.column}` by column; give its type with returns=..."
+                f"`{service.name}` writes {'the new column' if not exists else 'a column without a type,'} "
+                f"`{output.column}`, by column; give its type with returns=..."
             )
         return columns.type_of(output.column)
     if exists and not holds(output.declared.arrow, columns.type_of(output.column)):

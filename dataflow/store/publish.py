@@ -167,7 +167,7 @@ def _empty(ledger: Ledger) -> CommitRecord:
         part=part,
         rejects=None,
         failures=None,
-        counts={},
+        counts=msgspec.Raw(b"{}"),
     )
 
 

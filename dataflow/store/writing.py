@@ -96,7 +96,7 @@ def _written(ledger: Ledger, spec: PartitionSpec, result: PartitionResult, *, pr
         part=put_file(ledger, spec, "parts", part, rows=result.output.num_rows),
         rejects=_side_file(ledger, spec, "rejects", result.rejects),
         failures=_side_file(ledger, spec, "failures", result.failures),
-        counts=replace(result.statistics, columns=columns).to_dict(),
+        counts=msgspec.Raw(msgspec.json.encode(replace(result.statistics, columns=columns).to_dict())),
     )
 
 

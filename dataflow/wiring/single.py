@@ -6,8 +6,8 @@ import asyncio
 import contextvars
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dataflow.engine import verdicts
 from dataflow.engine.arrow import bring_pandas_in
+from dataflow.engine.calling import Answers
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.fate import count, output_table, reasons
 from dataflow.engine.partition import run_graph
@@ -104,13 +105,44 @@ def call(
 
 
 async def acall(pipeline: Pipeline, record: Mapping[str, Any], **settings: Any) -> Result:
-    """`call` on a thread, with async services on the caller's own loop.
+    """`call` on a thread, with async services on the caller's own loop; cancelling it cancels its calls.
 
     The thread is one of our own pool: a service may await another `acall`, for which a thread must be left.
     """
     loop = asyncio.get_running_loop()
-    work = partial(contextvars.copy_context().run, call, pipeline, record, io=IOLoop(loop), **settings)
-    return await loop.run_in_executor(_threads(), work)
+    io = CallersLoop(loop)
+    work = partial(contextvars.copy_context().run, call, pipeline, record, io=io, **settings)
+    try:
+        return await loop.run_in_executor(_threads(), work)
+    except asyncio.CancelledError:
+        io.cancel()
+        raise
+
+
+class CallersLoop(IOLoop):
+    """The loop of whoever awaits a record, with their context variables."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._context = contextvars.copy_context()
+        self._started: list[Future[Answers]] = []
+        self._cancelled = False
+
+    def start(self, coroutine: Coroutine[Any, Any, Answers]) -> Future[Answers]:
+        """Run a coroutine on the loop, unless the record was cancelled."""
+        if self._cancelled:
+            coroutine.close()
+            raise CancelledError
+        # One context may be entered once at a time, and services start on threads of their own.
+        future: Future[Answers] = self._context.copy().run(super().start, coroutine)
+        self._started.append(future)
+        return future
+
+    def cancel(self) -> None:
+        """Cancel what was started; nothing more starts."""
+        self._cancelled = True
+        for future in self._started:
+            future.cancel()
 
 
 @cache
@@ -246,5 +278,5 @@ def _metadata(environment: Environment, *, execution: str, duration: float) -> M
         failures=failures,
         completeness=share,
         cost=0.0,
-        rejected=None if rejected is None else f"{rejected[0]}: {rejected[1]}",
+        rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",
     )

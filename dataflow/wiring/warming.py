@@ -18,5 +18,4 @@ def warm_up(job: str) -> None:
     """
     path = Path(job if Path(job).is_file() else job.rpartition(":")[0])
     text = path.read_text(errors="replace") if path.is_file() else ""
-    pandas = ["pandas"] if _IMPORTS_PANDAS.search(text) else []
-    processes.start(preload=[*pandas, "dataflow.wiring.worker"])
+    processes.start(preload=["pandas"] if _IMPORTS_PANDAS.search(text) else [])

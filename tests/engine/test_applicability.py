@@ -82,6 +82,8 @@ def test_a_validation_does_not_judge_null_unless_the_input_is_required(run: Run)
     assert strict.output["is_valid"].to_pylist() == [True, False, False]
     assert strict.output["validations"].to_pylist()[1][0]["errors"] == ["missing input"]
     assert strict.statistics.services["domain_ok"].skipped == 0
+    nothing = run([domain_ok.with_(required=True)], {"domain": pa.array([None, None], pa.string())})
+    assert nothing.output["is_valid"].to_pylist() == [False, False]
 
 
 @pytest.mark.parametrize("service", [company, phone])
@@ -223,7 +225,14 @@ def test_a_service_that_calls_out_is_not_started_for_a_record_that_was_rejected(
 
     critical = company.with_(priority="critical")
     services = [critical, domain_ok, flow.enrichment(ask), flow.transformation(name="local", returns=str)(_same)]
-    result = run(services, {"domain": ["a", "down", "bad"]}, invalid=invalid)
+    told: list[list[str]] = []
+
+    def tell(domain: str, outcomes: flow.Outcomes) -> str:
+        told.append([one.reason for one in outcomes.values() if one.reason])
+        return domain
+
+    result = run([*services, flow.transformation(tell)], {"domain": ["a", "down", "bad"]}, invalid=invalid)
+    assert told == [[], ["ConnectionError", "rejected"], [] if invalid == "keep" else ["rejected"]]
     assert sorted(asked) == (["a", "bad"] if invalid == "keep" else ["a"])
     assert result.statistics.services["ask"].skipped == 3 - len(asked)
     assert result.statistics.services["local"].succeeded == 3

@@ -122,8 +122,26 @@ def test_several_columns_come_as_any_kind_of_frame(run: Run, give: Any) -> None:
 
 
 def test_a_frame_fills_one_struct_column_with_into(run: Run) -> None:
-    give = declared(lambda x: pa.array([{"y": 1}] * len(x)), pa.Array, returns={"y": int}, into="point")
-    assert run([give], NUMBERS).output["point"].to_pylist() == [{"y": 1}] * 3
+    returns = {"y": int, "z": str}
+    forms = [
+        lambda x: pa.array([{"y": 1, "z": "a"}] * len(x)),
+        lambda x: pa.table({"z": ["a"] * len(x), "y": [1] * len(x)}),
+        lambda x: pd.DataFrame({"y": [1] * len(x), "z": "a"}),
+    ]
+    for form in forms:
+        give = declared(form, pa.Array, returns=returns, into="point")
+        assert run([give], NUMBERS).output["point"].to_pylist() == [{"y": 1, "z": "a"}] * 3
+    lacking = declared(lambda x: {"y": x}, pa.Array, returns=returns, into="point")
+    assert reasons(run([lacking], NUMBERS)) == ["WrongShapeError"] * 3
+
+
+def test_a_null_struct_gives_null_fields_whatever_lies_behind_it(run: Run) -> None:
+    def masked(x: pa.Array) -> pa.Array:
+        values = pa.array([1, 2, 3])
+        return pa.StructArray.from_arrays([values, values], names=["y", "z"], mask=pa.array([False, True, False]))
+
+    result = run([declared(masked, pa.Array, returns={"y": int, "z": int})], NUMBERS)
+    assert result.output["y"].to_pylist() == [1, None, 3]
 
 
 def test_a_column_form_that_overwrites_its_own_column_keeps_the_type(run: Run) -> None:
@@ -208,6 +226,17 @@ def test_nan_is_a_value_of_arrow_and_a_null_of_numpy(run: Run) -> None:
     assert arrow[1] != arrow[1]
     assert arrow[2] is None
     assert column(run([declared(lambda x: x, np.ndarray, returns=float)], table)) == [1.5, None, None]
+
+
+def test_the_error_for_an_ambiguous_null_names_the_option_for_classic_dtypes(run: Run) -> None:
+    def size(x: pd.Series) -> pd.Series:
+        return pd.Series([1 if one > 1 else 0 for one in x])
+
+    result = run([declared(size, pd.Series, returns=int, priority="critical")], NUMBERS)
+    assert result.output["out"].to_pylist() == [0, 1]
+    assert 'dtypes="numpy"' in result.rejects["error"][0].as_py()
+    classic = run([declared(size, pd.Series, returns=int, dtypes="numpy")], NUMBERS)
+    assert column(classic) == [0, 1, 0]
 
 
 def test_lists_that_are_all_empty_fit_any_list(run: Run) -> None:
@@ -367,6 +396,16 @@ def test_a_column_enrichment_finds_nothing_where_it_gives_null(run: Run) -> None
     assert result.output["completeness"].to_pylist() == [0.0, 1.0, 0.0]
 
 
+def test_a_poisoned_record_of_a_column_enrichment_has_failed_and_is_not_not_found(run: Run) -> None:
+    def find(x: pa.Array) -> pa.Array:
+        poisoned(x, {2})
+        return x
+
+    result = run([declared(find, pa.Array, returns=int, declare=flow.enrichment)], NUMBERS)
+    counted = result.statistics.services["out"]
+    assert (counted.succeeded, counted.failed, counted.not_found) == (1, 1, 1)
+
+
 def test_an_optional_column_is_its_default_where_the_source_lacks_it(run: Run) -> None:
     @flow.transformation(returns=str)
     def joined(x: pa.Array, sign: pa.Array = "!") -> pa.Array:
@@ -448,7 +487,7 @@ def test_a_container_may_be_changed_in_place_without_changing_the_source(
 
 def test_verdicts_that_change_their_sort_between_slices_fail_whole(run: Run) -> None:
     def judge(x: pa.Array) -> pa.Array:
-        poisoned(x, {2})
+        poisoned(x, {1})
         return pa.array([True] * len(x)) if len(x) > 1 else pa.array(["text"])
 
     result = run([declared(judge, pa.Array, declare=flow.validation, priority="optional")], {"x": list(range(5))})

@@ -26,7 +26,7 @@ SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 @dataclass(frozen=True)
 class Spec:
-    """A small service: adds `plus` to what it reads; fails for ...4 and finds nothing (or skips) for ...3."""
+    """A small service: adds `plus` to what it reads; fails for ...4, finds nothing (or skips) for ...3, rejects 7."""
 
     name: str
     kind: Kind
@@ -38,11 +38,14 @@ class Spec:
     when: str | None
     overwrite: str
     default: int | None
+    required: bool
 
 
 def called(spec: Spec, x: int) -> Any:
     if x % 5 == 4:
         raise ValueError("four")
+    if x == 7 and spec.form != "column":
+        raise flow.Reject("seven")
     if spec.kind is Kind.VALIDATION:
         return None if x < 6 else "too much"
     if x % 5 == 3 and spec.form != "column":
@@ -66,6 +69,7 @@ def service(spec: Spec) -> Service:
         return pc.less(x, 6) if spec.kind is Kind.VALIDATION else pc.add(x, spec.plus)
 
     options: dict[str, Any] = {"name": spec.name, "columns": {"x": spec.reads}, "priority": spec.priority}
+    options |= {"required": spec.required}
     options |= {} if spec.when is None else {"when": spec.when}
     options |= {} if spec.default is None else {"default": spec.default}
     options["returns"] = bool if spec.kind is Kind.VALIDATION and spec.form == "column" else returned
@@ -84,11 +88,15 @@ def oracle(specs: list[Spec], record: dict[str, Any], invalid: str) -> tuple[dic
     row, judged, rejected, gated, statuses = dict(record), True, None, False, []
     for spec in specs:
         x, before = row[spec.reads], row.get(spec.writes)
-        status, value, fails = "succeeded", None, False
+        status, value, fails, refuses = "succeeded", None, False, False
         calls_out = spec.form in ("async", "threads")
         kept = spec.overwrite == "nulls" and before is not None
         if (calls_out and gated) or (spec.when and not holds(spec.when, row, judged)) or kept:
             status, value = "skipped", before
+        elif x is None and spec.required and spec.kind is Kind.VALIDATION:
+            value = "too much"
+        elif x is None and spec.required:
+            status, refuses = "skipped", True
         elif x is None:
             status = "succeeded" if spec.form == "column" and spec.kind is not Kind.ENRICHMENT else "skipped"
             status = "not_found" if spec.form == "column" and spec.kind is Kind.ENRICHMENT else status
@@ -97,6 +105,8 @@ def oracle(specs: list[Spec], record: dict[str, Any], invalid: str) -> tuple[dic
                 value = called(spec, x)
             except ValueError:
                 status, value, fails = "failed", spec.default, True
+            except flow.Reject:
+                refuses = True
             except flow.NotFound:
                 status = "not_found"
             except flow.Skip:
@@ -107,9 +117,10 @@ def oracle(specs: list[Spec], record: dict[str, Any], invalid: str) -> tuple[dic
             row["valid"] = row.get("valid", True) and not bad
         else:
             row[spec.writes] = value
-        if (fails and spec.priority == "critical") or (bad and invalid == "reject"):
+        if (fails and spec.priority == "critical") or (bad and invalid == "reject") or refuses:
             rejected = rejected or spec.name
-            gated = gated or not calls_out
+            judges = spec.kind is Kind.VALIDATION and invalid == "reject"
+            gated = gated or (not calls_out and (spec.priority == "critical" or judges))
         statuses.append(status)
     return row, rejected, statuses
 
@@ -146,6 +157,7 @@ def pipelines(draw: Any) -> list[Spec]:
                 when=draw(st.sampled_from(conditions)),
                 overwrite="nulls" if filling else "always",
                 default=None if kind is Kind.VALIDATION else draw(st.sampled_from([None, 7])),
+                required=draw(st.sampled_from([False, False, False, True])),
             )
         )
         known += [writes] if kind is not Kind.VALIDATION and writes not in known else []
@@ -183,15 +195,26 @@ def test_a_graph_gives_what_its_services_give_one_after_the_other(
 
 
 @SLOW
-@given(specs=pipelines(), rows=records, cuts=st.sets(st.integers(0, 12), max_size=4))
+@given(
+    specs=pipelines(),
+    rows=records,
+    cuts=st.sets(st.integers(0, 12), max_size=4),
+    invalid=st.sampled_from(["keep", "reject"]),
+)
 def test_the_result_does_not_depend_on_how_the_records_are_cut(
-    run_once: Callable[..., PartitionResult], specs: list[Spec], rows: list[dict[str, Any]], cuts: set[int]
+    run_once: Callable[..., PartitionResult],
+    specs: list[Spec],
+    rows: list[dict[str, Any]],
+    cuts: set[int],
+    invalid: str,
 ) -> None:
     services, table = [service(spec) for spec in specs], table_of(rows)
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     pairs = list(itertools.pairwise(edges)) or [(0, 0)]
-    whole = run_once(services, table)
-    parts = [run_once(services, table.slice(low, high - low), first_row=low + 1) for low, high in pairs]
+    whole = run_once(services, table, invalid=invalid)
+    parts = [
+        run_once(services, table.slice(low, high - low), first_row=low + 1, invalid=invalid) for low, high in pairs
+    ]
     assert pa.concat_tables([part.output for part in parts]).to_pylist() == whole.output.to_pylist()
     assert pa.concat_tables([part.rejects for part in parts]).to_pylist() == whole.rejects.to_pylist()
     merged = Statistics.merged(part.statistics for part in parts).report(1.0)

@@ -200,10 +200,18 @@ def test_a_service_that_looks_across_records_is_told_apart_from_a_rowwise_one() 
     def halved(x: pa.Array) -> pa.Array:
         return pa.array([None if one == 3 else float("nan") if one == 2 else one / 2 for one in x.to_pylist()])
 
+    def summed(x: pa.Array) -> pa.Array:
+        return pa.array([float("nan") if one == 2 else float(sum(x.to_pylist())) for one in x.to_pylist()])
+
     def swapped(x: pa.Array) -> pa.Array:
         return pa.array([None if one == len(x) else float("nan") for one in x.to_pylist()])
 
-    for function, returns, expected in ((running, int, False), (halved, float, True), (swapped, float, False)):
+    for function, returns, expected in (
+        (running, int, False),
+        (halved, float, True),
+        (summed, float, False),
+        (swapped, float, False),
+    ):
         graph = bind(
             [flow.transformation(name="out", returns=returns)(function)], pa.schema({"x": pa.int64()}), name="p"
         )

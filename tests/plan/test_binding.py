@@ -126,7 +126,7 @@ def test_a_column_form_needs_a_type_for_a_new_column_only() -> None:
 
     assert graph(flow.transformation(phone)).output.field("phone").type == pa.string()
     message = refused(flow.transformation(name="digits")(phone))
-    assert "`digits` writes the new column `digits` by column; give its type with returns=..." in message
+    assert "`digits` writes the new column `digits`, by column; give its type with returns=..." in message
     assert "default= that it could not return: expected str" in refused(flow.transformation(default=5)(phone))
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataflow.errors import SourceError
+from dataflow.plan.graph import PUBLISHED
 from dataflow.plan.partitions import Batch, PartitionSpec, SourceFile, SourcePlan, Unreadable, number_specs
 from dataflow.store.filesystem import each, is_remote, open_file, shown, translated, unchanged
 from dataflow.store.sources.arrays import int64_array, row_numbers
@@ -39,11 +40,13 @@ class Footer:
 
     Attributes:
         schema: The Arrow schema, without the metadata of the file.
+        ours: Whether dataflow has published the file.
         rows: Records by row group.
         sizes: Bytes after decompression by row group.
     """
 
     schema: pa.Schema
+    ours: bool
     rows: tuple[int, ...]
     sizes: tuple[int, ...]
 
@@ -60,9 +63,10 @@ def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int) -> Source
         seen = Seen(schema=footer.schema, path=shown(file.path))
         different.setdefault(footer.schema.serialize().to_pybytes(), seen)
     unified = unify(list(different.values()))
+    ours = all(footer.ours for footer in footers)
     pairs = zip(files, footers, strict=True)
     return SourcePlan(
-        schema=unified.schema,
+        schema=unified.schema.with_metadata({PUBLISHED: b"1"}) if ours else unified.schema,
         specs=number_specs(spec for file, footer in pairs for spec in _specs(file, footer, target_bytes=target_bytes)),
         files=tuple(files),
         options={"format": FORMAT},
@@ -107,6 +111,7 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
 
 def _footer(found: SourceFile) -> Footer:
     with opened(found.path) as file:
+        ours = PUBLISHED in (file.schema_arrow.metadata or {})
         schema = file.schema_arrow.remove_metadata()
         metadata = file.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
@@ -116,6 +121,7 @@ def _footer(found: SourceFile) -> Footer:
         raise SourceError(f"{shown(found.path)}: has no columns")
     return Footer(
         schema=schema,
+        ours=ours,
         rows=tuple(group.num_rows for group in groups),
         sizes=tuple(group.total_byte_size for group in groups),
     )
