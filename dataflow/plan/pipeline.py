@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
-from dataflow.outcomes import Kind
 from dataflow.services.service import Service
+from dataflow.services.signature import REQUIRED
 from dataflow.services.units import share_or_count
 
 if TYPE_CHECKING:
@@ -221,21 +221,42 @@ def check_pipeline(name: str, services: Sequence[Service], invalid: str) -> None
 
 
 def _check_order(services: Sequence[Service]) -> None:
+    """Refuse a column that is read before it is made, unless it is one of the source's that is only rewritten later."""
     written: set[str] = set()
+    origins = _origins(services)
     for at, service in enumerate(services):
-        reads = {column for parameter in service.parameters for column in parameter.columns}
         for later in services[at + 1 :]:
             made = {output.column for output in later.outputs if later.policy.overwrite != "nulls"}
-            own = {column for parameter in later.parameters for column in parameter.columns}
-            early = sorted((reads & made) - written - own)
+            early = sorted((_required(service) & made) - written - origins[later.name])
             if early:
                 by = "" if later.name == early[0] else f" written by `{later.name}`, which is"
                 raise DeclarationError(
                     f"`{service.name}` reads `{early[0]}`, which nothing before it provides; "
                     f"`{early[0]}` is{by} listed after it"
                 )
-        if service.kind is not Kind.VALIDATION:
-            written |= {output.column for output in service.outputs}
+        written |= {output.column for output in service.outputs}
+
+
+def _required(service: Service) -> set[str]:
+    """The columns that a service cannot do without."""
+    return {
+        column
+        for parameter in service.parameters
+        for column in parameter.columns
+        if parameter.default is REQUIRED and column not in parameter.field_defaults()
+    }
+
+
+def _origins(services: Sequence[Service]) -> dict[str, set[str]]:
+    """For each service, every column that it reads, and what those before it made these of."""
+    made_of: dict[str, set[str]] = {}
+    origins: dict[str, set[str]] = {}
+    for service in services:
+        read = {column for parameter in service.parameters for column in parameter.columns}
+        origins[service.name] = read.union(*(made_of.get(column, set()) for column in read))
+        for output in service.outputs:
+            made_of[output.column] = origins[service.name] | made_of.get(output.column, set())
+    return origins
 
 
 def check_key_names(key: Any) -> None:

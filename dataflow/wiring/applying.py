@@ -19,6 +19,7 @@ from dataflow.engine.verdicts import everything
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
+from dataflow.services.types import holds
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 from dataflow.wiring.single import merged, prepare_records, to_records, to_table
 
@@ -123,8 +124,8 @@ def _without_outputs(output: pa.Table, environment: Environment, rows: list[int]
             continue
         at = output.schema.get_field_index(column.name)
         field = output.schema.field(at)
-        same = column.name in source.names and source.field(column.name).type == field.type
-        before = environment.source_column(column.name) if same else pa.nulls(environment.size, field.type)
+        fits = column.name in source.names and holds(field.type, source.field(column.name).type)
+        before = environment.source_column(column.name).cast(field.type) if fits else pa.nulls(len(mask), field.type)
         output = output.set_column(at, field, pc.if_else(rejected, before, output.column(at)))
     return output
 
@@ -161,15 +162,18 @@ def frame_schema(frame: Any, pipeline: Pipeline, *, catalog: str = DEFAULT_CATAL
     if strange or len(set(names)) < len(names):
         problem = f"names that are no texts ({', '.join(strange)})" if strange else "two columns of one name"
         raise DeclarationError(f"the frame has {problem}; rename them before")
-    try:
-        found = pa.Schema.from_pandas(frame[names], preserve_index=False).remove_metadata()
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise DeclarationError(
-            f"a column of the frame has no Arrow type: {error.args[-1] if error.args else ''}"
-        ) from error
-    schema = pa.schema([_known(field, needs) for field in found])
+    schema = pa.schema([_known(_field(frame, name), needs) for name in names])
     prepare_records(pipeline, schema, names=[str(name) for name in frame.columns], catalog=catalog)
     return schema
+
+
+def _field(frame: Any, name: str) -> pa.Field:
+    try:
+        return pa.Schema.from_pandas(frame[[name]], preserve_index=False).remove_metadata().field(name)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DeclarationError(
+            f"the column `{name}` of the frame does not have one Arrow type; convert it before"
+        ) from error
 
 
 def _known(field: pa.Field, needs: Needs) -> pa.Field:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.engine.arrow import bring_pandas_in
+from dataflow.engine.fate import FAILURES, REJECTS
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.plan.binding import bind
@@ -166,11 +167,17 @@ def prepare_arrow(graph: Graph) -> None:
 
 
 def check_key(key: tuple[str, ...], graph: Graph) -> None:
-    """Refuse a key that names no column.
+    """Refuse a key that names no column, or one that the rejects or the failures have of their own.
 
     Raises:
-        DeclarationError: A key column is neither in the source nor in the output.
+        DeclarationError: A key column is neither in the source nor in the output, or its name is taken.
     """
+    taken = [name for name in key if name in {field.name for field in (*REJECTS, *FAILURES)}]
+    if taken:
+        raise DeclarationError(
+            f"the key {', '.join(taken)} has the name of a column of the rejects or failures; "
+            "copy it to a column of another name in a transformation, and use that as the key"
+        )
     known: dict[str, Any] = dict.fromkeys([*graph.source.names, *graph.output.names])
     missing = [name for name in key if name not in known]
     if missing:

@@ -70,8 +70,12 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     settings = Settings(**given)
     for name in ("workers", "threads", "limit"):
         value = getattr(settings, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
     if not isinstance(settings.catalog, (str, Path)):
         raise DeclarationError("catalog takes the path or URL of a folder")
+    if not isinstance(settings.parameters, Mapping):
+        raise DeclarationError("parameters takes a mapping: parameters={name: value}")
+    if settings.on_event is not None and not callable(settings.on_event):
+        raise DeclarationError("on_event takes a function, which is called with each event")
     return settings

@@ -79,6 +79,8 @@ def started(command: Sequence[str | Path]) -> subprocess.Popen[str]:
     """The command as a process that sees this checkout; what it prints is kept for its end."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
+    # Where no bytecode is kept, each start compiles the package anew, and only ours is large.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen([str(word) for word in command], env=environment, stdout=subprocess.PIPE, text=True)
 
 

@@ -94,3 +94,27 @@ def test_a_dataset_name_can_be_a_folder(name: str) -> None:
 def test_a_dataset_name_that_could_leave_its_folder_is_refused(name: Any) -> None:
     with pytest.raises(DeclarationError, match="is no name for a dataset"):
         check_dataset_name(name)
+
+
+def test_a_column_that_is_rewritten_from_what_was_made_of_it_is_no_wrong_order() -> None:
+    @flow.transformation
+    def digits(phone: str) -> str:
+        return phone
+
+    @flow.transformation(into="phone")
+    def e164(digits: str) -> str:
+        return digits
+
+    assert len(flow.Pipeline("phones", [digits, e164]).services) == 2
+
+
+def test_a_parameter_with_a_default_may_be_listed_before_its_column() -> None:
+    @flow.transformation
+    def label(city: str = "somewhere") -> str:
+        return city
+
+    @flow.transformation
+    def city(place: str) -> str:
+        return place
+
+    assert len(flow.Pipeline("places", [label, city]).services) == 2
