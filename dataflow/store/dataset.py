@@ -195,7 +195,8 @@ def _first(source: Any, rows: int) -> list[pa.RecordBatch]:
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
     pandas = bring_pandas_in()
-    return table.to_pandas(types_mapper=pandas.ArrowDtype)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pandas.ArrowDtype)
+    return frame
 
 
 def _read_part(path: str, schema: pa.Schema) -> pd.DataFrame:
