@@ -6,6 +6,7 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -84,25 +85,8 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
 
     JOB is a file with a `job` or a `pipeline`, `file.py:name`, or `module:name`.
     """
-    if options["workers"] is not None:
-        from dataflow.wiring.warming import warm_up
-
-        warm_up(job)
-    from dataflow.faces.progress import progress_for
-    from dataflow.wiring.jobs import find_job, require_source
-    from dataflow.wiring.running import run as run_job
-
-    with _own_stdout(as_json), progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
-        found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
-        require_source(found, job)
-        finished = run_job(
-            found.job,
-            program=found.program,
-            parameters=found.parameters,
-            resume=not options.pop("no_resume"),
-            on_event=_without_ending(progress),
-            **options,
-        )
+    with _own_stdout(as_json):
+        finished = _run(job, source=source, output=output, **options)
     if as_json:
         _print_json(_run_summary(finished))
     else:
@@ -112,14 +96,42 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
         click.echo(run_text(view_run(finished)))
 
 
+def _run(job: str, *, source: str | None, output: str | None, **options: Any) -> Any:
+    if options["workers"] is not None:
+        from dataflow.wiring.warming import warm_up
+
+        warm_up(job)
+    from dataflow.faces.progress import progress_for
+    from dataflow.wiring.jobs import find_job, require_source
+    from dataflow.wiring.running import run as run_job
+
+    with progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
+        found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
+        return run_job(
+            require_source(found, job),
+            program=found.program,
+            parameters=found.parameters,
+            resume=not options.pop("no_resume"),
+            on_event=_without_ending(progress),
+            **options,
+        )
+
+
 @contextmanager
 def _own_stdout(as_json: bool) -> Iterator[None]:
-    """With `--json`, stdout is for the object alone: what the job's functions print goes to stderr."""
+    """With `--json`, stdout is for the object alone: what a job prints, here or in its workers, goes to stderr."""
     if not as_json:
         yield
         return
-    with redirect_stdout(sys.stderr):
-        yield
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _without_ending(progress: Any) -> Any:

@@ -10,8 +10,8 @@ import importlib
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from html import escape
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -76,6 +76,20 @@ def progress_for(stream: TextIO, *, enabled: bool = True, clock: Clock = time.mo
     if enabled and stream is sys.stderr and in_notebook():
         return Progress(_Notebook(stream, clock), clock)
     return Progress(_Lines(stream), clock)
+
+
+@contextmanager
+def shown(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings of a run with a display as `on_event`, on a terminal and in a notebook, for a run that blocks.
+
+    A run that has a listener of its own, or that goes on in the background, is left as it is.
+    """
+    visible = sys.stderr.isatty() or in_notebook()
+    if not visible or settings.get("on_event") is not None or not settings.get("wait", True):
+        yield dict(settings)
+        return
+    with progress_for(sys.stderr) as progress:
+        yield {**settings, "on_event": progress}
 
 
 def in_notebook() -> bool:

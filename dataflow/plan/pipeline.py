@@ -87,10 +87,7 @@ class Pipeline:
         Raises:
             DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
         """
-        from dataflow.wiring.running import run
-
-        job = Job(self, source=source, output=output, key=key, max_failures=max_failures)
-        return run(job, **settings)
+        return Job(self, source=source, output=output, key=key, max_failures=max_failures).run(**settings)
 
     def call(self, record: Mapping[str, Any], **settings: Any) -> Result:
         """Run one record, services side by side, and return its data and what happened.
@@ -184,9 +181,11 @@ class Job:
 
     def run(self, **settings: Any) -> Run:
         """Run the job; see `Pipeline.run` for the errors and `dataflow.wiring.settings.Settings` for the settings."""
+        from dataflow.faces.progress import shown
         from dataflow.wiring.running import run
 
-        return run(self, **settings)
+        with shown(settings) as listening:
+            return run(self, **listening)
 
     def explain(self) -> Explanation:
         """What runs beside what over the job's own source, and why."""

@@ -14,6 +14,8 @@ from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan
+from dataflow.store.commit import RunFolder
+from dataflow.wiring.reach import check_reach
 from dataflow.wiring.settings import SMALL_BYTES, Settings
 from dataflow.wiring.worker import FACTORY
 
@@ -49,12 +51,16 @@ def local_engine(work: Callable[[PartitionSpec], Completion], settings: Settings
     return engine
 
 
-def cluster_engine(program: Program, setup: Mapping[str, Any], settings: Settings, stack: ExitStack) -> Engine:
+def cluster_engine(
+    program: Program, setup: Mapping[str, Any], settings: Settings, stack: ExitStack, *, source: SourcePlan
+) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with the stack.
 
     Raises:
         ClusterError: It cannot be reached, or has other versions.
         DeclarationError: The job cannot be loaded there.
+        CatalogError: A worker of that cluster does not see the catalog.
+        SourceError: A worker of that cluster does not see the source.
     """
     from dataflow.engine.cluster import connect
     from dataflow.engine.plugin import Assignment
@@ -68,6 +74,8 @@ def cluster_engine(program: Program, setup: Mapping[str, Any], settings: Setting
             threads=settings.threads,
         )
     )
+    if cluster.workers is None:
+        check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
     engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY))
     stack.callback(engine.close)
     return engine

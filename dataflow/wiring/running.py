@@ -204,7 +204,6 @@ class _Execution:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             tell(Event(kind="resumed", run=folder.run, partitions=len(done), records=rows, rejected=rejected))
         left = [spec for spec in specs if spec.identity not in done]
-        self._guard(planned)
         if left:
             self._drive(planned, folder, left, tell)
         if self.run.done < len(specs):
@@ -247,7 +246,7 @@ class _Execution:
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
-            return cluster_engine(program, setup, self.settings, stack)
+            return cluster_engine(program, setup, self.settings, stack, source=planned.source)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
         resources = make_resources(planned.graph, tables=planned.tables, context=context)

@@ -248,7 +248,7 @@ def test_a_dask_frame_on_a_distributed_cluster() -> None:
 
     source = dd.from_pandas(frame().drop(columns=["thing", "period"]), npartitions=2, sort=False)
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         check(pipeline.apply(source).compute())

@@ -90,7 +90,7 @@ def test_a_client_of_this_process_is_used_while_it_is_open() -> None:
 
     assert "distributed" in sys.modules
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         assert uses_processes(Settings(), graph(), source(10))
@@ -101,7 +101,7 @@ def test_a_run_on_the_client_of_this_process(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         run = flow.Pipeline("p", [double]).run(pa.table({"number": [1, 2]}), "out", catalog=str(tmp_path))
