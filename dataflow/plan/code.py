@@ -6,6 +6,7 @@ editing a function beside a service is a change of the service. Pure: code is re
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import re
 import sys
@@ -25,7 +26,6 @@ _CONSTANTS = (str, bytes, int, float, complex, bool, type(None))
 _EXACT = (Decimal, Fraction, date, time, timedelta, PurePath, UUID, range)
 _CONTAINERS = (tuple, list, set, frozenset, dict)
 _INSTALLED = {"site-packages", "dist-packages"}
-_HAS_DOCSTRING = 0x4000000
 
 
 def code_digest(function: Callable[..., Any]) -> str:
@@ -155,18 +155,12 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _code(code: CodeType) -> Iterable[str]:
-    yield hashlib.sha256(code.co_code).hexdigest()
     yield repr(code.co_names)
-    documented = _has_docstring(code)
-    for at, constant in enumerate(code.co_consts):
-        if isinstance(constant, CodeType):
-            yield from _code(constant)
-        elif at or not documented:
-            yield stable(constant)
-
-
-def _has_docstring(code: CodeType) -> bool:
-    """Whether the first constant is a docstring; those of lambdas and comprehensions never are."""
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & _HAS_DOCSTRING)
-    return not code.co_name.startswith("<") and bool(code.co_consts) and isinstance(code.co_consts[0], str)
+    for step in dis.get_instructions(code):
+        # Constants by what they are, not by their place, which a docstring moves; nothing loads the docstring itself.
+        if step.opcode not in dis.hasconst:
+            yield f"{step.opname} {step.arg}"
+        elif isinstance(step.argval, CodeType):
+            yield from _code(step.argval)
+        else:
+            yield f"{step.opname} {stable(step.argval)}"
