@@ -53,18 +53,19 @@ class Pipeline:
 
         return pipeline_html(self)
 
-    def explain(self, source: Any = None) -> Explanation:
+    def explain(self, source: Any = None, **settings: Any) -> Explanation:
         """What runs beside what, and why.
 
         Args:
             source: The source to bind to; without it, every column that no service provides is taken as given.
+            **settings: `catalog=` for a source or a lookup that names a dataset.
 
         Raises:
             DeclarationError: The services do not fit the source.
         """
         from dataflow.wiring.explaining import explain
 
-        return explain(self, source)
+        return explain(self, source, **settings)
 
     def run(
         self,
@@ -187,11 +188,11 @@ class Job:
         with shown(settings) as listening:
             return run(self, **listening)
 
-    def explain(self) -> Explanation:
-        """What runs beside what over the job's own source, and why."""
+    def explain(self, **settings: Any) -> Explanation:
+        """What runs beside what over the job's own source, and why; see `Pipeline.explain`."""
         from dataflow.wiring.explaining import explain
 
-        return explain(self.pipeline, self.source)
+        return explain(self.pipeline, self.source, **settings)
 
 
 def check_pipeline(name: str, services: Sequence[Service], invalid: str) -> None:

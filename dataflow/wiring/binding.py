@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.fate import FAILURES, REJECTS
-from dataflow.errors import DeclarationError
+from dataflow.errors import DeclarationError, SourceError
 from dataflow.outcomes import Kind
 from dataflow.plan.binding import bind
 from dataflow.plan.graph import Graph
@@ -110,16 +110,29 @@ def read_lookup(service: Service, catalog: Catalog) -> pa.Table:
 
 
 def named_source(path: str | Path, catalog: Catalog) -> Source:
-    """A source by its path, or a dataset by its folder, or by its name in the catalog where no such path exists."""
+    """A source by its path, or a dataset by its folder, or by its name in the catalog where no such path exists.
+
+    Raises:
+        SourceError: It can be no path.
+    """
     text = str(path)
-    if not Path(text).exists() and catalog.has(text):
+    if catalog.has(text) and not _path_test(text, Path.exists):
         return dataset_source(catalog.open(text))
     # A folder of versions is no folder of files: they would come all together.
     folder, _, name = text.rstrip("/").rpartition("/")
-    if Path(text).is_dir() or (is_remote(text) and "." not in name and not text.startswith("http")):
+    remote = is_remote(text) and "." not in name and not text.startswith("http")
+    if remote or _path_test(text, Path.is_dir):
         around = Catalog(folder or ".")
         return dataset_source(around.open(name)) if around.has(name) else infer_source(path)
     return infer_source(path)
+
+
+def _path_test(text: str, test: Callable[[Path], bool]) -> bool:
+    try:
+        return test(Path(text))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"the source is a text that can be no path ({reason}); give a path, or a table") from error
 
 
 def dataset_source(dataset: Dataset) -> Source:

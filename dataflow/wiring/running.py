@@ -204,6 +204,7 @@ class _Execution:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             tell(Event(kind="resumed", run=folder.run, partitions=len(done), records=rows, rejected=rejected))
         left = [spec for spec in specs if spec.identity not in done]
+        self._guard(planned)
         if left:
             self._drive(planned, folder, left, tell)
         if self.run.done < len(specs):

@@ -88,7 +88,7 @@ def sample(pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAU
     environment = run_graph(prepared.graph, table, prepared.resources)
     notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
     if unreadable:
-        notes.append(f"{unreadable} records of the slices looked at cannot be read and would be rejected")
+        notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {unreadable}")
     return Sample(table=whole_table(environment), fates=_fates(environment), notes=tuple(notes))
 
 

@@ -242,6 +242,15 @@ def test_a_dask_frame_with_null_partitions_and_unknown_categories() -> None:
     assert [None if pd.isna(one) else one for one in result["email"]] == [None, None, "a", "b"]
 
 
+def test_a_partition_of_other_types_than_its_meta_is_refused() -> None:
+    import dask.dataframe as dd
+
+    meta = pd.DataFrame({"email": pd.Series([], dtype="str"), "amount": pd.Series([], dtype="int64")})
+    source = dd.from_map(lambda at: pd.DataFrame({"email": ["a"], "amount": ["x"]}), [0], meta=meta)
+    with pytest.raises(DeclarationError, match="a column has one type in all partitions"):
+        pipeline.apply(source).compute()
+
+
 def test_a_dask_frame_on_a_distributed_cluster() -> None:
     import dask.dataframe as dd
     from distributed import Client, LocalCluster

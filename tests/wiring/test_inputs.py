@@ -167,6 +167,12 @@ def test_what_is_no_source_is_refused_by_its_type(run: Callable[..., Run], sourc
         run(source)
 
 
+def test_a_text_that_can_be_no_path_is_refused_without_showing_it(run: Callable[..., Run]) -> None:
+    with pytest.raises(SourceError, match="can be no path") as caught:
+        run("a,b\n" + "1,2\n" * 200)
+    assert "1,2" not in str(caught.value)
+
+
 def test_a_frame_without_one_type_for_a_column_is_refused(run: Callable[..., Run]) -> None:
     import pandas as pd
 

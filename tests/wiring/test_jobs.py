@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_a_name_in_a_file_and_a_pipeline(write: Write) -> None:
         require_source(find_job("one.py:pipeline"), "one.py:pipeline")
 
 
-def test_a_module_in_the_current_folder_and_in_a_package(write: Write) -> None:
+def test_a_module_in_the_current_folder_and_in_a_package(write: Write, tmp_path: Path) -> None:
     write(JOB, "users_jobs_a.py")
     write("", "users_package_b/__init__.py")
     write("NAME = 'helped'", "users_package_b/helper.py")
@@ -84,6 +85,7 @@ def test_a_module_in_the_current_folder_and_in_a_package(write: Write) -> None:
     assert find_job("users_jobs_a:job").job.output == "out"
     assert find_job("users_jobs_a").job.output == "out"
     assert find_job("users_package_b.inner:job").job.output == "helped"
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_module_beside_the_job_is_found(write: Write) -> None:

@@ -266,10 +266,15 @@ def test_a_limit_runs_the_first_records_only(run: Callable[..., Run], tmp_path: 
     check(run(tmp_path / "parts", limit=1000, output="more"), leads())
 
 
-def test_a_limit_counts_what_cannot_be_read(run: Callable[..., Run], tmp_path: Path) -> None:
-    source = write_csv(tmp_path / "leads.csv", [], raw=["A,a@b,x,DE,n\r\n", "B,a@b,1,DE,n\r\n", "C,a@b,1,DE,n\r\n"])
-    done = run(source, limit=2)
-    assert (done.to_arrow()["id"].to_pylist(), done.statistics["total_records"]) == (["B"], 2)
+@pytest.mark.parametrize(("limit", "ids", "rejected"), [(1, [], 1), (2, ["B"], 1), (3, ["B"], 2), (4, ["B", "D"], 2)])
+def test_a_limit_counts_what_cannot_be_read(
+    run: Callable[..., Run], tmp_path: Path, limit: int, ids: list[str], rejected: int
+) -> None:
+    write_csv(tmp_path / "parts" / "1.csv", [], raw=["A,a@b,x,DE,n\r\n", "B,a@b,1,DE,n\r\n", "C,a@b,x,DE,n\r\n"])
+    write_csv(tmp_path / "parts" / "2.csv", [], raw=["D,a@b,1,DE,n\r\n"])
+    done = run(tmp_path / "parts", limit=limit)
+    assert (done.to_arrow()["id"].to_pylist(), done.rejects().num_rows) == (ids, rejected)
+    assert done.statistics["total_records"] == limit
 
 
 def test_a_profile_estimates_the_distinct_values_of_each_column(run: Callable[..., Run], tmp_path: Path) -> None:

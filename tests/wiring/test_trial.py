@@ -145,7 +145,7 @@ def test_unreadable_records_are_counted(sample: Callable[..., Sample], tmp_path:
     (tmp_path / "numbers.csv").write_text("number\n1\nx\n3\n")
     found = sample("numbers.csv")
     assert found.table["number"].to_pylist() == [1, 3]
-    assert found.notes == ("1 records of the slices looked at cannot be read and would be rejected",)
+    assert found.notes == ("records of the slices looked at that cannot be read, and would be rejected: 1",)
 
 
 def test_a_dask_frame_computes_some_partitions_only(sample: Callable[..., Sample], tmp_path: Path) -> None:
