@@ -129,7 +129,7 @@ def connect(
         ClusterError: It cannot be reached (the message names the address) or has other versions.
     """
     if client is None and scheduler is None and scheduler_file is None:
-        client = _default_client()
+        client = current_client()
         if client is None:
             scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
     if client is not None:
@@ -183,7 +183,8 @@ def _start(*, workers: int, threads: int) -> Cluster:
         return Cluster(started.client, workers=started, stack=stack.pop_all())
 
 
-def _default_client() -> Client | None:
+def current_client() -> Client | None:
+    """The client that this process already has; distributed is not imported to find that there is none."""
     if "distributed" not in sys.modules:
         return None
     from distributed import default_client

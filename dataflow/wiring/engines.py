@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from dataflow.engine.cluster import connect, current_client
 from dataflow.engine.drive import Engine
 from dataflow.engine.local import LocalEngine
 from dataflow.engine.program import Program
@@ -28,20 +28,9 @@ def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool
     named = (settings.client, settings.scheduler, settings.scheduler_file, settings.workers)
     if any(one is not None for one in named) or any(os.environ.get(one) for one in _SCHEDULERS):
         return True
-    if graph.isolated or _current_client() is not None:
+    if graph.isolated or current_client() is not None:
         return True
     return sum(file.size for file in source.files) > SMALL_BYTES
-
-
-def _current_client() -> Any:
-    """The client that this process already has; distributed is not imported to find that there is none."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        return distributed.default_client()
-    except ValueError:
-        return None
 
 
 def local_engine(work: Callable[[PartitionSpec], Completion], settings: Settings, stack: ExitStack) -> Engine:
@@ -62,7 +51,6 @@ def cluster_engine(
         CatalogError: A worker of that cluster does not see the catalog.
         SourceError: A worker of that cluster does not see the source.
     """
-    from dataflow.engine.cluster import connect
     from dataflow.engine.plugin import Assignment
 
     cluster = stack.enter_context(

@@ -46,13 +46,14 @@ from dataflow.wiring.worker import PartitionWork, completion, make_setup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A job bound to its source."""
+    """A job bound to its source; `rows` is None where only reading tells how many records there are."""
 
     job: Job
     graph: Graph
     source: SourcePlan
     tables: dict[str, pa.Table]
     fingerprints: dict[str, str]
+    rows: int | None
 
 
 def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
@@ -118,7 +119,8 @@ def plan_job(
     parts = fingerprints(
         graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters
     )
-    return Planned(job=job, graph=graph, source=source, tables=tables, fingerprints=parts)
+    rows = known_rows(source.specs)
+    return Planned(job=job, graph=graph, source=source, tables=tables, fingerprints=parts, rows=rows)
 
 
 class _Execution:
@@ -131,6 +133,8 @@ class _Execution:
         self.program = program
         self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
+        share, count = share_or_count(job.max_failures, where="max_failures")
+        self.max_failures = MaxFailures(share=share, count=count)
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -194,7 +198,7 @@ class _Execution:
     def _work(self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]) -> None:
         specs = planned.source.specs
         self.run.partitions = len(specs)
-        tell(Event(kind="planned", run=folder.run, partitions=len(specs), records=known_rows(specs) or 0))
+        tell(Event(kind="planned", run=folder.run, partitions=len(specs), records=planned.rows or 0))
         planned_now = {spec.identity for spec in specs}
         done = {name: record for name, record in folder.committed().items() if name in planned_now}
         if newest is not None and self.settings.resume and _carries(newest, planned):
@@ -270,14 +274,12 @@ class _Execution:
 
     def _guard(self, planned: Planned) -> None:
         """Stop the run where a service has failed too often."""
-        share, count = share_or_count(self.job.max_failures, where="max_failures")
         counts = self.run.counts
-        known = known_rows(planned.source.specs)
-        records = known or counts.total_records * self.run.partitions // max(self.run.done, 1)
+        records = planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
         failures = {name: one.failed + one.timed_out for name, one in counts.services.items()}
         came = max((one.records for one in counts.services.values()), default=counts.total_records)
         failures["source"] = counts.total_records - came
-        reason = MaxFailures(share=share, count=count).exceeded(failures, records=records)
+        reason = self.max_failures.exceeded(failures, records=records)
         if reason is not None:
             raise GuardrailReached(
                 f"{reason}; `dataflow failures {self.run.id}` lists them; mend the service or raise max_failures, "
