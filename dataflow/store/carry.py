@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.files import Pair, translated
-from dataflow.store.ledger import CommitRecord, Ledger
+from dataflow.store.ledger import Ledger
 from dataflow.store.parts import PartFile, schema_digest
+from dataflow.store.records import CommitRecord
 from dataflow.store.writing import file_name, files_of, write_record
 
 

@@ -10,14 +10,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from dataflow.engine.result import PartitionResult
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.carry import carry_over
 from dataflow.store.dataset import SIDES, Dataset
 from dataflow.store.files import translated
-from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, this_process
+from dataflow.store.ledger import Epoch, Ledger, RunState, this_process
 from dataflow.store.manifest import manifest
 from dataflow.store.publish import Publication, publish
+from dataflow.store.records import CommitRecord
 from dataflow.store.writing import commit, totals
 
 __all__ = ["CommitRecord", "RunFolder", "RunState"]
@@ -130,7 +133,7 @@ class RunFolder:
             version=None,
             path=ledger.path("parts"),
             meta=ledger.path(),
-            manifest=values,
+            manifest=msgspec.json.decode(values),
             statistics=totals(records).report(0.0),
         )
 

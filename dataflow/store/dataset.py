@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.errors import CatalogError, StoreError
 from dataflow.store.files import Files, files_at
-from dataflow.store.ledger import FORMAT, CommitRecord
+from dataflow.store.ledger import FORMAT
 from dataflow.store.parts import checksum, decode, restored
+from dataflow.store.records import CommitRecord, unpack_records
 from dataflow.store.schemas import Schemas
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 SIDES = ("rejects", "failures")
 """What a version has beside its records."""
+
+COMMITS = "commits.jsonl.zst"
+"""The commit records of a version, from which the next one carries over what has not changed."""
 
 _HTML_COLUMNS = 40
 
@@ -160,8 +164,8 @@ class Dataset:
 
     def records(self) -> dict[str, CommitRecord]:
         """The commit records of a published version, by identity of their partitions."""
-        data = self._files.read(f"{self.meta}/commits.json")
-        return {record.identity: record for record in msgspec.json.decode(data, type=list[CommitRecord])}
+        data = self._files.read(f"{self.meta}/{COMMITS}")
+        return {record.identity: record for record in unpack_records(data)}
 
     def __str__(self) -> str:
         return f"{self.name} ({self.manifest['run']})" if self.version is None else f"{self.name}@v{self.version}"

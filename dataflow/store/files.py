@@ -49,8 +49,8 @@ class Files(Protocol):
     def read(self, path: str) -> bytes:
         """All bytes of a file; FileNotFoundError where there is none."""
 
-    def read_all(self, folder: str) -> dict[str, bytes]:
-        """All whole files right in a folder, by name; empty where there is no folder."""
+    def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        """All whole files right in a folder with their names, a few at a time; none where there is no folder."""
 
     def source(self, path: str) -> Any:
         """What pyarrow reads the file from."""
@@ -107,8 +107,8 @@ class LocalFiles:
     def read(self, path: str) -> bytes:
         return Path(path).read_bytes()
 
-    def read_all(self, folder: str) -> dict[str, bytes]:
-        return {entry.name: self.read(entry.path) for entry in _entries(folder) if not is_temporary(entry.name)}
+    def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
+        return ((entry.name, self.read(entry.path)) for entry in _entries(folder) if not is_temporary(entry.name))
 
     def source(self, path: str) -> Any:
         return path

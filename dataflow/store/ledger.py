@@ -18,9 +18,8 @@ import msgspec
 
 from dataflow.errors import CatalogError, OutputLocked, StoreError
 from dataflow.store.files import Files, files_at, is_temporary
-from dataflow.store.parts import PartFile
+from dataflow.store.records import CommitRecord, record_from_json
 from dataflow.store.schemas import Schemas
-from dataflow.telemetry.statistics import Statistics
 
 FORMAT = 1
 """The form of what is written here; a folder of another form is refused by name."""
@@ -58,53 +57,11 @@ class Epoch:
     committed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitRecord:
-    """One committed partition: where its records are and what was counted.
-
-    Attributes:
-        identity: The identity of the partition spec.
-        index: Its position in the plan.
-        epoch: The epoch of the run in which it was committed.
-        schema: Digest of the schema of the part.
-        part: The file with the output.
-        rejects: The file with the rejected records, or None where there are none.
-        failures: The file with the outcomes that did not succeed, or None where there are none.
-        counts: The state of its `Statistics`, with the columns of the part; left as JSON until it is asked for,
-            which takes a tenth of the memory where 10,000 records are read.
-    """
-
-    identity: str
-    index: int
-    epoch: int
-    schema: str
-    part: PartFile
-    rejects: PartFile | None
-    failures: PartFile | None
-    counts: msgspec.Raw
-
-    @property
-    def statistics(self) -> Statistics:
-        """What was counted; made anew at each use."""
-        return Statistics.from_dict(msgspec.json.decode(self.counts))
-
-    @property
-    def rows(self) -> int:
-        """Records in the output."""
-        return self.part.rows
-
-    @property
-    def rejected(self) -> int:
-        """Records in the rejects."""
-        return self.rejects.rows if self.rejects else 0
-
-
 def this_process() -> str:
     """Host, process and a number that is drawn, to tell two takers of one epoch apart."""
     return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
-_record_decoder = msgspec.json.Decoder(CommitRecord)
 _epoch_decoder = msgspec.json.Decoder(Epoch)
 
 
@@ -232,14 +189,13 @@ class Ledger:
 
     def committed(self) -> dict[str, CommitRecord]:
         """All commit records that count, by identity, in the order of the plan."""
-        files = self.files.read_all(self.path("commits"))
-        found = [self._decoded(data, name) for name, data in files.items()]
+        found = (self._decoded(data, name) for name, data in self.files.read_all(self.path("commits")))
         kept = sorted((record for record in found if self.accepts(record)), key=lambda record: record.index)
         return {record.identity: record for record in kept}
 
     def _decoded(self, data: bytes, name: str) -> CommitRecord:
         try:
-            return _record_decoder.decode(data)
+            return record_from_json(data)
         except msgspec.DecodeError as error:
             raise StoreError(
                 f"run {self.run} of {self.dataset}: the commit record {name} is damaged; remove it and run again"

@@ -8,6 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+_TOGETHER = 256
+"""Objects that are asked for at once: enough to hide the way to the store, few enough to hold."""
+
 
 class ObjectFiles:
     """An object store behind fsspec: objects appear whole, folders are only prefixes, nothing can be renamed.
@@ -38,10 +41,11 @@ class ObjectFiles:
     def read(self, path: str) -> bytes:
         return bytes(self._remote.cat_file(path))
 
-    def read_all(self, folder: str) -> dict[str, bytes]:
+    def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
         names = list(self.sizes(folder))
-        found = self._remote.cat([f"{folder}/{name}" for name in names]) if names else {}
-        return {path.rpartition("/")[2]: bytes(data) for path, data in found.items()}
+        for start in range(0, len(names), _TOGETHER):
+            found = self._remote.cat([f"{folder}/{name}" for name in names[start : start + _TOGETHER]])
+            yield from ((path.rpartition("/")[2], bytes(data)) for path, data in found.items())
 
     def source(self, path: str) -> Any:
         return self._remote.open(path, "rb")

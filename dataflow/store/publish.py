@@ -16,12 +16,13 @@ import msgspec
 
 from dataflow.errors import StoreError
 from dataflow.plan.partitions import PartitionSpec
-from dataflow.store.dataset import SIDES, Dataset, complete_versions, numbers, open_version
-from dataflow.store.files import translated
-from dataflow.store.ledger import CommitRecord, Epoch, Ledger, RunState, this_process, to_json
+from dataflow.store.dataset import COMMITS, SIDES, Dataset, complete_versions, numbers, open_version
+from dataflow.store.files import Data, translated
+from dataflow.store.ledger import Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.manifest import manifest
 from dataflow.store.parts import encode, schema_digest
 from dataflow.store.prune import sweep, tidy
+from dataflow.store.records import CommitRecord, Counts, pack_records
 from dataflow.store.writing import FOLDERS, files_of, put_file, totals
 from dataflow.telemetry.statistics import unbalanced
 
@@ -91,22 +92,20 @@ def _place(ledger: Ledger, publication: Publication) -> int:
     version = _claimed(ledger)
     texts = {
         "statistics.json": to_json(total.report(publication.duration)),
-        "commits.json": msgspec.json.encode(records),
-        "dataset.json": to_json(
-            manifest(
-                ledger.head(),
-                records,
-                version=version,
-                created=publication.created,
-                lineage=publication.lineage,
-            )
+        COMMITS: pack_records(records),
+        "dataset.json": manifest(
+            ledger.head(),
+            records,
+            version=version,
+            created=publication.created,
+            lineage=publication.lineage,
         ),
     }
     _place_files(ledger, version, records, texts)
     return version
 
 
-def _place_files(ledger: Ledger, version: int, records: Sequence[CommitRecord], texts: Mapping[str, bytes]) -> None:
+def _place_files(ledger: Ledger, version: int, records: Sequence[CommitRecord], texts: Mapping[str, Data]) -> None:
     files, meta = ledger.files, f"{ledger.home}/_meta/v{version}"
     files.remove(*(f"{meta}/{kind}" for kind in SIDES))
     files.make(*(f"{meta}/{kind}" for kind in SIDES))
@@ -167,7 +166,7 @@ def _empty(ledger: Ledger) -> CommitRecord:
         part=part,
         rejects=None,
         failures=None,
-        counts=msgspec.Raw(b"{}"),
+        counts=Counts({}),
     )
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import msgspec
 import pyarrow as pa
 
 from dataflow.engine.result import PartitionResult
 from dataflow.errors import CatalogError, StoreError
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.files import translated
-from dataflow.store.ledger import CommitRecord, Ledger
+from dataflow.store.ledger import Ledger
 from dataflow.store.parts import PartFile, checksum, described, encode, schema_digest, short
+from dataflow.store.records import CommitRecord, Counts, record_to_json
 from dataflow.telemetry.statistics import Statistics, unbalanced
 
 FOLDERS = ("parts", "rejects", "failures")
@@ -96,7 +96,7 @@ def _written(ledger: Ledger, spec: PartitionSpec, result: PartitionResult, *, pr
         part=put_file(ledger, spec, "parts", part, rows=result.output.num_rows),
         rejects=_side_file(ledger, spec, "rejects", result.rejects),
         failures=_side_file(ledger, spec, "failures", result.failures),
-        counts=msgspec.Raw(msgspec.json.encode(replace(result.statistics, columns=columns).to_dict())),
+        counts=Counts(replace(result.statistics, columns=columns).to_dict()),
     )
 
 
@@ -121,7 +121,7 @@ def file_name(index: int, identity: str, digest: str) -> str:
 
 def write_record(ledger: Ledger, record: CommitRecord) -> CommitRecord:
     """Let the record count for its partition, unless another does; the one that counts is returned."""
-    path, data = ledger.record_path(record.identity), msgspec.json.encode(record)
+    path, data = ledger.record_path(record.identity), record_to_json(record)
     if ledger.files.create(path, data):
         return record
     first = ledger.any_record(record.identity)
@@ -142,4 +142,4 @@ def files_of(record: CommitRecord) -> Iterator[tuple[str, PartFile]]:
 
 def totals(records: Iterable[CommitRecord]) -> Statistics:
     """The statistics of all records together."""
-    return Statistics.merged(record.statistics for record in records)
+    return Statistics.merged(record.counts.statistics for record in records)

@@ -122,5 +122,5 @@ def completion(record: CommitRecord) -> Completion:
         index=record.index,
         rows=record.rows,
         rejected=record.rejected,
-        statistics=record.statistics,
+        statistics=record.counts.statistics,
     )

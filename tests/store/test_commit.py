@@ -77,8 +77,8 @@ def test_a_committed_partition_is_found_with_all_that_was_counted(run: RunFolder
     assert run.find(SPECS[1]) is None
     assert run.committed() == {SPECS[0].identity: record}
     assert (record.rows, record.rejected, record.failures) == (3, 1, None)
-    assert record.statistics.total_records == 4
-    assert record.statistics.columns["name"].report() == {"type": "string", "nulls": 0, "min": "ann", "max": "eve"}
+    assert record.counts.statistics.total_records == 4
+    assert record.counts.statistics.columns["name"].report() == {"type": "string", "nulls": 0, "min": "ann", "max": "eve"}
 
 
 def test_a_second_commit_changes_nothing_and_returns_the_first(run: RunFolder) -> None:
@@ -184,8 +184,8 @@ def test_every_type_reads_back_as_it_was(catalog: Catalog, rows: int) -> None:
     read = run.publish(SPECS[:1]).to_arrow()
     assert read.schema.equals(table.schema)
     assert read.equals(table)
-    assert record.statistics.columns["a.b"].max == ("dot" if rows else None)
-    assert list(record.statistics.columns) == table.schema.names
+    assert record.counts.statistics.columns["a.b"].max == ("dot" if rows else None)
+    assert list(record.counts.statistics.columns) == table.schema.names
 
 
 def test_the_statistics_of_columns_are_those_of_the_kernels(run: RunFolder) -> None:
@@ -194,12 +194,12 @@ def test_the_statistics_of_columns_are_those_of_the_kernels(run: RunFolder) -> N
     names = ["Zoë", None, "ann", "", "🙂"]
     record = run.commit(SPECS[0], result_of(0, names=names))  # type: ignore[arg-type]
     expected = table_statistics(result_of(0, names=names).output)  # type: ignore[arg-type]
-    assert record.statistics.columns == expected
+    assert record.counts.statistics.columns == expected
 
 
 def test_a_profile_estimates_distinct_values(run: RunFolder) -> None:
     record = run.commit(SPECS[0], result_of(0, names=["a", "a", "b"]), profile=True)
-    assert record.statistics.columns["name"].report()["distinct"]["estimate"] == 2
+    assert record.counts.statistics.columns["name"].report()["distinct"]["estimate"] == 2
 
 
 def test_the_index_of_pandas_does_not_get_into_the_parts(local_run: RunFolder) -> None:

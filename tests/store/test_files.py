@@ -45,7 +45,7 @@ def test_a_written_file_reads_back_and_can_change(files: Files, place: str) -> N
 def test_a_file_is_created_only_once(files: Files, place: str) -> None:
     assert files.create(f"{place}/a.json", b"first")
     assert not files.create(f"{place}/a.json", b"second")
-    assert files.read_all(place) == {"a.json": b"first"}
+    assert dict(files.read_all(place)) == {"a.json": b"first"}
 
 
 def test_of_many_that_create_a_file_one_succeeds(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_object_whose_put_was_answered_too_late_is_known_as_ones_own() -> Non
 def test_folders_and_files_of_what_is_not_there_are_empty(files: Files, place: str) -> None:
     assert files.sizes(f"{place}/none") == {}
     assert files.folders(f"{place}/none") == []
-    assert files.read_all(f"{place}/none") == {}
+    assert dict(files.read_all(f"{place}/none")) == {}
     files.remove(f"{place}/none")
 
 
@@ -83,7 +83,7 @@ def test_a_copied_file_has_both_paths_and_a_target_that_exists_stays(files: File
     files.write(f"{place}/a", b"1")
     files.copy([(f"{place}/a", f"{place}/b")])
     files.remove(f"{place}/a")
-    assert files.read_all(place) == {"b": b"1"}
+    assert dict(files.read_all(place)) == {"b": b"1"}
 
 
 def test_a_placed_folder_holds_just_the_named_files(files: Files, place: str) -> None:
@@ -92,7 +92,7 @@ def test_a_placed_folder_holds_just_the_named_files(files: Files, place: str) ->
     files.write(f"{place}/run/orphan", b"2")
     manifest = (f"{place}/meta/m", b"{}")
     files.place([(f"{place}/run/a", "a")], folder=f"{place}/v1", staging=f"{place}/run/version", manifest=manifest)
-    assert files.read_all(f"{place}/v1") == {"a": b"1"}
+    assert dict(files.read_all(f"{place}/v1")) == {"a": b"1"}
     assert files.read(f"{place}/meta/m") == b"{}"
 
 
@@ -102,7 +102,7 @@ def test_an_object_that_an_earlier_attempt_left_in_the_folder_goes() -> None:
     files.write(f"{place}/run/a", b"1")
     files.write(f"{place}/v1/orphan", b"2")
     files.place([(f"{place}/run/a", "a")], folder=f"{place}/v1", staging="", manifest=(f"{place}/m", b"{}"))
-    assert files.read_all(f"{place}/v1") == {"a": b"1"}
+    assert dict(files.read_all(f"{place}/v1")) == {"a": b"1"}
 
 
 def test_a_link_points_to_what_it_was_told_last(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_what_an_earlier_attempt_has_staged_does_not_get_into_the_folder(tmp_pat
     files.write(f"{tmp_path}/a", b"1")
     manifest = (f"{tmp_path}/m", b"")
     files.place([(f"{tmp_path}/a", "a")], folder=f"{tmp_path}/v1", staging=f"{tmp_path}/staging", manifest=manifest)
-    assert files.read_all(f"{tmp_path}/v1") == {"a": b"1"}
+    assert dict(files.read_all(f"{tmp_path}/v1")) == {"a": b"1"}
 
 
 def test_a_folder_that_is_removed_is_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_folder_that_is_removed_is_gone_at_once(tmp_path: Path, monkeypatch: p
 def test_temporary_files_are_no_files_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / ".a.json.123abc.tmp").write_bytes(b"{")
     (tmp_path / "a.json").write_bytes(b"{}")
-    assert LocalFiles().read_all(str(tmp_path)) == {"a.json": b"{}"}
+    assert dict(LocalFiles().read_all(str(tmp_path))) == {"a.json": b"{}"}
     assert [name for name in LocalFiles().sizes(str(tmp_path)) if is_temporary(name)] == [".a.json.123abc.tmp"]
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -39,7 +40,7 @@ class Footer:
     """What the footer of one file tells.
 
     Attributes:
-        schema: The Arrow schema, without the metadata of the file.
+        schema: The Arrow schema, without the metadata of the file; files with equal schemas share one.
         ours: Whether dataflow has published the file.
         rows: Records by row group.
         sizes: Bytes after decompression by row group.
@@ -57,11 +58,11 @@ def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int) -> Source
     Raises:
         SourceError: A file is cut off or damaged, or the schemas differ in what cannot be widened.
     """
-    footers = each(_footer, files, remote=is_remote(files[0].path))
-    different: dict[bytes, Seen] = {}
+    schemas: dict[bytes, pa.Schema] = {}
+    footers = each(partial(_footer, schemas=schemas), files, remote=is_remote(files[0].path))
+    different: dict[int, Seen] = {}
     for file, footer in zip(files, footers, strict=True):
-        seen = Seen(schema=footer.schema, path=shown(file.path))
-        different.setdefault(footer.schema.serialize().to_pybytes(), seen)
+        different.setdefault(id(footer.schema), Seen(schema=footer.schema, path=shown(file.path)))
     unified = unify(list(different.values()))
     ours = all(footer.ours for footer in footers)
     pairs = zip(files, footers, strict=True)
@@ -109,7 +110,7 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
             ) from error
 
 
-def _footer(found: SourceFile) -> Footer:
+def _footer(found: SourceFile, schemas: dict[bytes, pa.Schema]) -> Footer:
     with opened(found.path) as file:
         ours = PUBLISHED in (file.schema_arrow.metadata or {})
         schema = file.schema_arrow.remove_metadata()
@@ -120,7 +121,7 @@ def _footer(found: SourceFile) -> Footer:
     if not schema.names:
         raise SourceError(f"{shown(found.path)}: has no columns")
     return Footer(
-        schema=schema,
+        schema=schemas.setdefault(schema.serialize().to_pybytes(), schema),
         ours=ours,
         rows=tuple(group.num_rows for group in groups),
         sizes=tuple(group.total_byte_size for group in groups),
