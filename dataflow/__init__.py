@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from dataflow.errors import CriticalServiceFailed, DataflowError, Invalid, NotFound, Reject, RetryLater, Skip
     from dataflow.outcomes import Outcome, Status
     from dataflow.plan.pipeline import Job, Pipeline
+    from dataflow.policies.breaker import Breaker
+    from dataflow.policies.rate import Rate
+    from dataflow.policies.retry import Retry
+    from dataflow.services.api import API
+    from dataflow.services.auth import api_key, basic, bearer, oauth2_client
     from dataflow.services.context import Context, Outcomes
     from dataflow.services.lookup import lookup
     from dataflow.services.service import Service, enrichment, transformation, validation
@@ -41,6 +46,16 @@ _HOMES = {
         "Context",
         "Outcomes",
     ),
+    "dataflow.policies.breaker": ("Breaker",),
+    "dataflow.policies.rate": ("Rate",),
+    "dataflow.policies.retry": ("Retry",),
+    "dataflow.services.api": ("API",),
+    "dataflow.services.auth": (
+        "api_key",
+        "basic",
+        "bearer",
+        "oauth2_client",
+    ),
     "dataflow.services.lookup": ("lookup",),
     "dataflow.services.service": (
         "Service",
@@ -60,6 +75,8 @@ _MODULES = ("errors", "testing")
 
 __all__ = [
     "ALL",
+    "API",
+    "Breaker",
     "Context",
     "CriticalServiceFailed",
     "DataflowError",
@@ -69,17 +86,23 @@ __all__ = [
     "Outcome",
     "Outcomes",
     "Pipeline",
+    "Rate",
     "Reject",
+    "Retry",
     "RetryLater",
     "Service",
     "Skip",
     "Status",
+    "api_key",
+    "basic",
+    "bearer",
     "csv",
     "enrichment",
     "errors",
     "files",
     "jsonl",
     "lookup",
+    "oauth2_client",
     "open",
     "parquet",
     "testing",

@@ -13,7 +13,7 @@ import dataflow
 
 HOME = Path(dataflow.__file__).parent
 MODULES = sorted(HOME.rglob("*.py"))
-ROOMS = ("errors", "outcomes", "services", "policies", "plan", "telemetry", "engine", "store", "wiring", "faces")
+ROOMS = ("errors", "outcomes", "policies", "services", "plan", "telemetry", "engine", "store", "wiring", "faces")
 LEVELS = {room: level for level, room in enumerate(ROOMS)} | {"errors": 0, "outcomes": 0, "testing": 9, "__main__": 9}
 UPWARDS = {
     "plan/pipeline.py": {"wiring", "faces"},  # the running methods and reprs of Pipeline and Job

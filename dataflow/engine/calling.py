@@ -25,12 +25,32 @@ _LONGEST_ERROR = 2000
 
 @dataclass(slots=True)
 class Answers:
-    """What the calls gave, by place: a value, or the exception that came instead."""
+    """What the calls gave, by place: a value, or the exception that came instead.
+
+    Attributes:
+        values: The values; None where an exception came.
+        raised: The exceptions.
+        timed_out: Places whose call ran out of time.
+        durations: Seconds of each call, where they are taken one by one.
+        attempts: Requests made, where a call may take several.
+        statuses: HTTP statuses of the last answers.
+        remembered: Places that needed no call, since the answer was known.
+        waited: Seconds of waiting before calls, by reason.
+        calls: Calls in all; None for one at each place.
+        deduplicated: Places that shared the call of another.
+    """
 
     values: list[Any] = field(default_factory=list)
     raised: dict[int, BaseException] = field(default_factory=dict)
     timed_out: set[int] = field(default_factory=set)
     durations: dict[int, float] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    statuses: dict[int, int] = field(default_factory=dict)
+    remembered: set[int] = field(default_factory=set)
+    waited: dict[str, float] = field(default_factory=dict)
+    calls: int | None = None
+    retries: int = 0
+    deduplicated: int = 0
 
     def raise_at(self, row: int, error: BaseException) -> None:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
@@ -95,17 +115,25 @@ def _sort_raised(answers: Answers) -> Effect:
             failures.append(
                 Failure(
                     row=row,
-                    reason=type(error).__name__,
+                    reason=getattr(error, "reason", "") or type(error).__name__,
                     error=describe(error),
                     status=status,
+                    attempts=answers.attempts.get(row, 1),
                     duration=answers.durations.get(row, 0.0),
+                    http_status=answers.statuses.get(row),
                 )
             )
+    cached = [row for row in answers.remembered if row not in answers.raised]
+    if cached:
+        marks[Status.CACHED, "cached"] = cached
     return Effect(
         marks=tuple(Mark(status=status, reason=reason, rows=rows_of(rows)) for (status, reason), rows in marks.items()),
         failures=tuple(failures),
         rejections=tuple(rejections),
-        calls=len(answers.values),
+        calls=len(answers.values) if answers.calls is None else answers.calls,
+        retries=answers.retries,
+        deduplicated=answers.deduplicated,
+        waited=answers.waited,
         durations=tuple(answers.durations.values()),
     )
 

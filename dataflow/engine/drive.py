@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from dataflow.engine.result import Completion
-from dataflow.errors import ClusterError, DataflowError, DeclarationError
+from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
 from dataflow.plan.partitions import PartitionSpec
 
 RESUBMITS = 3
@@ -26,6 +26,8 @@ GRACE = 20.0
 """Seconds for what is in flight after a stop: it may be waiting for answers that are paid for."""
 TICK = 0.25
 """Seconds at most between two looks of `Engine.completed` at the world."""
+OUTAGE = 600.0
+"""Seconds without any partition done, while some are given back, after which a run stops: somebody has to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,8 @@ def drive(
     """Run all partitions and report each of them once, in the order in which they end.
 
     Closing the iterator cancels what is in flight. A partition whose worker was killed is handed out again, 3
-    times at most; then it is reported as `killed`.
+    times at most; then it is reported as `killed`. One that was given back, because an API is down, is handed out
+    again when its time has come; what it had paid for by then is remembered.
 
     Args:
         engine: Who runs them.
@@ -102,22 +105,28 @@ def drive(
     Raises:
         ClusterError: The cluster was lost. What is committed stays so; the same command goes on.
         DeclarationError: The job cannot be loaded where partitions run.
+        Interrupted: Nothing but given back partitions came for ten minutes.
     """
-    window = _Window(specs)
+    stop = stop or threading.Event()
+    window = _Window(specs, clock=clock)
     engine.submit(window.take(engine.threads))
     stopped: float | None = None
     try:
-        for batch in engine.completed():
-            yield from window.settle(batch)
-            if stop is None or not stop.is_set():
-                if batch:
+        while window.in_flight or (window.waits and not stop.is_set()):
+            for batch in engine.completed():
+                yield from window.settle(batch)
+                if not stop.is_set():
                     engine.submit(window.take(engine.threads))
-                continue
-            if stopped is None:
-                stopped = clock()
-                engine.withdraw()
-            if clock() - stopped >= grace:
-                break
+                    continue
+                if stopped is None:
+                    stopped = clock()
+                    engine.withdraw()
+                if clock() - stopped >= grace:
+                    return
+            if stop.is_set():
+                return
+            stop.wait(TICK if window.waits else 0)
+            engine.submit(window.take(engine.threads))
     finally:
         if window.in_flight:
             engine.cancel()
@@ -160,14 +169,25 @@ def lost_cluster(problem: str) -> ClusterError:
 class _Window:
     """What is still to do, in flight, and to be done again."""
 
-    def __init__(self, specs: Iterable[PartitionSpec]) -> None:
+    def __init__(self, specs: Iterable[PartitionSpec], *, clock: Callable[[], float]) -> None:
         self.in_flight = 0
+        self._clock = clock
+        self._later: list[tuple[float, PartitionSpec]] = []
+        self._stuck: float | None = None
         self._todo = iter(specs)
         self._again: deque[PartitionSpec] = deque()
         self._kills: Counter[str] = Counter()
 
+    @property
+    def waits(self) -> bool:
+        """Whether partitions were given back whose time has not come."""
+        return bool(self._later)
+
     def take(self, threads: int) -> list[PartitionSpec]:
         """The next partitions that the window has room for."""
+        now = self._clock()
+        self._again.extend(spec for at, spec in self._later if at <= now)
+        self._later = [(at, spec) for at, spec in self._later if at > now]
         room = max(0, window_size(threads) - self.in_flight)
         again = [self._again.popleft() for _ in range(min(room, len(self._again)))]
         taken = [*again, *islice(self._todo, room - len(again))]
@@ -179,7 +199,7 @@ class _Window:
         self.in_flight -= len(batch)
         endings = [ending for report in batch if (ending := _ending(report))]
         for report in batch:
-            if _ending(report) is None and not self._resubmit(report):
+            if _ending(report) is None and not self._resubmit(report) and not self._postpone(report):
                 yield report
         if endings:
             raise endings[0]
@@ -192,6 +212,21 @@ class _Window:
         if self._kills[report.spec.identity] > RESUBMITS:
             return False
         self._again.append(report.spec)
+        return True
+
+    def _postpone(self, report: Report) -> bool:
+        """Keep a partition that was given back for later; raise where that is all that has come for too long."""
+        now, completion = self._clock(), report.completion
+        if completion is None or completion.stopped is None:
+            self._stuck = None
+            return False
+        self._stuck = now if self._stuck is None else self._stuck
+        if now - self._stuck >= OUTAGE:
+            raise Interrupted(
+                f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "
+                "run the same command again to go on"
+            )
+        self._later.append((now + completion.again_in, report.spec))
         return True
 
 

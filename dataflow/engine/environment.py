@@ -18,7 +18,7 @@ from dataflow.engine.marks import Effect, Exclusions, Mask, Rows, mask_of
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Outcome, Priority, Status
 from dataflow.plan.graph import Column, Graph, Step
-from dataflow.services.context import Context, Outcomes
+from dataflow.services.context import Outcomes
 from dataflow.services.signature import REQUIRED, Form, Injected
 from dataflow.services.types import holds
 
@@ -41,7 +41,10 @@ class Environment:
         self._columns: dict[Column, Any] = {Column(name, 0): table[name] for name in graph.source.names}
         self._lists: dict[Column, list[Any]] = {}
         self._readers = Counter(
-            column for step in graph.steps if step.service.form in (Form.RECORD, Form.ASYNC) for column in step.inputs
+            column
+            for step in graph.steps
+            if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP)
+            for column in step.inputs
         )
 
     def column(self, column: Column) -> Any:
@@ -66,13 +69,16 @@ class Environment:
             return self._columns[column]
         return pa.array([step.reads[at].parameter.default] * self.size)
 
-    def values_of(self, step: Step, rows: Rows | None, size: int, *, context: Context) -> list[Sequence[Any]]:
-        """The argument columns of a record service, as lists of Python values."""
+    def values_of(
+        self, step: Step, rows: Rows | None, size: int, *, injected: Mapping[Injected, Any]
+    ) -> list[Sequence[Any]]:
+        """The argument columns of a record service, as lists of Python values, with what is injected for each."""
         arguments: list[Sequence[Any]] = []
         for read in step.reads:
-            if read.parameter.injected is Injected.CONTEXT:
-                arguments.append([context] * size)
-            elif read.parameter.injected is Injected.OUTCOMES:
+            wanted = read.parameter.injected
+            if wanted is not None and wanted in injected:
+                arguments.append([injected[wanted]] * size)
+            elif wanted is Injected.OUTCOMES:
                 arguments.append(self._outcomes(step, range(self.size) if rows is None else rows.tolist()))
             defaults = read.parameter.field_defaults()
             for column, name in zip(read.columns, read.parameter.columns, strict=False):

@@ -22,6 +22,7 @@ from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.partitions import Batch, Unreadable
 from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.services import Waited
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics, unbalanced
 
 UNREADABLE = "source"
@@ -135,7 +136,10 @@ def _count_service(step: Step, effect: Effect, size: int) -> ServiceStatistics:
         timed_out=statuses[Status.TIMED_OUT],
         skipped=statuses[Status.SKIPPED],
         not_attempted=statuses[Status.NOT_ATTEMPTED],
+        deduplicated=effect.deduplicated,
+        retries=effect.retries,
         duration=_durations(effect),
+        waited=Waited(**effect.waited),
         errors=dict(Counter(failure.reason for failure in effect.failures)),
     )
 
@@ -200,7 +204,7 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         pa.array([service for service, _ in listed], pa.string()),
         pa.array([failure.status.value for _, failure in listed], pa.string()),
         pa.array([failure.reason for _, failure in listed], pa.string()),
-        pa.nulls(len(listed), pa.int32()),
+        pa.array([failure.http_status for _, failure in listed], pa.int32()),
         pa.array([failure.attempts for _, failure in listed], pa.int32()),
         pa.array([failure.duration for _, failure in listed], pa.float64()),
         pa.array([0.0] * len(listed), pa.float64()),

@@ -5,7 +5,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,7 @@ class Failure:
         status: `failed` or `timed_out`.
         attempts: Calls made for it.
         duration: Seconds spent on it.
+        http_status: Of the last answer, or None where there was none.
     """
 
     row: int
@@ -53,6 +54,7 @@ class Failure:
     status: Status = Status.FAILED
     attempts: int = 1
     duration: float = 0.0
+    http_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,10 @@ class Effect:
         failures: Records it failed for.
         rejections: Records it rejected, with the text.
         verdicts: What a validation judged.
-        calls: Calls made.
+        calls: Calls made, with those that repeated an attempt.
+        retries: Calls among them that repeated an attempt.
+        deduplicated: Records that shared the call of another record.
+        waited: Seconds of waiting before calls, by reason.
         seconds: Time spent calling.
         durations: Seconds of each call, where they were taken one by one.
     """
@@ -100,6 +105,9 @@ class Effect:
     rejections: tuple[tuple[int, str], ...] = ()
     verdicts: Verdicts | None = None
     calls: int = 0
+    retries: int = 0
+    deduplicated: int = 0
+    waited: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     durations: tuple[float, ...] = ()
 

@@ -19,11 +19,12 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment
+from dataflow.engine.http.outlook import Occasion
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
 from dataflow.engine.resources import Resources
 from dataflow.engine.values import Holed, refuse_holes
-from dataflow.engine.waiting import call_async, call_threads
+from dataflow.engine.waiting import TIMEOUT, call_async, call_threads
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
@@ -97,15 +98,19 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
     form = step.service.form
     if form is Form.LOOKUP:
         return find(resources.indexes[step.index], environment.columns_of(step, rows))
-    function = resources.functions[step.index]
+    function: Any = resources.functions.get(step.index)
     if form is Form.COLUMN:
         return call_columns(step, function, environment.columns_of(step, rows), resources.context)
-    columns = environment.values_of(step, rows, size, context=resources.context)
-    if any(isinstance(column, Holed) for column in columns):
+    columns = environment.values_of(step, rows, size, injected=resources.injected(step))
+    if function is not None and any(isinstance(column, Holed) for column in columns):
         function = refuse_holes(function)
     policy = step.service.policy
+    if step.service.api is not None:
+        assert resources.outside is not None
+        on = Occasion(run=resources.context.run, fail_fast=resources.fail_fast)
+        return judge(step, resources.outside.call(step, function, columns=columns, size=size, on=on))
     if form is Form.ASYNC:
-        started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout))
+        started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT))
         return judge(step, started.result())
     if policy.threads > 1:
         return judge(step, call_threads(function, columns, size=size, threads=policy.threads))

@@ -31,9 +31,9 @@ class Assignment:
     Attributes:
         program: The job.
         setup: What the factory needs to know about the run, plain JSON values.
-        factory: `module:function`; called once per process as `function(object, setup)` with the object that the
-            program stands for, it returns the function that runs and commits one `PartitionSpec`. Where that
-            function has an attribute `close`, it is called at the end of the run.
+        factory: `module:function`; called once per process as `function(object, setup, worker)` with the object
+            that the program stands for and the Dask worker, it returns the function that runs and commits one
+            `PartitionSpec`. Where that function has an attribute `close`, it is called at the end of the run.
     """
 
     program: Program
@@ -57,12 +57,14 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
     async def setup(self, worker: Worker) -> None:
         """Load the job, so that what is wrong with it is said before any partition."""
         _assignments[self.key] = self.assignment
+        _homes[self.key] = worker
         # A job may import for seconds; on the loop that would make the worker deaf.
         await asyncio.to_thread(work_of, self.key)
 
     async def teardown(self, worker: Worker) -> None:
         """Close and forget what was made for the run; what was imported stays imported."""
         _assignments.pop(self.key, None)
+        _homes.pop(self.key, None)
         close = getattr(_works.pop(self.key, None), "close", None)
         if close is not None:
             await asyncio.to_thread(close)
@@ -83,16 +85,17 @@ def work_of(key: str) -> Work:
     """The function that runs partitions of an assignment; prepared once per process, whoever asks first."""
     with _preparing:
         if key not in _works:
-            _works[key] = _prepare(_assignments[key])
+            _works[key] = _prepare(_assignments[key], _homes.get(key))
         return _works[key]
 
 
 _assignments: dict[str, Assignment] = {}
 _works: dict[str, Work] = {}
+_homes: dict[str, Worker] = {}
 _preparing = threading.RLock()
 
 
-def _prepare(assignment: Assignment) -> Work:
+def _prepare(assignment: Assignment, worker: Worker | None) -> Work:
     from dataflow.engine.arrow import bring_pandas_in
     from dataflow.engine.program import load
 
@@ -101,5 +104,5 @@ def _prepare(assignment: Assignment) -> Work:
         # The job imported it itself, after this process had told Arrow that there is none.
         bring_pandas_in()
     module, _, name = assignment.factory.partition(":")
-    work: Work = getattr(importlib.import_module(module), name)(value, assignment.setup)
+    work: Work = getattr(importlib.import_module(module), name)(value, assignment.setup, worker)
     return work

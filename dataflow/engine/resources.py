@@ -9,17 +9,21 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from dataflow.engine.calling import bind_call
+from dataflow.engine.http.outlook import Outlook
 from dataflow.engine.lookups import Index, build_index
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.context import Context
-from dataflow.services.signature import Form
+from dataflow.services.signature import Form, Injected
+
+if TYPE_CHECKING:
+    from dataflow.engine.http.outside import Outside
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,16 +31,20 @@ class Resources:
     """What one process holds for one graph.
 
     Attributes:
-        functions: For each step, what is called; None for lookups.
+        functions: For each step that has one, what is called.
         indexes: The index of each lookup, by step.
         context: What `flow.Context` parameters get.
-        io: The loop of async services.
+        io: The loop of async services without an API.
+        outside: Where services of an API are called; None where there are none.
+        fail_fast: Whether an open breaker fails a call at once, instead of keeping it.
     """
 
     functions: Mapping[int, Callable[..., Any]]
     indexes: Mapping[int, Index]
     context: Context
     io: IOLoop
+    outside: Outside | None
+    fail_fast: bool = False
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 
@@ -47,17 +55,33 @@ class Resources:
         with lock or contextlib.nullcontext():
             yield
 
+    def injected(self, step: Step) -> dict[Injected, Any]:
+        """What the parameters of a step get that are no columns, where it is the same for all records."""
+        wanted = {read.parameter.injected for read in step.reads}
+        found: dict[Injected, Any] = {Injected.CONTEXT: self.context}
+        if Injected.CLIENT in wanted:
+            assert self.outside is not None
+            found[Injected.CLIENT] = self.outside.client(step.service.api)
+        return found
+
     def close(self) -> None:
-        """Close what was set up: instances that have a `close`, then the loop."""
+        """Close what was set up: instances that have a `close`, connections, then the loop."""
         for instance in self._instances:
             close = getattr(instance, "close", None)
             if callable(close):
                 close()
+        if self.outside is not None:
+            self.outside.close()
         self.io.close()
 
 
 def make_resources(
-    graph: Graph, *, tables: Mapping[str, pa.Table], context: Context | None = None, io: IOLoop | None = None
+    graph: Graph,
+    *,
+    tables: Mapping[str, pa.Table],
+    context: Context | None = None,
+    io: IOLoop | None = None,
+    outlook: Outlook | None = None,
 ) -> Resources:
     """Set up each decorated class and index each lookup of the graph.
 
@@ -66,13 +90,14 @@ def make_resources(
         tables: The table of each lookup, by service name.
         context: The run, for `flow.Context` parameters.
         io: A loop to share; a new one by default.
+        outlook: How this process calls APIs; by default under limits that hold for this process.
 
     Raises:
         DeclarationError: A class cannot be set up, or a lookup's table repeats a key.
     """
     functions, instances, locks = {}, [], {}
     for step in graph.steps:
-        if step.service.form is Form.LOOKUP:
+        if step.service.function is None:
             continue
         made = _make(step)
         functions[step.index] = made if step.service.form is Form.COLUMN else bind_call(step, made)
@@ -80,15 +105,26 @@ def make_resources(
             instances.append(made)
             if step.service.policy.threads == 1:
                 locks[step.index] = threading.Lock()
+    context = context or Context()
     lookups = [step for step in graph.steps if step.service.form is Form.LOOKUP]
     return Resources(
         functions=functions,
         indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
-        context=context or Context(),
+        context=context,
         io=io or IOLoop(),
+        outside=_outside(graph, outlook or Outlook(), context=context),
         _instances=instances,
         _locks=locks,
     )
+
+
+def _outside(graph: Graph, outlook: Outlook, *, context: Context) -> Outside | None:
+    if all(step.service.api is None for step in graph.steps):
+        return None
+    # The client for HTTP takes a while to import, which a job without an API does not wait for.
+    from dataflow.engine.http.outside import Outside
+
+    return Outside(outlook, secret=context.secret)
 
 
 def _make(step: Step) -> Callable[..., Any]:

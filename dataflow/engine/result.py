@@ -37,6 +37,7 @@ class Completion:
         rejected: Records in the rejects.
         statistics: Mergeable counts.
         stopped: Why nothing was committed, or None where the commit record is on disk.
+        again_in: Seconds after which it makes sense to hand it out again, where it stopped.
     """
 
     identity: str
@@ -45,3 +46,4 @@ class Completion:
     rejected: int
     statistics: Statistics
     stopped: str | None = None
+    again_in: float = 0.0

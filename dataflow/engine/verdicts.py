@@ -98,7 +98,8 @@ def _count(effect: Effect, found: Any, applicable: Any) -> None:
     applicable += 1
     found[effect.failed_rows] -= 1
     for mark in effect.marks:
-        found[mark.rows] -= 1
+        if mark.status is not Status.CACHED:
+            found[mark.rows] -= 1
         if mark.status is Status.SKIPPED:
             applicable[mark.rows] -= 1
 

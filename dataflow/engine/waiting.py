@@ -11,9 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from dataflow.engine.calling import Answers
+
+Value = TypeVar("Value")
+
+TIMEOUT = 30.0
+"""Seconds for one call of an async service without an API, unless it says otherwise."""
 
 IN_FLIGHT = 16
 """Calls of one async service at the same time in one partition: polite to a server that nobody asked."""
@@ -33,9 +38,13 @@ class IOLoop:
             self._thread = threading.Thread(target=self.loop.run_forever, name="dataflow-io", daemon=True)
             self._thread.start()
 
-    def start(self, coroutine: Coroutine[Any, Any, Answers]) -> Future[Answers]:
+    def start(self, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
         """Run a coroutine on the loop; the future may be cancelled, which cancels its calls."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, Value]) -> Value:
+        """Run a coroutine on the loop and wait for it."""
+        return self.start(coroutine).result()
 
     def close(self) -> None:
         """Stop the loop and wait for its thread, if it is our own."""

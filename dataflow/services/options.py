@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
+from dataflow.policies.retry import Retry, read_retry
 from dataflow.services.signature import REQUIRED
 from dataflow.services.units import seconds
 
@@ -37,7 +38,9 @@ class Options(TypedDict, total=False):
         rowwise: False says that a column form looks across records; then it is not bisected when it raises.
         dtypes: `"numpy"` gives pandas forms classic dtypes; the default, `"arrow"`, keeps every type as it is.
         threads: Calls of a plain function at the same time, in each worker; for functions that wait. Default 1.
-        timeout: Seconds, or "30s", for one call of an async service. Default 30.
+        timeout: Seconds, or "30s", for one attempt of a call in total. Default: that of its API, else 30.
+        retry: Attempts in all, or a `flow.Retry`. Default: that of its API, else 1.
+        api: The `flow.API` under whose limits an async service calls; its client is injected.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.
@@ -58,6 +61,8 @@ class Options(TypedDict, total=False):
     dtypes: Dtypes
     threads: int
     timeout: float | str
+    retry: Any
+    api: Any
     isolate: bool
     version: str
     constants: Mapping[str, Any]
@@ -91,7 +96,9 @@ class Policy:
     rowwise: bool = True
     dtypes: Dtypes = "arrow"
     threads: int = 1
-    timeout: float = 30.0
+    timeout: float | None = None
+    retry: Retry | None = None
+    api: Any = None
     isolate: bool = False
     version: str = "1"
     setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -139,7 +146,9 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         rowwise=options.get("rowwise", True),
         dtypes=options.get("dtypes", "arrow"),
         threads=threads,
-        timeout=seconds(options.get("timeout", 30.0), where=f"`{name}`: timeout"),
+        timeout=seconds(options["timeout"], where=f"`{name}`: timeout") if "timeout" in options else None,
+        retry=read_retry(options["retry"], where=f"`{name}`: retry") if "retry" in options else None,
+        api=options.get("api"),
         isolate=options.get("isolate", False),
         version=str(options.get("version", "1")),
         setup=MappingProxyType(dict(options.get("setup", {}))),

@@ -47,14 +47,15 @@ class Service:
     Attributes:
         name: Unique in a pipeline; names the output column, errors, statistics.
         kind: Transformation, validation or enrichment.
-        form: How it is called: record, column, async or lookup.
+        form: How it is called: record, column, async, lookup or http.
         parameters: What it reads.
         outputs: What it writes; empty for validations, and for lookups until their table is known.
         returns: What one call returns, or None where only the table of a lookup or the input says it.
         policy: How it may be called and what its failure means.
-        function: The author's function or class; None for a lookup.
+        function: The author's function or class; None for a lookup and for an endpoint.
         options: As the author gave them, for `with_`.
         lookup: The reference table of a lookup, else None.
+        endpoint: Where an HTTP service asks, else None.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Service:
     function: Callable[..., Any] | None
     options: Options
     lookup: Any = None
+    endpoint: Any = None
     constants: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Service:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.function is None:
-            raise DeclarationError(f"`{self.name}` is a lookup and no function; use it in a pipeline")
+            raise DeclarationError(f"`{self.name}` is declared without a function; use it in a pipeline")
         return self.make()(*args, **kwargs)
 
     def make(self) -> Callable[..., Any]:
@@ -99,7 +101,12 @@ class Service:
     @property
     def calls_out(self) -> bool:
         """Whether calling it waits for something outside: such calls are made side by side."""
-        return self.form is Form.ASYNC or self.policy.threads > 1
+        return self.form in (Form.ASYNC, Form.HTTP) or self.policy.threads > 1
+
+    @property
+    def api(self) -> Any:
+        """The account under whose limits it calls, or None."""
+        return self.policy.api if self.endpoint is None else self.endpoint.api
 
     def with_(self, **options: Unpack[Options]) -> Service:
         """The same service under other options, such as another name or other columns.
@@ -108,8 +115,9 @@ class Service:
             DeclarationError: The options do not fit the function.
         """
         merged: Options = {**self.options, **options}
-        if self.lookup is not None:
-            return self.lookup.declare(merged)  # type: ignore[no-any-return]
+        declared = self.lookup or self.endpoint
+        if declared is not None:
+            return declared.declare(merged)  # type: ignore[no-any-return]
         assert self.function is not None
         return declare_service(self.function, kind=self.kind, options=merged)
 
@@ -146,11 +154,20 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         constants=MappingProxyType(dict(binding.constants)),
     )
     _check_bound_columns(service, binding.columns)
-    default = service.policy.default
+    check_default(service)
+    return service
+
+
+def check_default(service: Service) -> None:
+    """Refuse a `default=` that the service could not return.
+
+    Raises:
+        DeclarationError: It is of another type.
+    """
+    returns, default = service.returns, service.policy.default
     wrong = None if returns is None or default in (REQUIRED, None) else partial_mismatch(returns, default)
     if wrong is not None:
-        raise DeclarationError(f"`{name}` has a default= that it could not return: {wrong}")
-    return service
+        raise DeclarationError(f"`{service.name}` has a default= that it could not return: {wrong}")
 
 
 def check_name(name: str) -> None:
@@ -174,14 +191,23 @@ def read_returns(signature: Signature, options: Options, *, kind: Kind, name: st
     given = options.get("returns", REQUIRED)
     if given is REQUIRED and signature.form is not Form.COLUMN:
         given = signature.returns
-    where = f"`{name}` returns"
     if kind is Kind.VALIDATION:
         return _read_verdict(given, signature.form, name=name)
     if given is REQUIRED and signature.form is Form.COLUMN:
         return None
     if given is REQUIRED or given in (None, type(None)):
         raise DeclarationError(f"`{name}` does not say what it returns; annotate it, or give returns=")
-    declared = declare_fields(given, where=where) if isinstance(given, Mapping) else declare(given, where=where)
+    return read_declared(given, name=name)
+
+
+def read_declared(returns: Any, *, name: str) -> Declared:
+    """The type of what a service returns: an annotation, or {field: type}.
+
+    Raises:
+        DeclarationError: It has no Arrow type.
+    """
+    where = f"`{name}` returns"
+    declared = declare_fields(returns, where=where) if isinstance(returns, Mapping) else declare(returns, where=where)
     if declared.arrow is None:
         raise DeclarationError(f"{where} Any; a column needs one type")
     return declared

@@ -31,6 +31,7 @@ class Form(StrEnum):
     COLUMN = "column"
     ASYNC = "async"
     LOOKUP = "lookup"
+    HTTP = "http"
 
 
 class Container(StrEnum):
@@ -49,6 +50,7 @@ class Injected(StrEnum):
 
     CONTEXT = "Context"
     OUTCOMES = "Outcomes"
+    CLIENT = "AsyncClient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +231,13 @@ _CONTAINERS = {
 
 
 def _injected(hint: Any) -> Injected | None:
-    if isinstance(hint, type) and hint.__module__ == "dataflow.services.context":
+    if not isinstance(hint, type):
+        return None
+    if hint.__module__ == "dataflow.services.context":
         return Injected(hint.__name__)
-    return None
+    # Found by its name, so that httpx is not imported for it.
+    client = hint.__name__ == Injected.CLIENT and hint.__module__.partition(".")[0] == "httpx"
+    return Injected.CLIENT if client else None
 
 
 def _listed(names: Sequence[str] | set[str]) -> str:

@@ -59,6 +59,10 @@ class RunFolder:
         """A path within the folder, for what the run keeps beside its commits."""
         return self._ledger.path(*names)
 
+    def head(self) -> dict[str, Any]:
+        """What the run wrote about itself when it was started."""
+        return self._ledger.head()
+
     def plan(self) -> dict[str, Any]:
         """The plan that the run was started with."""
         return self._ledger.json("plan.json")

@@ -41,7 +41,13 @@ def local_engine(work: Callable[[PartitionSpec], Completion], settings: Settings
 
 
 def cluster_engine(
-    program: Program, setup: Mapping[str, Any], settings: Settings, stack: ExitStack, *, source: SourcePlan
+    program: Program,
+    setup: Mapping[str, Any],
+    settings: Settings,
+    stack: ExitStack,
+    *,
+    source: SourcePlan,
+    calls_out: bool,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with the stack.
 
@@ -64,6 +70,10 @@ def cluster_engine(
     )
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
+    if calls_out:
+        from dataflow.engine.control.scheduler import install
+
+        install(cluster.client)
     engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY))
     stack.callback(engine.close)
     return engine

@@ -20,12 +20,19 @@ from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.collections import kind_of
 from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.partitions import SourcePlan
+from dataflow.plan.pipeline import Pipeline
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.files import files_at, translated
 from dataflow.store.sources import Source, infer_source, parquet, read
 from dataflow.wiring.binding import dataset_source, named_source
 from dataflow.wiring.settings import TARGET_BYTES
+
+_GUESSED_CALL, _GUESSED_PARTITION, _GUESSED_RECORD = 0.5, 30, 256
+"""Seconds of a call, seconds of calling for a partition, bytes of a record."""
+
+_UNCAPPED = 256
+"""Calls in flight of an API without a cap."""
 
 
 def resolve_source(source: Any, *, catalog: Catalog, spool: str) -> Source:
@@ -137,13 +144,30 @@ def _place(parts: Iterable[tuple[str, Any]]) -> str:
     return f"source-{digest.hexdigest()[:16]}"
 
 
-def plan_source(source: Source, wanted: Mapping[str, pa.DataType], *, limit: int | None = None) -> SourcePlan:
+def partition_bytes(pipeline: Pipeline) -> int:
+    """Bytes of source that make a partition: less where it calls out, so that results appear after half a minute.
+
+    What a call takes is not known before the first one, and neither is what a record takes; both are guessed.
+    """
+    apis = [service.api for service in pipeline.services if service.api is not None]
+    if not apis:
+        return TARGET_BYTES
+    in_flight = min((api.concurrency for api in apis if api.concurrency is not None), default=_UNCAPPED)
+    rates = [rate.count / rate.period for api in apis for rate in api.rates if rate.unit == "calls"]
+    per_second = min([in_flight / _GUESSED_CALL, *rates])
+    records = min(max(per_second * _GUESSED_PARTITION, 500), 20_000)
+    return min(int(records * _GUESSED_RECORD), TARGET_BYTES)
+
+
+def plan_source(
+    source: Source, wanted: Mapping[str, pa.DataType], *, limit: int | None = None, target_bytes: int = TARGET_BYTES
+) -> SourcePlan:
     """Plan a source, cut to its first records where a limit is given.
 
     Raises:
         SourceError: It cannot be read.
     """
-    plan = source.plan(wanted, target_bytes=TARGET_BYTES)
+    plan = source.plan(wanted, target_bytes=target_bytes)
     return plan if limit is None else _limited(plan, limit)
 
 

@@ -20,7 +20,6 @@ from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.drive import Engine, Report, drive, stop_on_signal
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.engine.program import Program, pack_object
-from dataflow.engine.resources import make_resources
 from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, ServiceError
 from dataflow.outcomes import Event, Priority
@@ -38,10 +37,10 @@ from dataflow.store.schemas import Schemas
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, prepare_arrow, wanted_types
 from dataflow.wiring.engines import cluster_engine, local_engine, uses_processes
-from dataflow.wiring.inputs import check_columns, plan_source, resolve_source
+from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings, read_settings
-from dataflow.wiring.worker import PartitionWork, completion, make_setup
+from dataflow.wiring.worker import completion, make_setup, make_work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,7 @@ def plan_job(
     """
     keep_pandas_out()
     found = resolve_source(job.source, catalog=catalog, spool=f"{catalog.root}/{job.output}/_runs")
-    source = plan_source(found, wanted_types(job.pipeline), limit=limit)
+    source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
     graph = bind_pipeline(job.pipeline, source.schema, tables)
@@ -251,12 +250,13 @@ class _Execution:
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
-            return cluster_engine(program, setup, self.settings, stack, source=planned.source)
+            calls_out = any(step.service.api is not None for step in planned.graph.steps)
+            return cluster_engine(program, setup, self.settings, stack, source=planned.source, calls_out=calls_out)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
-        resources = make_resources(planned.graph, tables=planned.tables, context=context)
-        stack.callback(resources.close)
-        return local_engine(PartitionWork(planned.graph, folder, resources, setup=setup), self.settings, stack)
+        work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup)
+        stack.callback(work.close)
+        return local_engine(work, self.settings, stack)
 
     def _lost(self, report: Report, tell: Callable[[Event], None]) -> Report:
         if report.kind == "killed":

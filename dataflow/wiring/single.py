@@ -16,11 +16,10 @@ import pyarrow as pa
 
 from dataflow.engine import verdicts
 from dataflow.engine.arrow import bring_pandas_in
-from dataflow.engine.calling import Answers
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.fate import count, output_table, reasons
 from dataflow.engine.partition import run_graph
-from dataflow.engine.waiting import IOLoop
+from dataflow.engine.waiting import IOLoop, Value
 from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.pipeline import Pipeline
@@ -94,7 +93,7 @@ def call(
         raise DeclarationError(f"`{pipeline.name}` cannot read the record: {misfits[0]}")
     context = Context(run=execution, parameters=parameters or {})
     prepared = prepare_records(pipeline, table.schema, names=list(record), catalog=catalog)
-    resources = replace(prepared.resources, context=context, io=io or prepared.resources.io)
+    resources = replace(prepared.resources, context=context, io=io or prepared.resources.io, fail_fast=True)
     environment = run_graph(prepared.graph, table, resources)
     _check_critical(environment)
     output = to_records(output_table(environment, kept=verdicts.everything(1)))[0]
@@ -125,16 +124,16 @@ class CallersLoop(IOLoop):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._context = contextvars.copy_context()
-        self._started: list[Future[Answers]] = []
+        self._started: list[Future[Any]] = []
         self._cancelled = False
 
-    def start(self, coroutine: Coroutine[Any, Any, Answers]) -> Future[Answers]:
+    def start(self, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
         """Run a coroutine on the loop, unless the record was cancelled."""
         if self._cancelled:
             coroutine.close()
             raise CancelledError
         # One context may be entered once at a time, and services start on threads of their own.
-        future: Future[Answers] = self._context.copy().run(super().start, coroutine)
+        future: Future[Value] = self._context.copy().run(super().start, coroutine)
         self._started.append(future)
         return future
 

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
+from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
+from dataflow.engine.http.outlook import PATIENCE, Outlook
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
@@ -20,7 +22,9 @@ from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
 from dataflow.store.sources import read
+from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
+from dataflow.wiring.memory import JournalMemory, open_memory
 
 FACTORY = "dataflow.wiring.worker:prepare"
 
@@ -49,12 +53,13 @@ def make_setup(
     }
 
 
-def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any]) -> Work:
+def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None) -> Work:
     """Set a process up for a run; called once per process and run.
 
     Args:
         loaded: The job or pipeline, as the program gave it.
         setup: What `make_setup` made.
+        worker: The Dask worker of this process, which knows the way to the control plane.
 
     Returns:
         The function that runs and commits one partition.
@@ -70,13 +75,58 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any]) -> Work:
     prepare_arrow(graph)
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, parameters=setup["parameters"])
-    return PartitionWork(graph, folder, make_resources(graph, tables=tables, context=context), setup=setup)
+    return make_work(graph, folder, tables=tables, context=context, setup=setup, line=find_line(graph, worker))
+
+
+def find_line(graph: Graph, worker: Any) -> Any:
+    """The way from this worker to the control plane of its cluster; None where nothing of the graph needs it."""
+    if worker is None or all(step.service.api is None for step in graph.steps):
+        return None
+    from dataflow.engine.control.scheduler import WorkerLine
+
+    return WorkerLine(worker)
+
+
+def make_work(
+    graph: Graph,
+    folder: RunFolder,
+    *,
+    tables: Mapping[str, pa.Table],
+    context: Context,
+    setup: Mapping[str, Any],
+    line: Any = None,
+) -> PartitionWork:
+    """The work on partitions in this process, with all it holds.
+
+    Args:
+        graph: The bound pipeline.
+        folder: The run.
+        tables: The table of each lookup.
+        context: What `flow.Context` parameters get.
+        setup: What `make_setup` made.
+        line: The way to the control plane; None for the one of this process.
+
+    Raises:
+        DataflowError: A class cannot be set up, or the journal cannot be opened.
+    """
+    memory = open_memory(graph, folder)
+    outlook = Outlook(line=line, store=memory, patience=PATIENCE, strict=True)
+    resources = make_resources(graph, tables=tables, context=context, outlook=outlook)
+    return PartitionWork(graph, folder, resources, setup=setup, memory=memory)
 
 
 class PartitionWork:
     """The function that reads, runs, settles and commits one partition, unless it is committed already."""
 
-    def __init__(self, graph: Graph, folder: RunFolder, resources: Resources, *, setup: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        folder: RunFolder,
+        resources: Resources,
+        *,
+        setup: Mapping[str, Any],
+        memory: JournalMemory | None = None,
+    ) -> None:
         self._graph = graph
         self._folder = folder
         self._resources = resources
@@ -84,16 +134,38 @@ class PartitionWork:
         self._schema = read_schema(setup["schema"])
         self._key = tuple(setup["key"])
         self._profile = setup["profile"]
-        self.close = resources.close
+        self._memory = memory
 
     def __call__(self, spec: PartitionSpec) -> Completion:
         record = self._folder.find(spec)
         if record is None:
             batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
-            environment = run_graph(self._graph, batch.table, self._resources)
+            try:
+                environment = run_graph(self._graph, batch.table, self._resources)
+            except Impatient as error:
+                return given_back(spec, error)
             result = settle(environment, batch, key=self._key, path=spec.path)
             record = self._folder.commit(spec, result, profile=self._profile)
         return completion(record)
+
+    def close(self) -> None:
+        """Close what was opened for the run."""
+        self._resources.close()
+        if self._memory is not None:
+            self._memory.close()
+
+
+def given_back(spec: PartitionSpec, error: Impatient) -> Completion:
+    """What goes back to the driver for a partition that waits for an API; its answers so far are remembered."""
+    return Completion(
+        identity=spec.identity,
+        index=spec.index,
+        rows=0,
+        rejected=0,
+        statistics=Statistics(),
+        stopped=error.reason,
+        again_in=error.seconds,
+    )
 
 
 def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch:

@@ -17,13 +17,13 @@ FACTORY = """
 from dataflow.engine.result import Completion
 from dataflow.telemetry.statistics import Statistics
 
-def prepare(job, setup):
+def prepare(job, setup, worker):
     def work(spec):
         rows = job.run(spec, setup)
         return Completion(identity=spec.identity, index=spec.index, rows=rows, rejected=0, statistics=Statistics())
     return work
 
-def prepare_in_vain(job, setup):
+def prepare_in_vain(job, setup, worker):
     open("/no/such/folder/file")
 """
 """A factory for jobs with a method `run(spec, setup)` that returns a number of rows, and one that fails."""

@@ -242,7 +242,7 @@ def test_a_script_without_a_main_guard_is_not_run_again_by_its_workers(tmp_path:
     (tmp_path / "partition_factory.py").write_text(
         "from dataflow.engine.result import Completion\n"
         "from dataflow.telemetry.statistics import Statistics\n"
-        "def prepare(job, setup):\n"
+        "def prepare(job, setup, worker):\n"
         "    return lambda spec: Completion(\n"
         "        identity='', index=spec.index, rows=job(spec), rejected=0, statistics=Statistics())\n"
     )

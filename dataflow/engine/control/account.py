@@ -1,0 +1,378 @@
+"""The limits of one API as the control plane keeps them: who holds what, and what an exchange gives. No clock inside.
+
+The arithmetic is in the policies; here their states live side by side, and a holder's request meets all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dataflow.engine.control.limits import Limits, strictest
+from dataflow.policies import breaker as breakers
+from dataflow.policies import concurrency, rate, throttle
+
+INTERVAL = 0.1
+"""Seconds between two exchanges of a holder that wants to call."""
+HEARTBEAT = 1.0
+"""Seconds between two exchanges of a holder whose calls are only running, and the longest wait for news."""
+LEASE = 3.0
+"""Seconds for which what was given may be used: three heartbeats."""
+AHEAD = 2
+"""Intervals for which slots are leased in advance; what a killed worker loses is its part of them."""
+FARTHEST = 2.0
+"""Seconds for which slots of a slow rate are leased in advance."""
+OBSERVED = 5
+"""Seconds over which the rate of calls is observed."""
+UNDECLARED = 0.1
+"""Seconds after which a slot is too late where no declared rate depends on it."""
+
+_ALIVE = {"s": True, "t": True, "r": True, "f": False, "a": None}
+"""What the first letter of an `Attempt` says of a probe: an API that refuses or throttles is there."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Member:
+    """What is known of one holder.
+
+    Attributes:
+        declared: The limits it declares.
+        number: Of its last request.
+        reply: To that request, in case it asks again.
+        until: When its lease ends.
+        wanted: Calls that it wanted to start.
+        waiting: Calls that wait in its queue.
+        in_flight: Calls that it had in flight.
+        served: When it last got slots.
+    """
+
+    declared: Limits
+    number: int = 0
+    reply: dict[str, Any] | None = None
+    until: float = 0.0
+    wanted: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    served: float = -math.inf
+
+
+class Account:
+    """One API.
+
+    Args:
+        api: Its name.
+        blind: Time before which calls of an earlier plane may still be made, and
+        held: time until which such calls may still run; both None where there was none.
+        kept: Ages of what was counted in its long windows, by (period, unit).
+    """
+
+    def __init__(
+        self,
+        api: str,
+        *,
+        blind: float | None = None,
+        held: float | None = None,
+        kept: Mapping[tuple[float, str], Sequence[Sequence[float]]] | None = None,
+    ) -> None:
+        self.api = api
+        self.members: dict[str, Member] = {}
+        self.breaker = breakers.BreakerStatus()
+        self.used_at = -math.inf
+        self.exchanges = 0
+        self._limits: Limits | None = None
+        self._slots = rate.Slots(free_at=-math.inf if blind is None else blind)
+        self._tallies: dict[rate.Rate, rate.Tally] = {}
+        self._cut = throttle.Cut()
+        self._shares = concurrency.Shares()
+        self._held = held
+        self._kept = dict(kept or {})
+        self._calls: deque[list[int]] = deque(maxlen=OBSERVED + 1)
+        self._tokens: float | None = None
+        self._warned: set[Limits] = set()
+
+    def exchange(self, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
+        """Take up what a holder reports, and give it what it may use until the next exchange.
+
+        Args:
+            request: As `gate` makes it.
+            now: The time of the plane.
+            interval: Seconds between two exchanges at least.
+        """
+        member = self._member(request, now=now)
+        if request["number"] <= member.number:
+            return _again(member.reply, now=now) if request["number"] == member.number else {"stale": True}
+        self.used_at = now
+        self.exchanges += 1
+        member.number = request["number"]
+        member.wanted, member.waiting = request["wanted"], request["waiting"]
+        member.in_flight = request["in_flight"]
+        self._take_up(request, now=now)
+        member.until = now + max(LEASE, 4 * interval)
+        member.reply = self._give(member, request, now=now, interval=interval)
+        return dict(member.reply)
+
+    def forget(self, holder: str, *, now: float) -> None:
+        """A holder is dead: others have its rate at once, and its calls in flight after one attempt timeout."""
+        if self.members.pop(holder, None) is not None and self._limits is not None:
+            self._shares = concurrency.forget(self._shares, holder, until=now + self._limits.timeout)
+            self._merge()
+
+    def tidy(self, *, now: float) -> bool:
+        """Drop holders whose lease has ended; whether this API is still of interest."""
+        gone = [name for name, member in self.members.items() if member.until < now]
+        if self._limits is None:
+            return self.breaker.held is not None
+        self._shares = concurrency.expired(self._shares, now=now, timeout=self._limits.timeout)
+        for name in gone:
+            del self.members[name]
+        if gone:
+            self._merge()
+        memory = max([600.0, self._limits.timeout, *(one.period for one in self._limits.rates)])
+        return bool(self.members) or self.breaker.held is not None or now < self.used_at + memory
+
+    def hold(self, state: breakers.Held | None) -> None:
+        """Keep the breaker open or closed by hand, or let it judge again with None."""
+        self.breaker = breakers.hold(self.breaker, state)
+
+    def status(self, *, now: float) -> dict[str, Any]:
+        """What a dashboard shows, as plain values."""
+        shares = {name: one.share for name, one in self._shares.holdings.items()}
+        pace = self._pace(now=now)
+        opened = breakers.opened_for(self.breaker, now)
+        return {
+            "rate": self.observed(now=now),
+            "allowed": 1 / pace.step if pace is not None and pace.step else None,
+            "in_flight": sum(member.in_flight for member in self.members.values()),
+            "waiting": sum(member.waiting for member in self.members.values()),
+            "concurrency": self._limits.concurrency if self._limits else None,
+            "shares": shares,
+            "held_back": sum(count for _, count in self._shares.held.values()),
+            "breaker": {"state": str(self.breaker.state), "held": self.breaker.held, "opened_for": opened},
+            "pause": throttle.pause(self._cut, now=now),
+            "holders": len(self.members),
+            "exchanges": self.exchanges,
+        }
+
+    def kept(self, *, now: float) -> list[list[Any]]:
+        """[period, unit, ages] of the windows that must outlive the plane."""
+        tallies = [(one, tally) for one, tally in self._tallies.items() if not one.paced]
+        return [[one.period, one.unit, rate.aged(one, tally, now=now)] for one, tally in tallies]
+
+    def observed(self, *, now: float) -> float:
+        """Calls that ended in a second, over the last ones."""
+        recent = [(second, count) for second, count in self._calls if second > now - OBSERVED]
+        if not recent:
+            return 0.0
+        return sum(count for _, count in recent) / max(1.0, min(float(OBSERVED), now - recent[0][0]))
+
+    def _member(self, request: Mapping[str, Any], *, now: float) -> Member:
+        holder = request["holder"]
+        member = self.members.get(holder)
+        if member is None:
+            member = self.members[holder] = Member(declared=Limits.from_dict(request["limits"]))
+            self._merge()
+            self._remember(now=now)
+        return member
+
+    def _merge(self) -> None:
+        """The limits of those who are here; when all have left, those of the last one stay."""
+        if self.members:
+            self._limits = strictest(dict.fromkeys(member.declared for member in self.members.values()))
+
+    def _remember(self, *, now: float) -> None:
+        limits = self._known()
+        for one in limits.rates:
+            if one.tallied and one not in self._tallies:
+                ages = self._kept.pop((one.period, one.unit), ())
+                self._tallies[one] = rate.remembered(one, ages, now=now)
+        if self._held is not None and limits.concurrency is not None:
+            held = {"an earlier control plane": (self._held, limits.concurrency)}
+            self._shares = replace(self._shares, held=held)
+            self._held = None
+
+    def _known(self) -> Limits:
+        assert self._limits is not None
+        return self._limits
+
+    def _take_up(self, request: Mapping[str, Any], *, now: float) -> None:
+        limits = self._known()
+        outcomes: str = request["outcomes"]
+        self._count(len(outcomes) + len(request["probes"]), now=now)
+        observed = None if limits.rates else self.observed(now=now)
+        for after in request["throttled"]:
+            self._cut = throttle.throttle(self._cut, now=now, observed=observed, after=after)
+        if limits.breaker is not None:
+            judged = [letter == "s" for letter in outcomes if letter in "sf"]
+            self.breaker = breakers.record(limits.breaker, self.breaker, judged, now=now)
+            if request["probes"]:
+                alive = [_ALIVE[letter] for letter in request["probes"]]
+                self.breaker = breakers.record_probes(limits.breaker, self.breaker, alive, now=now)
+        self._settle(request, now=now)
+
+    def _settle(self, request: Mapping[str, Any], *, now: float) -> None:
+        """Slots that were not used, and tokens that calls really used."""
+        unused: list[list[float]] = request["unused"]
+        pace = self._pace(now=now)
+        if pace is None:
+            return
+        self._slots = rate.give_back(self._slots, [at for at, _ in unused], now=now)
+        calls = [(at, -1) for at, _ in unused]
+        tokens = [(at, -int(reserved)) for at, reserved in unused]
+        for at, reserved, used in request["tokens"]:
+            tokens.append((at if used < reserved else now, used - reserved))
+            self._tokens = used if self._tokens is None else self._tokens + 0.1 * (used - self._tokens)
+        self._charge(calls=calls, tokens=tokens, now=now)
+
+    def _charge(self, *, calls: list[tuple[float, int]], tokens: list[tuple[float, int]], now: float) -> None:
+        for one, tally in self._tallies.items():
+            amounts = tokens if one.unit == "tokens" else calls
+            self._tallies[one] = rate.charge(one, tally, amounts=amounts, now=now, tolerance=self._tolerance())
+
+    def _count(self, calls: int, *, now: float) -> None:
+        second = math.floor(now)
+        if not self._calls or self._calls[-1][0] != second:
+            self._calls.append([second, 0])
+        self._calls[-1][1] += calls
+
+    def _give(self, member: Member, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
+        limits = self._known()
+        pause = throttle.pause(self._cut, now=now)
+        share = self._share(member, request, now=now)
+        startable = (
+            0 if pause > 0 else member.waiting if share is None else min(member.waiting, share - member.in_flight)
+        )
+        probes, wait = self._permission(wanted=max(0, startable), now=now)
+        pace = self._pace(now=now)
+        allowed = 0 if pause > 0 or probes == 0 else member.wanted if probes is None else min(probes, member.wanted)
+        times = self._lease(member, pace, now=now, interval=interval, wanted=allowed, in_hand=request["in_hand"])
+        slots = None if pace is None else {"runs": _runs(times, now=now), "tolerance": pace.tolerance}
+        if slots is not None:
+            slots["tokens"] = self._estimate()
+        return {
+            "now": now,
+            "lease": member.until - now,
+            "next": self._next(member, pace, wait=wait if probes == 0 else pause, interval=interval),
+            "slots": slots,
+            "share": share,
+            "breaker": {"probes": probes, "wait": wait},
+            "pause": pause,
+            "warning": self._warning(member, limits),
+        }
+
+    def _permission(self, *, wanted: int, now: float) -> tuple[int | None, float]:
+        limits = self._known()
+        if limits.breaker is None:
+            return None, 0.0
+        self.breaker, probes, wait = breakers.permit(limits.breaker, self.breaker, now=now, wanted=wanted)
+        return probes, wait
+
+    def _share(self, member: Member, request: Mapping[str, Any], *, now: float) -> int | None:
+        limits = self._known()
+        self._shares = concurrency.expired(self._shares, now=now, timeout=limits.timeout)
+        report = concurrency.Holding(
+            applied=request["share"], in_flight=member.in_flight, wanted=member.wanted, until=member.until
+        )
+        cap = limits.concurrency
+        self._shares = concurrency.ask(
+            self._shares, request["holder"], cap=_NO_CAP if cap is None else cap, report=report, now=now
+        )
+        return None if cap is None else self._shares.holdings[request["holder"]].share
+
+    def _pace(self, *, now: float) -> rate.Pace | None:
+        """How fast slots come now, or None where a call needs no slot."""
+        if self._limits is None:
+            return None
+        if not self._limits.rates:
+            most = throttle.undeclared_rate(self._cut, now=now)
+            return None if most is None else rate.Pace(step=1 / most, tolerance=UNDECLARED)
+        pace = rate.pace_of(self._limits.rates, tokens=self._estimate())
+        share = throttle.declared_share(self._cut, now=now)
+        if share < 1 and pace.step == 0:
+            return replace(pace, step=1 / max(1.0, share * self.observed(now=now)))
+        return replace(pace, step=pace.step / share)
+
+    def _tolerance(self) -> float:
+        return rate.pace_of(self._known().rates, tokens=self._estimate()).tolerance
+
+    def _estimate(self) -> int:
+        return math.ceil(self._known().tokens if self._tokens is None else max(1.0, self._tokens))
+
+    def _lease(
+        self, member: Member, pace: rate.Pace | None, *, now: float, interval: float, wanted: int, in_hand: int
+    ) -> tuple[float, ...]:
+        if pace is None or wanted <= 0:
+            return ()
+        ahead = max(AHEAD * interval, min(2 * pace.step, FARTHEST))
+        rooms = self._rooms(now=now)
+        others = sorted((one for one in self.members.values() if one.wanted), key=lambda one: one.served)
+        demands = [one.wanted for one in others]
+        total = min([math.floor(ahead / pace.step) + 1 if pace.step else sum(demands), *rooms])
+        spare = total - sum(demands)
+        # Where there is enough for all, a call finds a slot at any moment; else none must be lost.
+        wanted = max(wanted, total // len(others)) if spare > 0 else wanted
+        target = total // len(others) if spare > 0 else concurrency.divide(total, demands)[others.index(member)]
+        wanted = min([wanted, target - in_hand, *rooms])
+        if wanted <= 0:
+            return ()
+        self._slots, times = rate.lease(self._slots, pace, now=now, until=now + ahead, wanted=wanted, spread=spare > 0)
+        if times:
+            member.served = now
+        estimate = self._estimate()
+        self._charge(calls=[(at, 1) for at in times], tokens=[(at, estimate) for at in times], now=now)
+        return times
+
+    def _rooms(self, *, now: float) -> list[int]:
+        """Calls that still fit into each window that is counted."""
+        tolerance, estimate = self._tolerance(), self._estimate()
+        rooms = []
+        for one, tally in self._tallies.items():
+            room = rate.room(one, tally, now=now, tolerance=tolerance)
+            rooms.append(max(0, room // (estimate if one.unit == "tokens" else 1)))
+        return rooms
+
+    def _next(self, member: Member, pace: rate.Pace | None, *, wait: float, interval: float) -> float:
+        if wait > 0 or member.wanted == 0:
+            return max(interval, min(wait or HEARTBEAT, HEARTBEAT))
+        return max(interval, min(pace.step / 2, HEARTBEAT)) if pace is not None else interval
+
+    def _warning(self, member: Member, limits: Limits) -> str | None:
+        if member.declared == limits or member.declared in self._warned:
+            return None
+        self._warned.add(member.declared)
+        return (
+            f"`{self.api}` is declared with other limits somewhere else on this control plane; "
+            "of each limit the stricter one holds"
+        )
+
+
+_NO_CAP = 1 << 30
+
+
+def _runs(times: Sequence[float], *, now: float) -> list[list[float]]:
+    """Slots as [delay, step, count] of stretches in equal steps."""
+    runs: list[list[float]] = []
+    for at in times:
+        delay = at - now
+        if runs:
+            start, step, count = runs[-1]
+            if count == 1:
+                runs[-1] = [start, delay - start, 2]
+                continue
+            if abs(start + step * count - delay) < 1e-7:
+                runs[-1][2] += 1
+                continue
+        runs.append([delay, 0.0, 1])
+    return runs
+
+
+def _again(reply: Mapping[str, Any] | None, *, now: float) -> dict[str, Any]:
+    """The same reply, told at a later time."""
+    assert reply is not None
+    late = now - reply["now"]
+    slots = reply["slots"]
+    if slots is not None:
+        slots = {**slots, "runs": [[delay - late, step, count] for delay, step, count in slots["runs"]]}
+    return {**reply, "now": now, "lease": reply["lease"] - late, "slots": slots}

@@ -1,0 +1,430 @@
+"""The gate of one API that every call passes: it waits here for what the control plane grants. One asyncio loop.
+
+A call waits for the breaker, then for a time slot of the rate, then for its place among the calls in flight, in the
+order of arrival. What may pass is known here in advance: an exchange with the plane brings slots, a share and the
+breaker's word for the next tenth of a second, so a call that need not wait costs microseconds and no message.
+
+A request of plain values says `protocol, holder, api, number, limits`; `wanted` (calls to start soon), `waiting`,
+`in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the last one: `outcomes` and `probes`
+(first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or None), `unused` ([slot, tokens]),
+`tokens` ([slot, reserved, used]). The same request sent again, after a reply was lost, counts once.
+
+A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
+`slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
+(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `warning`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from dataflow.engine.control.limits import Limits
+from dataflow.engine.control.link import Line, Link
+from dataflow.engine.control.plane import PROTOCOL
+from dataflow.engine.control.stock import Slot, Stock
+from dataflow.errors import ClusterError
+from dataflow.policies.retry import Attempt
+from dataflow.policies.throttle import LONGEST
+
+Reason = Literal["rate", "concurrency", "breaker"]
+
+REPORT = 0.1
+"""Seconds after the first call at which the plane hears of it, where no call has to wait."""
+
+_NO_CAP = 1 << 30
+_REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker")
+_NOTHING: Mapping[Reason, float] = MappingProxyType(dict.fromkeys(_REASONS, 0.0))
+
+
+class Impatient(Exception):
+    """A call would wait longer than it wants to.
+
+    Args:
+        reason: What it waits for.
+        seconds: How much longer, as far as known.
+    """
+
+    def __init__(self, reason: Reason, seconds: float) -> None:
+        super().__init__(reason, seconds)
+        self.reason = reason
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """The right to make one call, to be given back with `Gate.leave`.
+
+    Attributes:
+        waited: Seconds by reason.
+        probe: Whether the breaker judges by this call.
+        slot: The slot it uses on the plane's clock, None where it needs none.
+        tokens: Reserved for it.
+    """
+
+    waited: Mapping[Reason, float] = field(default_factory=lambda: _NOTHING)
+    probe: bool = False
+    slot: float | None = None
+    tokens: int = 0
+
+
+_FREE = Pass()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiter:
+    future: asyncio.Future[tuple[Slot | None, bool]]
+    patience: float | None
+    before: tuple[float, ...]
+
+
+class Gate:
+    """All calls of this loop to one API pass here; make it on the loop that uses it.
+
+    Args:
+        api: Its name; whoever uses the same name shares its limits.
+        limits: As declared here.
+        line: The way to the plane.
+        holder: Names this gate there; default: a new name.
+        warn: Called with a sentence when the plane has one to say; default: a Python warning.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        api: str,
+        *,
+        limits: Limits,
+        line: Line,
+        holder: str | None = None,
+        warn: Callable[[str], object] = warnings.warn,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.api = api
+        self.holder = holder or uuid.uuid4().hex
+        self._limits = limits
+        self._declared = limits.to_dict()
+        self._link = Link(line, request=self._request, accept=self._apply, refuse=self._refused, clock=clock)
+        self._warn = warn
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._queue: OrderedDict[int, _Waiter] = OrderedDict()
+        self._in_flight = 0
+        self._arrivals = 0
+        # What the plane has granted.
+        self._until = -math.inf
+        self._share = 0
+        self._slotted = True
+        self._stock = Stock()
+        self._probes: int | None = None
+        self._pause_until = -math.inf
+        self._breaker_until = -math.inf
+        self._plane: str | None = None
+        # What it has to be told.
+        self._number = 0
+        self._clear()
+        self._streak = 0
+        self._probing = 0
+        # What is going on.
+        self._wake: asyncio.TimerHandle | None = None
+        self._told_idle = True
+        self._closed = False
+        self._reason: Reason | None = None
+        self._changed = 0.0
+        self._waited = dict.fromkeys(_REASONS, 0.0)
+
+    def _clear(self) -> None:
+        self._outcomes: list[str] = []
+        self._probed: list[str] = []
+        self._throttled: list[float | None] = []
+        self._stock.unused = []
+        self._tokens: list[tuple[float, int, int]] = []
+
+    async def enter(self, *, patience: float | None = None) -> Pass:
+        """Wait until one call may start.
+
+        Args:
+            patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever.
+
+        Raises:
+            Impatient: The breaker would keep it longer.
+            ClusterError: The plane refuses to talk to this version.
+        """
+        self._arrivals += 1
+        if (
+            not self._queue
+            and not self._slotted
+            and self._probes is None
+            and self._in_flight < self._share
+            and (now := self._clock()) < self._until
+            and now >= self._pause_until
+        ):
+            self._in_flight += 1
+            if self._link.timer is None:
+                self._watch()
+            return _FREE
+        return await self._wait(patience)
+
+    def leave(self, pass_: Pass, attempt: Attempt, *, after: float | None = None, tokens: int | None = None) -> None:
+        """Give a pass back.
+
+        Args:
+            pass_: What `enter` gave; each is given back once.
+            attempt: How the call ended.
+            after: Seconds of the Retry-After of a call that was throttled.
+            tokens: What it used, where that is known; else it is taken to have used what was reserved.
+        """
+        self._in_flight -= 1
+        (self._probed if pass_.probe else self._outcomes).append(attempt[0])
+        if attempt is Attempt.SUCCEEDED:
+            self._streak = 0
+        elif attempt is not Attempt.REFUSED:
+            self._note(attempt, after)
+        if pass_ is not _FREE:
+            self._note_pass(pass_, tokens)
+        if self._queue:
+            self._pump()
+        if self._link.timer is None:
+            self._watch()
+
+    async def close(self) -> None:
+        """Give back what this gate holds; whoever still waits here is cancelled."""
+        for waiter in self._queue.values():
+            waiter.future.cancel()
+        self._queue.clear()
+        self._closed, self._slotted, self._share = True, True, 0
+        if self._wake is not None:
+            self._wake.cancel()
+        await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._probed))
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges with the plane so far."""
+        return self._link.exchanges
+
+    def _note(self, attempt: Attempt, after: float | None) -> None:
+        if attempt is Attempt.THROTTLED:
+            self._throttled.append(after)
+            if after is not None:
+                self._pause_until = max(self._pause_until, self._clock() + min(after, LONGEST))
+            self._link.urge()
+        elif attempt is Attempt.FAILED:
+            self._streak += 1
+            breaker = self._limits.breaker
+            if breaker is not None and self._streak % breaker.threshold == 0:
+                self._link.urge()
+
+    def _note_pass(self, pass_: Pass, tokens: int | None) -> None:
+        if pass_.probe:
+            self._probing -= 1
+            if self._probing == 0:
+                self._link.urge()
+        if pass_.slot is not None and pass_.tokens and tokens is not None:
+            self._tokens.append((pass_.slot, pass_.tokens, tokens))
+
+    async def _wait(self, patience: float | None) -> Pass:
+        if self._closed:
+            raise RuntimeError(f"the gate of `{self.api}` is closed")
+        waiter = _Waiter(future=self._loop.create_future(), patience=patience, before=self._totals())
+        self._queue[id(waiter)] = waiter
+        self._pump()
+        self._start(waiter)
+        while True:
+            try:
+                slot, probe = await waiter.future
+            except asyncio.CancelledError:
+                self._withdraw(waiter)
+                raise
+            if slot is None or self._stock.in_time(slot, now=self._clock()):
+                break
+            self._send_back(waiter, slot, probe=probe)
+        spent = zip(_REASONS, waiter.before, self._totals(), strict=True)
+        waited = {reason: after - before for reason, before, after in spent}
+        at, tokens = (None, 0) if slot is None else (slot.at, slot.tokens)
+        return Pass(waited=waited, probe=probe, slot=at, tokens=tokens)
+
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """A call that waits is cancelled, perhaps just when it was let through."""
+        future = waiter.future
+        if self._queue.pop(id(waiter), None) is None and not future.cancelled() and future.exception() is None:
+            slot, probe = future.result()
+            self._in_flight -= 1
+            if slot is not None:
+                self._stock.put_back(slot)
+            self._return_probe(probe)
+        self._pump()
+
+    def _send_back(self, waiter: _Waiter, slot: Slot, *, probe: bool) -> None:
+        """Its slot has passed before the loop came to it: it waits for the next one, first in the queue."""
+        self._in_flight -= 1
+        self._stock.give_up(slot)
+        self._return_probe(probe)
+        waiter.future = self._loop.create_future()
+        self._queue[id(waiter)] = waiter
+        self._queue.move_to_end(id(waiter), last=False)
+        self._pump()
+
+    def _return_probe(self, probe: bool) -> None:
+        self._probing -= probe
+        if self._probes is not None:
+            self._probes += probe
+
+    def _pump(self) -> None:
+        """Let through whoever may start now, and see to it that the next one is looked at in time."""
+        now = self._clock()
+        reason: Reason | None = None
+        while self._queue and (reason := self._obstacle(now)) is None:
+            waiter = self._queue.popitem(last=False)[1]
+            # One that was just cancelled has not come to take itself out.
+            if not waiter.future.done():
+                self._release(waiter)
+        self._waits_for(reason if self._queue else None, now=now)
+        if self._queue:
+            self._sleep(now)
+            if self._link.timer is None:
+                self._watch()
+
+    def _obstacle(self, now: float) -> Reason | None:
+        if self._probes == 0:
+            return "breaker"
+        if now >= self._until or now < self._pause_until:
+            return "rate"
+        if self._slotted and not self._stock.is_due(now):
+            return "rate"
+        return "concurrency" if self._in_flight >= self._share else None
+
+    def _release(self, waiter: _Waiter) -> None:
+        probe = self._probes is not None
+        if self._probes is not None:
+            self._probes -= 1
+            self._probing += 1
+        self._in_flight += 1
+        waiter.future.set_result((self._stock.take() if self._slotted else None, probe))
+
+    def _waits_for(self, reason: Reason | None, *, now: float) -> None:
+        if self._reason is not None:
+            self._waited[self._reason] += now - self._changed
+        self._reason, self._changed = reason, now
+
+    def _totals(self) -> tuple[float, ...]:
+        self._waits_for(self._reason, now=self._clock())
+        return tuple(self._waited.values())
+
+    def _sleep(self, now: float) -> None:
+        """Look again when the next slot is due or the pause is over; anything else comes by an event."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        at = self._pause_until
+        if self._slotted and len(self._stock):
+            at = max(at, self._stock.next_at())
+        if now < at < math.inf:
+            self._wake = self._loop.call_later(at - now, self._pump)
+
+    def _watch(self) -> None:
+        """Something happens here: see that the plane hears of it."""
+        if self._link.rests:
+            known = self._clock() < self._until and not self._told_idle
+            self._link.plan(REPORT if known or not self._queue else 0.0)
+
+    def _start(self, waiter: _Waiter) -> None:
+        """Ask at once where the plane believes that nobody wants anything, or what it said is over."""
+        now = self._clock()
+        if waiter.future.done():
+            return
+        if self._told_idle or now >= self._until or (self._probes == 0 and now >= self._breaker_until):
+            self._link.urge()
+        elif self._probes == 0:
+            self._lose_patience(self._breaker_until - now, now=now)
+
+    def _refused(self, error: ClusterError) -> None:
+        self._until = -math.inf
+        while self._queue:
+            self._turn_away(self._queue.popitem(last=False)[1], error)
+
+    def _request(self) -> dict[str, Any]:
+        now = self._clock()
+        waiting = len(self._queue)
+        wanted = waiting + 2 * max(0, self._arrivals)
+        valid = now < self._until
+        if self._slotted:
+            self._stock.is_due(now)
+        if wanted == 0:
+            # Nobody needs them; and no call starts before the reply, so that the share is free at once.
+            self._stock.clear()
+            self._probed += [Attempt.ABANDONED[0]] * (self._probes or 0)
+            self._probes = self._probes and 0
+            self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
+        self._told_idle = wanted == 0
+        self._arrivals = 0
+        self._number += 1
+        request = {
+            "protocol": PROTOCOL,
+            "holder": self.holder,
+            "api": self.api,
+            "number": self._number,
+            "limits": self._declared,
+            "wanted": wanted,
+            "waiting": waiting,
+            "in_flight": self._in_flight,
+            "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
+            "in_hand": len(self._stock),
+            "outcomes": "".join(self._outcomes),
+            "probes": "".join(self._probed),
+            "throttled": self._throttled,
+            "unused": self._stock.unused,
+            "tokens": self._tokens,
+        }
+        self._clear()
+        return request
+
+    def _apply(self, reply: dict[str, Any], asked: float) -> float | None:
+        if not reply.get("stale"):
+            self._use(reply, asked=asked, now=self._clock())
+        idle = not (self._queue or self._in_flight or self._arrivals or self._outcomes or self._probed)
+        if self._told_idle and (idle or self._queue):
+            return None if idle else 0.0
+        return float(reply.get("next", REPORT))
+
+    def _use(self, reply: dict[str, Any], *, asked: float, now: float) -> None:
+        if reply["plane"] != self._plane:
+            self._plane = reply["plane"]
+            self._stock.forget()
+        self._stock.learn(reply["now"], asked=asked, now=now)
+        self._until = asked + reply["lease"]
+        self._share = _NO_CAP if reply["share"] is None else reply["share"]
+        self._slotted = reply["slots"] is not None
+        if reply["slots"] is None:
+            self._stock.clear()
+        else:
+            self._stock.add(reply["slots"], time=reply["now"])
+        self._breaker_until = now + reply["breaker"]["wait"]
+        probes = reply["breaker"]["probes"]
+        self._probes = None if probes is None else probes + (self._probes or 0)
+        self._pause_until = max(self._pause_until, now + reply["pause"]) if reply["pause"] else self._pause_until
+        if reply["warning"]:
+            self._warn(reply["warning"])
+        if self._probes == 0:
+            self._lose_patience(reply["breaker"]["wait"], now=now)
+        self._pump()
+
+    def _lose_patience(self, wait: float, *, now: float) -> None:
+        """Turn away whom the breaker keeps too long."""
+        self._waits_for("breaker" if self._queue else None, now=now)
+        at = _REASONS.index("breaker")
+        for key, waiter in list(self._queue.items()):
+            patience = waiter.patience
+            if patience is not None and self._waited["breaker"] - waiter.before[at] + wait > patience:
+                self._turn_away(self._queue.pop(key), Impatient("breaker", wait))
+
+    def _turn_away(self, waiter: _Waiter, error: Exception) -> None:
+        if not waiter.future.done():
+            waiter.future.set_exception(error)

@@ -1,0 +1,51 @@
+"""Whether an API lets us in at all: a refusal of the first calls ends the run, before a million records hear it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataflow.errors import GuardrailReached
+from dataflow.services.service import Service
+
+REFUSALS = (401, 403)
+
+
+class AccessCheck:
+    """Looks at how the calls of one service end in this process.
+
+    Args:
+        service: The service.
+        strict: Whether a refusal ends the run; else it is a failure of its record.
+    """
+
+    def __init__(self, service: Service, *, strict: bool) -> None:
+        self._service = service
+        self._open = not strict
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Note how a call ended.
+
+        Raises:
+            GuardrailReached: Access is refused, and no call has ever been let in.
+        """
+        if self._open:
+            return
+        if error is None:
+            self._open = True
+            return
+        status = status_of(error)
+        if status in REFUSALS:
+            api = self._service.api
+            secrets = ", ".join(api.auth.secrets) if api.auth is not None else ""
+            advice = f"check the secrets {secrets}" if secrets else "the API is declared without auth="
+            raise GuardrailReached(
+                f"`{self._service.name}`: {api.name} refuses access ({status}) from the first call on; {advice}, "
+                "then run the same command again"
+            )
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status behind an error: of our own, or of a library whose errors carry their response."""
+    response: Any = getattr(error, "response", None)
+    status = getattr(error, "status", None) or getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None

@@ -1,0 +1,137 @@
+"""Makes the request of an endpoint and reads its answer: one attempt of a declared HTTP service.
+
+How often it is attempted is the caller's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request, with_query
+from dataflow.errors import NotFound, RetryLater
+from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
+from dataflow.services.answers import AnswerReader, MalformedAnswer, RefusedAnswer, UnexpectedAnswer, read_answer
+
+if TYPE_CHECKING:
+    from dataflow.engine.http.outlet import Outlet
+    from dataflow.services.endpoint import Endpoint
+
+MALFORMED_ATTEMPTS = 2
+"""An answer that is no JSON may have been cut on its way, so it is asked for once more."""
+
+
+class Asking:
+    """What one service asks, as a coroutine function over the values of its columns."""
+
+    def __init__(self, endpoint: Endpoint, reader: AnswerReader, outlet: Outlet) -> None:
+        self._endpoint = endpoint
+        self._reader = reader
+        self._outlet = outlet
+        self._columns = endpoint.columns
+
+    async def __call__(self, values: Sequence[Any], call: Call) -> Any:
+        """The value of the service for one record.
+
+        Raises:
+            CallError: No attempt succeeded.
+            NotFound: The provider knows nothing about the record.
+        """
+        try:
+            request = self._request(dict(zip(self._columns, values, strict=True)), call)
+        except ValueError as error:
+            raise CallError("bad input", f"the request cannot be written: {error}") from error
+        return await self._outlet.caller.perform(lambda: self._attempt(request, call), call)
+
+    def _request(self, record: dict[str, Any], call: Call) -> Request:
+        endpoint = self._endpoint
+        headers = {"Accept": "application/json", **endpoint.headers}
+        body = None
+        if endpoint.json is not None:
+            body = msgspec.json.encode(endpoint.json.fill(record))
+            headers["Content-Type"] = "application/json"
+        if call.key is not None:
+            headers["Idempotency-Key"] = call.key
+        url = endpoint.url.fill(record)
+        if endpoint.params is not None:
+            url = with_query(url, urlencode(endpoint.params.fill(record), quote_via=quote))
+        return Request(method=endpoint.method, url=url, headers=headers, body=body)
+
+    async def _attempt(self, request: Request, call: Call) -> Any:
+        answer = await self._outlet.send(request)
+        call.status = answer.status
+        check_status(answer, self._endpoint.not_found)
+        return read_value(answer, self._reader)
+
+
+def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callable[[], float] = time.time) -> None:
+    """Raise what a status means that is no success.
+
+    Raises:
+        NotFound: It is one of `not_found`.
+        AttemptError: It is any other.
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status in not_found:
+        raise NotFound
+    if 300 <= status < 400:
+        raise AttemptError(
+            f"HTTP {status}",
+            f"the answer is a redirect ({status}), which is not followed; give the API the url it leads to",
+            attempt=Attempt.REFUSED,
+            status=status,
+        )
+    raise AttemptError(
+        f"HTTP {status}",
+        f"answered {status}",
+        attempt=attempt_of_status(status),
+        again="repeatable" if is_retryable_status(status) else "never",
+        status=status,
+        after=retry_after(answer.headers.get("Retry-After"), now_wall=wall()),
+    )
+
+
+def read_value(answer: Answer, reader: AnswerReader) -> Any:
+    """The value that an answer holds.
+
+    Raises:
+        NotFound: It is empty.
+        AttemptError: It is not what was declared.
+    """
+    try:
+        return read_answer(answer.body, reader)
+    except MalformedAnswer as error:
+        raise AttemptError(
+            "malformed answer",
+            f"the answer cannot be read: {error}",
+            attempt=Attempt.REFUSED,
+            again="repeatable",
+            status=answer.status,
+            limit=MALFORMED_ATTEMPTS,
+        ) from error
+    except UnexpectedAnswer as error:
+        raise AttemptError(
+            "unexpected answer",
+            f"the answer is not what returns= says: {error}",
+            attempt=Attempt.REFUSED,
+            status=answer.status,
+        ) from error
+    except RefusedAnswer as error:
+        raise AttemptError(
+            "refused answer", f"accept= refuses the answer: {error}", attempt=Attempt.REFUSED, status=answer.status
+        ) from error
+    except RetryLater as error:
+        raise AttemptError(
+            "retry later",
+            f"asked to be called again: {error}",
+            attempt=Attempt.REFUSED,
+            again="always",
+            status=answer.status,
+            after=error.after,
+        ) from error

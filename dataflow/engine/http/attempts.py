@@ -1,0 +1,149 @@
+"""What one attempt and one call leave behind: values that callers, transports and answers exchange.
+
+Nothing is sent or waited for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dataflow.policies.deadline import Deadline
+from dataflow.policies.retry import Attempt, Retry
+
+Again = Literal["always", "repeatable", "never"]
+"""When an attempt may be tried again: it never reached the provider, only where repeating does no harm, or never."""
+
+
+class AttemptError(Exception):
+    """One attempt failed; translated once, from whatever library said so.
+
+    Args:
+        reason: A short class of reason for counting, such as `HTTP 503` or `timeout`.
+        error: One sentence; it may hold what the provider said.
+        attempt: What it means for breaker and rate.
+        again: When it may be tried again.
+        status: The HTTP status, where there was an answer.
+        after: Seconds that the provider asks to wait, or None.
+        limit: At most so many attempts for this reason, or None for what the retry policy says.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        error: str,
+        *,
+        attempt: Attempt = Attempt.FAILED,
+        again: Again = "never",
+        status: int | None = None,
+        after: float | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(reason, error)
+        self.reason = reason
+        self.error = error
+        self.attempt = attempt
+        self.again = again
+        self.status = status
+        self.after = after
+        self.limit = limit
+
+
+class CallError(Exception):
+    """All attempts of one call failed, or it may not be made any more.
+
+    Args:
+        reason: A short class of reason for counting.
+        error: One sentence for the failures.
+        status: The HTTP status of the last answer, or None.
+        timed_out: Whether time ran out.
+    """
+
+    def __init__(self, reason: str, error: str, *, status: int | None = None, timed_out: bool = False) -> None:
+        super().__init__(error)
+        self.reason = reason
+        self.status = status
+        self.timed_out = timed_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Under which terms the calls of one service are made.
+
+    Attributes:
+        timeout: Seconds for one attempt in total.
+        retry: What is tried again.
+        patience: Seconds that a call waits for an open breaker; 0 gives up at once.
+        repeatable: Whether a call whose answer was lost may be sent again.
+    """
+
+    timeout: float
+    retry: Retry
+    patience: float | None
+    repeatable: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One call while it is made, over all its attempts.
+
+    Attributes:
+        terms: Of its service.
+        deadline: By when it must have ended.
+        key: The Idempotency-Key, or None.
+        attempts: Requests that were sent.
+        seconds: Spent in attempts, without waiting.
+        waited: Seconds of waiting by reason.
+        status: The HTTP status of the last answer.
+    """
+
+    terms: Terms
+    deadline: Deadline
+    key: str | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    waited: dict[str, float] = field(default_factory=dict)
+    status: int | None = None
+
+    def wait(self, waited: Mapping[Any, float]) -> None:
+        """Add seconds of waiting; those for a breaker do not count for the deadline."""
+        for reason, seconds in waited.items():
+            if seconds:
+                self.waited[reason] = self.waited.get(reason, 0.0) + seconds
+        excused = waited.get("breaker", 0.0)
+        if excused:
+            self.deadline = self.deadline.excused(excused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is sent.
+
+    Attributes:
+        method: In capitals.
+        url: With its query, encoded.
+        headers: Beside those of the API.
+        body: Bytes, or None.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: status, headers in small letters, and the whole body after decompression."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+
+def with_query(url: str, query: str) -> str:
+    """The URL with more parameters."""
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"

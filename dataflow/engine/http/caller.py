@@ -1,0 +1,113 @@
+"""One call under its policies: deadline, retry, retry budget, then breaker, rate and concurrency, then the attempt.
+
+The layers are here in their order and nowhere else. What an attempt does is given; what the policies decide is
+decided in `policies`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from dataflow.engine.control.gate import Gate
+from dataflow.engine.http.attempts import AttemptError, Call, CallError
+from dataflow.engine.http.transport import within
+from dataflow.errors import Verdict
+from dataflow.policies.deadline import allows, attempt_timeout
+from dataflow.policies.retry import Attempt, wait_before_next
+from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, take
+
+Value = TypeVar("Value")
+
+_BUDGET = RetryBudget()
+
+
+class Caller:
+    """Makes the calls of one API in one process.
+
+    Args:
+        gate: Where calls wait for breaker, rate and concurrency.
+        clock: Seconds that only grow.
+        draw: Numbers from 0 to 1, for the jitter.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._draw = draw
+        self._budget = BudgetState()
+
+    async def perform(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
+        """Make attempts until one succeeds or the policies say no more.
+
+        Raises:
+            CallError: None succeeded.
+            Impatient: The breaker keeps it longer than the terms allow.
+        """
+        while True:
+            try:
+                return await self._attempt(attempt, call)
+            except AttemptError as error:
+                wait = self._wait(call, error)
+                if wait is None:
+                    raise _given_up(call, error) from error
+                await asyncio.sleep(wait)
+
+    async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
+        entered = await self._gate.enter(patience=call.terms.patience)
+        call.wait(entered.waited)
+        began = self._clock()
+        ending, after = Attempt.ABANDONED, None
+        try:
+            left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
+            if left <= 0:
+                raise CallError("deadline", "the time for this record is used up", timed_out=True)
+            self._count(call, began)
+            value: Value = await within(left, attempt())
+            ending = Attempt.SUCCEEDED
+        except AttemptError as error:
+            ending, after, call.status = error.attempt, error.after, error.status
+            raise
+        except Verdict:
+            # The provider has answered, whatever it knows.
+            ending = Attempt.SUCCEEDED
+            raise
+        else:
+            return value
+        finally:
+            call.seconds += self._clock() - began
+            self._gate.leave(entered, ending, after=after)
+
+    def _count(self, call: Call, now: float) -> None:
+        call.attempts += 1
+        if call.attempts > 1:
+            # A retry must not pay for further ones.
+            return
+        self._budget = note_call(_BUDGET, self._budget, now=now)
+
+    def _wait(self, call: Call, error: AttemptError) -> float | None:
+        """Seconds until the next attempt, or None where there is none."""
+        if error.again == "never" or (error.again == "repeatable" and not call.terms.repeatable):
+            return None
+        if error.limit is not None and call.attempts >= error.limit:
+            return None
+        now = self._clock()
+        wait = wait_before_next(call.terms.retry, attempts=call.attempts, draw=self._draw(), after=error.after)
+        if wait is None or not allows(call.deadline, wait, now=now):
+            return None
+        self._budget, granted = take(_BUDGET, self._budget, now=now)
+        return wait if granted else None
+
+
+def _given_up(call: Call, error: AttemptError) -> CallError:
+    text = error.error if call.attempts <= 1 else f"{error.error} ({call.attempts} attempts)"
+    return CallError(error.reason, text, status=error.status, timed_out=error.reason == "timeout")

@@ -1,0 +1,183 @@
+"""The calls of one service for one partition: once for each distinct input, side by side, remembered as they come.
+
+What one call does is given. Here is who shares a call, what needs none any more, and what becomes of its ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dataflow.engine.calling import Answers
+from dataflow.engine.control.gate import Impatient
+from dataflow.engine.http.attempts import Call, CallError, Terms
+from dataflow.engine.http.memory import Memory
+from dataflow.errors import GuardrailReached
+from dataflow.policies.deadline import Deadline
+
+RECORD_DEADLINE = 300.0
+"""Seconds for one record over all attempts of a service, without waiting for a breaker or a budget."""
+
+MOST = 256
+"""Calls of one partition side by side where the API names no cap: more would only wait."""
+
+current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
+"""The call that a function works for, found by the client that it was given."""
+
+Function = Callable[[Sequence[Any], Call], Awaitable[Any]]
+
+
+class Check(Protocol):
+    """Looks at how each call ended, and raises what ends the run because of it."""
+
+    def __call__(self, error: BaseException | None) -> None:
+        """Raise, or let it be an outcome of its record; None for a call that succeeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling:
+    """How the calls of one service are made.
+
+    Attributes:
+        function: Makes one call.
+        terms: Its policies.
+        side_by_side: Calls of one partition at the same time.
+        memory: Answers that were paid for before.
+        keyed: Whether an Idempotency-Key is sent.
+        prefix: What it begins with: the run and the service.
+        clock: Seconds that only grow.
+    """
+
+    function: Function
+    terms: Terms
+    side_by_side: int
+    memory: Memory
+    keyed: bool = False
+    prefix: str = ""
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Which records share a call.
+
+    Attributes:
+        inputs: The values of each distinct call.
+        keys: Their keys.
+        call_of: For each record, the place of its call.
+    """
+
+    inputs: list[tuple[Any, ...]]
+    keys: list[bytes]
+    call_of: list[int]
+
+
+def share(columns: Sequence[Sequence[Any]], size: int, *, key: Callable[[Sequence[Any]], bytes]) -> Shared:
+    """Find the distinct inputs, in the order of the records."""
+    rows = list(zip(*columns, strict=True)) if columns else [()] * size
+    places: dict[bytes, int] = {}
+    inputs: list[tuple[Any, ...]] = []
+    keys: list[bytes] = []
+    call_of: list[int] = []
+    for row in rows:
+        digest = key(row)
+        place = places.setdefault(digest, len(keys))
+        if place == len(keys):
+            inputs.append(row)
+            keys.append(digest)
+        call_of.append(place)
+    return Shared(inputs=inputs, keys=keys, call_of=call_of)
+
+
+async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answers:
+    """Make every distinct call that memory does not answer; the answers are those of the distinct calls.
+
+    Raises:
+        Impatient: A breaker keeps a call longer than the terms allow; what has been answered is remembered.
+    """
+    answers = Answers(values=[None] * len(shared.inputs))
+    answers.remembered |= calling.memory.recall(shared.keys, answers)
+    todo = iter([at for at in range(len(shared.inputs)) if at not in answers.remembered])
+
+    async def caller() -> None:
+        for at in todo:
+            await _make_one(calling, shared, at, answers=answers, check=check)
+
+    left = len(shared.inputs) - len(answers.remembered)
+    callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, left))]
+    try:
+        await asyncio.gather(*callers)
+    finally:
+        for one in callers:
+            one.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+    answers.calls = sum(answers.attempts.values())
+    answers.retries = sum(max(made - 1, 0) for made in answers.attempts.values())
+    return answers
+
+
+async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answers, check: Check) -> None:
+    began = calling.clock()
+    call = Call(
+        terms=calling.terms,
+        deadline=Deadline(limit=RECORD_DEADLINE, started=began),
+        key=f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None,
+    )
+    current_call.set(call)
+    try:
+        answers.values[at] = await _value(calling, shared.inputs[at], call)
+        calling.memory.remember(shared.keys[at], answers.values[at])
+        check(None)
+    except CallError as error:
+        check(error)
+        answers.raise_at(at, error)
+        if error.timed_out:
+            answers.timed_out.add(at)
+    except Exception as error:
+        if isinstance(error, Impatient | GuardrailReached):
+            raise
+        check(error)
+        answers.raise_at(at, error)
+        calling.memory.remember_error(shared.keys[at], error)
+    finally:
+        answers.durations[at] = call.seconds
+        answers.attempts[at] = call.attempts
+        if call.status is not None:
+            answers.statuses[at] = call.status
+        for reason, seconds in call.waited.items():
+            answers.waited[reason] = answers.waited.get(reason, 0.0) + seconds
+
+
+async def _value(calling: Calling, inputs: Sequence[Any], call: Call) -> Any:
+    try:
+        return await calling.function(inputs, call)
+    except Impatient as error:
+        if calling.terms.patience == 0:
+            raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
+        raise
+
+
+def spread_answers(answers: Answers, shared: Shared) -> Answers:
+    """The answers of distinct calls as answers of the records that share them."""
+    call_of = shared.call_of
+    if len(call_of) == len(shared.inputs):
+        return answers
+    whole = Answers(values=[answers.values[place] for place in call_of])
+    for row, place in enumerate(call_of):
+        if place in answers.raised:
+            whole.raised[row] = answers.raised[place]
+        if place in answers.timed_out:
+            whole.timed_out.add(row)
+        if place in answers.remembered:
+            whole.remembered.add(row)
+        if place in answers.statuses:
+            whole.statuses[row] = answers.statuses[place]
+        whole.attempts[row] = answers.attempts.get(place, 0)
+    whole.calls, whole.retries = answers.calls, answers.retries
+    whole.durations, whole.waited = answers.durations, answers.waited
+    whole.deduplicated = len(call_of) - len(shared.inputs)
+    return whole

@@ -1,0 +1,106 @@
+"""The `httpx.AsyncClient` that a function is given: every request it makes goes out under the policies of its API.
+
+httpx is imported when the first client is made. Its own transport is not used: see `transport`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request
+from dataflow.engine.http.calls import RECORD_DEADLINE, current_call
+from dataflow.policies.deadline import Deadline
+from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataflow.engine.http.attempts import Terms
+    from dataflow.engine.http.outlet import Outlet
+
+_OWN_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
+"""Headers that belong to a connection, which is not httpx's."""
+
+
+class PolicyTransport(httpx.AsyncBaseTransport):
+    """Sends the requests of an httpx client through an outlet.
+
+    Args:
+        outlet: Of the API.
+        terms: For requests that are made outside of a call.
+        clock: Seconds that only grow.
+        wall: Seconds since 1970, for a Retry-After that is a date.
+    """
+
+    def __init__(self, outlet: Outlet, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._outlet = outlet
+        self._terms = terms
+        self._clock = clock
+        self._wall = wall
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request, whatever its status, after the attempts that the policies allow."""
+        self._check_host(request)
+        body = await request.aread()
+        headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
+        sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
+        call = current_call.get(None) or Call(
+            terms=self._terms, deadline=Deadline(limit=RECORD_DEADLINE, started=self._clock())
+        )
+        last: list[Answer] = []
+        try:
+            answer = await self._outlet.caller.perform(lambda: self._attempt(sent, call, last), call)
+        except CallError as error:
+            if not last:
+                raise _as_httpx(error, request) from error
+            answer = last[0]
+        return _response(answer, request)
+
+    async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
+        last.clear()
+        answer = await self._outlet.send(sent)
+        call.status = answer.status
+        ending = attempt_of_status(answer.status)
+        if ending in (Attempt.FAILED, Attempt.THROTTLED):
+            last.append(answer)
+            repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
+            again = is_retryable_status(answer.status) and repeatable
+            raise AttemptError(
+                f"HTTP {answer.status}",
+                f"answered {answer.status}",
+                attempt=ending,
+                again="always" if again else "never",
+                status=answer.status,
+                after=retry_after(answer.headers.get("Retry-After"), now_wall=self._wall()),
+            )
+        return answer
+
+    def _check_host(self, request: httpx.Request) -> None:
+        """The secrets of an API go to its own host only."""
+        own = httpx.URL(self._outlet.api.url)
+        if (request.url.scheme, request.url.host, request.url.port) != (own.scheme, own.host, own.port):
+            raise httpx.UnsupportedProtocol(
+                f"the client of API `{self._outlet.api.name}` calls {own.host} only; another host is another flow.API",
+                request=request,
+            )
+
+
+def _as_httpx(error: CallError, request: httpx.Request) -> httpx.TransportError:
+    kind = httpx.ReadTimeout if error.timed_out else httpx.ConnectError if "connect" in error.reason else None
+    return (kind or httpx.ReadError)(f"{error.reason}: {error}", request=request)
+
+
+def _response(answer: Answer, request: httpx.Request) -> httpx.Response:
+    # The body is decompressed already.
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() != "content-encoding"]
+    return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
+
+
+def make_client(
+    outlet: Outlet, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]
+) -> httpx.AsyncClient:
+    """The client of an API for functions; redirects are not followed, and the environment is not looked at."""
+    transport = PolicyTransport(outlet, terms=terms, clock=clock, wall=wall)
+    return httpx.AsyncClient(base_url=outlet.api.url, transport=transport, timeout=None, trust_env=False)

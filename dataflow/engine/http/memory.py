@@ -1,0 +1,97 @@
+"""What a service remembers of the calls that were made for it: answers by key, in whichever store is given.
+
+A value is kept as JSON and read back under the type that the service declares, as an answer is. Where answers
+are kept is the business of the store, which the engine is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from dataflow.errors import NotFound
+from dataflow.outcomes import Status
+from dataflow.services.answers import AnswerReader, read_answer
+from dataflow.services.types import Declared
+
+if TYPE_CHECKING:
+    from dataflow.engine.calling import Answers
+
+
+class Remembered(Protocol):
+    """One answer as a store gives it."""
+
+    @property
+    def status(self) -> Status:
+        """`succeeded` or `not_found`."""
+
+    @property
+    def value(self) -> bytes:
+        """The value as it was encoded; empty for `not_found`."""
+
+
+class AnswerStore(Protocol):
+    """Where answers are kept."""
+
+    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Remembered]:
+        """The answers there are."""
+
+    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
+        """Keep an answer; returns before it is on disk."""
+
+
+class Memory:
+    """The answers of one service.
+
+    Args:
+        store: Where they are kept, or None to remember nothing.
+        service: The name of the service.
+        returns: What it returns.
+    """
+
+    def __init__(self, store: AnswerStore | None, *, service: str, returns: Declared) -> None:
+        self._store = store
+        self._service = service
+        self._returns = returns
+        self._reader = AnswerReader(returns=returns)
+
+    def recall(self, keys: Sequence[bytes], answers: Answers) -> set[int]:
+        """Fill in the answers that are known; the places of those that are."""
+        if self._store is None:
+            return set()
+        known = self._store.get_many(keys)
+        return {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, known[key])}
+
+    def _fill(self, answers: Answers, at: int, found: Remembered) -> bool:
+        if found.status is Status.NOT_FOUND:
+            answers.raised[at] = NotFound()
+            return True
+        try:
+            answers.values[at] = read_answer(found.value, self._reader)
+        except (ValueError, NotFound):
+            # Kept under another declaration: asked for anew.
+            return False
+        return True
+
+    def remember(self, key: bytes, value: Any) -> None:
+        """Keep the value of a call, where JSON gives it back as it was."""
+        if self._store is None:
+            return
+        plain = value if self._returns.plain is None or value is None else self._returns.plain(value)
+        try:
+            data = msgspec.json.encode(plain)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            return
+        self._keep(key, Status.SUCCEEDED, data)
+
+    def remember_error(self, key: bytes, error: BaseException) -> None:
+        """Keep that nothing was found; no other error is kept."""
+        if self._store is not None and isinstance(error, NotFound):
+            self._keep(key, Status.NOT_FOUND, b"")
+
+    def _keep(self, key: bytes, status: Status, value: bytes) -> None:
+        assert self._store is not None
+        self._store.put_answer(key, status=status, value=value, created=time.time(), service=self._service)

@@ -1,0 +1,64 @@
+"""One API in one process: its connections, its secrets, its gate and its caller, all on one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dataflow.engine.http.attempts import Answer, AttemptError, Request, with_query
+from dataflow.engine.http.caller import Caller
+from dataflow.engine.http.credentials import Credentials
+from dataflow.engine.http.transport import Transport
+from dataflow.errors import ServiceError
+
+if TYPE_CHECKING:
+    from dataflow.engine.control.gate import Gate
+    from dataflow.services.api import API
+
+
+class Outlet:
+    """Where all calls of one API in this process go out; made and used on one event loop.
+
+    Args:
+        api: As declared.
+        gate: Its share of the limits.
+        secret: Gives the value of a secret by its name.
+    """
+
+    def __init__(self, api: API, *, gate: Gate, secret: Callable[[str], str]) -> None:
+        self.api = api
+        self.gate = gate
+        self.caller = Caller(gate)
+        self.transport = Transport(api)
+        self._credentials = Credentials(api.auth, secret=secret)
+
+    async def send(self, request: Request) -> Answer:
+        """Send a request with the secrets of the API; a token that is refused is renewed once.
+
+        Raises:
+            AttemptError: No whole answer came.
+        """
+        answer = await self._send(request)
+        if answer.status == 401 and self._credentials.forget():
+            answer = await self._send(request)
+        return answer
+
+    async def _send(self, request: Request) -> Answer:
+        try:
+            headers = await self._credentials.headers(self.transport)
+            query = self._credentials.query()
+        except ServiceError as error:
+            raise AttemptError("no secret", str(error), status=401) from error
+        return await self.transport.send(
+            Request(
+                method=request.method,
+                url=with_query(request.url, query),
+                headers={**request.headers, **headers},
+                body=request.body,
+            )
+        )
+
+    async def close(self) -> None:
+        """Give back what the gate holds, then close the connections."""
+        await self.gate.close()
+        await self.transport.close()

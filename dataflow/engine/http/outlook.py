@@ -1,0 +1,43 @@
+"""How a process calls APIs: what the wiring decides, and nothing that has to be imported for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataflow.engine.control.link import Line
+    from dataflow.engine.http.memory import AnswerStore
+
+PATIENCE = 30.0
+"""Seconds that a partition waits for an open breaker before it is given back, so that others get its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """How a process calls out.
+
+    Attributes:
+        line: The way to the control plane; None for the one of this process.
+        store: Where answers are remembered, or None.
+        patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
+        strict: Whether a refused access ends the run.
+    """
+
+    line: Line | None = None
+    store: AnswerStore | None = None
+    patience: float | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What calls are made for.
+
+    Attributes:
+        run: The id of the run or of the single execution, which is part of each Idempotency-Key.
+        fail_fast: Whether an open breaker fails a call at once, as for somebody who waits for one record.
+    """
+
+    run: str
+    fail_fast: bool = False

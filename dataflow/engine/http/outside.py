@@ -1,0 +1,259 @@
+"""Everything that one process holds to call APIs for one graph: a loop, an outlet for each API, what is remembered.
+
+The calls themselves are made in `calls`; a partition hands a step over here and gets its answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dataflow.engine.calling import Answers
+from dataflow.engine.control.gate import Gate
+from dataflow.engine.control.home import LocalLine, process_plane
+from dataflow.engine.control.limits import Limits
+from dataflow.engine.http.access import AccessCheck
+from dataflow.engine.http.answering import Asking
+from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms
+from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
+from dataflow.engine.http.memory import Memory
+from dataflow.engine.http.outlet import Outlet
+from dataflow.engine.http.outlook import Occasion, Outlook
+from dataflow.engine.waiting import IOLoop
+from dataflow.errors import RetryLater
+from dataflow.policies.retry import Attempt
+from dataflow.services.keys import Keys
+from dataflow.services.signature import Form, Injected
+
+if TYPE_CHECKING:
+    from dataflow.plan.graph import Step
+    from dataflow.services.api import API
+
+
+class Outside:
+    """The APIs of one graph, as one process calls them; nothing is opened before the first call.
+
+    Args:
+        outlook: How this process calls out.
+        secret: Gives the value of a secret by its name.
+        clock: Seconds that only grow.
+        wall: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        outlook: Outlook,
+        *,
+        secret: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._outlook = outlook
+        self._secret = secret
+        self._line = outlook.line or LocalLine(process_plane())
+        self._clock = clock
+        self._wall = wall
+        self._io: IOLoop | None = None
+        self._outlets: dict[int, Outlet] = {}
+        self._clients: dict[int, Any] = {}
+        self._callings: dict[int, tuple[Calling, Keys, AccessCheck]] = {}
+        self._lock = threading.Lock()
+
+    def call(
+        self,
+        step: Step,
+        function: Callable[..., Any] | None,
+        *,
+        columns: Sequence[Sequence[Any]],
+        size: int,
+        on: Occasion,
+    ) -> Answers:
+        """Call a service of an API for some records.
+
+        Args:
+            step: The step.
+            function: What is called where it is a function; None for an endpoint.
+            columns: The values of each argument.
+            size: Records.
+            on: What the calls are made for.
+
+        Raises:
+            Impatient: A breaker is open for longer than this process waits.
+            GuardrailReached: The API refuses access at the first calls.
+        """
+        io, made, keys, check = self._calling(step, function)
+        patience = 0.0 if on.fail_fast else self._outlook.patience
+        calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
+        shared = share(columns, size, key=_key_of(step, keys))
+        answers = io.start(make_calls(calling, shared, check=check)).result()
+        return spread_answers(answers, shared)
+
+    def client(self, api: API) -> Any:
+        """The `httpx.AsyncClient` for functions of an API."""
+        from dataflow.engine.http.client import make_client
+
+        with self._lock:
+            if id(api) not in self._clients:
+                terms = Terms(timeout=api.timeout, retry=api.retry, patience=self._outlook.patience)
+                self._clients[id(api)] = make_client(self._outlet(api), terms=terms, clock=self._clock, wall=self._wall)
+            return self._clients[id(api)]
+
+    def close(self) -> None:
+        """Close all connections, then the loop."""
+        if self._io is None:
+            return
+        for outlet in self._outlets.values():
+            self._io.run(outlet.close())
+        self._io.close()
+
+    def _loop(self) -> IOLoop:
+        if self._io is None:
+            self._io = IOLoop()
+        return self._io
+
+    def _calling(self, step: Step, function: Any) -> tuple[IOLoop, Calling, Keys, AccessCheck]:
+        with self._lock:
+            io = self._loop()
+            if step.index not in self._callings:
+                outlet = self._outlet(step.service.api)
+                calling = self._made(step, function, outlet)
+                keys = Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
+                check = AccessCheck(step.service, strict=self._outlook.strict)
+                self._callings[step.index] = calling, keys, check
+            return io, *self._callings[step.index]
+
+    def _made(self, step: Step, function: Any, outlet: Outlet) -> Calling:
+        service, api = step.service, step.service.api
+        assert service.returns is not None
+        terms = self._terms(step)
+        if service.form is Form.HTTP:
+            made: Any = Asking(service.endpoint, service.endpoint.reader(service.returns, name=service.name), outlet)
+        elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
+            made = partial(_apply, function, self._clock)
+        else:
+            made = partial(_perform, outlet, function)
+        remembers = terms.repeatable and not is_unlike(step)
+        return Calling(
+            function=made,
+            terms=terms,
+            side_by_side=MOST if api.concurrency is None else min(api.concurrency, MOST),
+            memory=Memory(self._outlook.store if remembers else None, service=service.name, returns=service.returns),
+            keyed=service.endpoint is not None and service.endpoint.keyed,
+            prefix=f"{service.name}-{service.policy.version}",
+            clock=self._clock,
+        )
+
+    def _terms(self, step: Step) -> Terms:
+        service, api = step.service, step.service.api
+        return Terms(
+            timeout=service.policy.timeout or api.timeout,
+            retry=service.policy.retry or api.retry,
+            patience=self._outlook.patience,
+            repeatable=service.endpoint is None or service.endpoint.repeatable,
+        )
+
+    def _outlet(self, api: API) -> Outlet:
+        if id(api) not in self._outlets:
+            self._outlets[id(api)] = self._loop().run(self._open(api))
+        return self._outlets[id(api)]
+
+    async def _open(self, api: API) -> Outlet:
+        gate = Gate(api.name, limits=limits_of(api), line=self._line)
+        return Outlet(api, gate=gate, secret=self._secret)
+
+
+def limits_of(api: API) -> Limits:
+    """The limits of an API as the control plane takes them."""
+    breaker = api.breaker
+    if breaker is not None:
+        # A probe may take as long as any other call.
+        breaker = replace(breaker, probe_deadline=max(breaker.probe_deadline, api.timeout))
+    return Limits(rates=api.rates, concurrency=api.concurrency, breaker=breaker, timeout=api.timeout)
+
+
+def _key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
+    """The key of a call by its arguments, without those that are injected."""
+    given: list[int] = []
+    at = 0
+    for read in step.reads:
+        width = len(read.columns) if read.parameter.injected is None else 1
+        given += range(at, at + width) if read.parameter.injected is None else ()
+        at += width
+    if len(given) == at:
+        return keys.of
+    if is_unlike(step):
+        numbers = itertools.count()
+        return lambda row: keys.of([next(numbers)])
+    return lambda row: keys.of([row[at] for at in given])
+
+
+def is_unlike(step: Step) -> bool:
+    """Whether records with the same inputs may get different answers, since it sees what became of each record."""
+    return any(read.parameter.injected is Injected.OUTCOMES for read in step.reads)
+
+
+def definition(step: Step) -> str:
+    """What a service asks, as a text; for a function it is the name alone, since `version=` says what it does."""
+    service = step.service
+    if service.endpoint is None:
+        return "function"
+    one = service.endpoint
+    sources = [None if template is None else template.source for template in (one.url, one.params, one.json)]
+    columns = [column.name for column in step.inputs]
+    return repr(
+        [
+            one.method,
+            *sources,
+            sorted(one.headers.items()),
+            one.select,
+            service.returns and service.returns.text,
+            columns,
+        ]
+    )
+
+
+async def _perform(outlet: Outlet, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call) -> Any:
+    """Call a function that does not ask for the client: the whole call is one attempt."""
+    return await outlet.caller.perform(partial(_attempt, function, values), call)
+
+
+async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any]) -> Any:
+    try:
+        return await function(*values)
+    except RetryLater as error:
+        raise _asked_again(error) from error
+    except OSError as error:
+        kind = type(error).__name__
+        raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable") from error
+
+
+async def _apply(
+    function: Callable[..., Awaitable[Any]], clock: Callable[[], float], values: Sequence[Any], call: Call
+) -> Any:
+    """Call a function whose client keeps the policies, request by request; the deadline of the record holds too."""
+    task = asyncio.ensure_future(function(*values))
+    try:
+        while not task.done():
+            left = call.deadline.left(clock())
+            if left <= 0:
+                raise CallError("deadline", "the time for this record is used up", timed_out=True)
+            await asyncio.wait({task}, timeout=left)
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _asked_again(error: RetryLater) -> AttemptError:
+    return AttemptError(
+        "retry later",
+        f"asked to be called again: {error}",
+        attempt=Attempt.REFUSED,
+        again="always",
+        after=error.after,
+    )

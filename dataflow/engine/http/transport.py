@@ -1,0 +1,144 @@
+"""Sends one request and gives its whole answer, within limits; every fault becomes an AttemptError here.
+
+aiohttp sends: of the well-kept clients it costs least beside httpx, whose own transport collapses at 100 connections,
+and one session serves both declarative services and the `httpx.AsyncClient` that functions are given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from yarl import URL
+
+from dataflow.engine.http.attempts import Answer, AttemptError, Request
+from dataflow.policies.retry import Attempt
+
+if TYPE_CHECKING:
+    from dataflow.services.api import API
+
+CONNECT = 5.0
+"""Seconds to set up a connection."""
+
+_CHUNK = 64 * 1024
+_INFLATE = 32 + zlib.MAX_WBITS
+
+
+class Transport:
+    """The connections of one API in one process; used on one event loop.
+
+    The number of connections is not limited here, since the calls are. Redirects are not followed, cookies not
+    kept, and proxies of the environment not used: none of these was asked for by who declared the API.
+    """
+
+    def __init__(self, api: API) -> None:
+        self.api = api
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session, opened with the first request."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow", **self.api.headers},
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+    async def send(self, request: Request) -> Answer:
+        """Send the request once.
+
+        Raises:
+            AttemptError: No whole answer came.
+        """
+        try:
+            async with self.session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+            ) as response:
+                body = await self._body(response)
+                return Answer(status=response.status, headers=response.headers, body=body)
+        except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
+            raise translate(error) from error
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """The whole body, decompressed here, so that a small body cannot become a huge one in between."""
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        most = self.api.max_answer
+        if (response.content_length or 0) > most:
+            raise too_long(most)
+        if encoding in ("", "identity") and response.content_length is not None:
+            return await response.read()
+        inflate = None if encoding in ("", "identity") else zlib.decompressobj(_INFLATE)
+        found = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            found += chunk if inflate is None else inflate.decompress(chunk, most + 1 - len(found))
+            if len(found) > most:
+                raise too_long(most)
+        if inflate is not None and not inflate.eof:
+            raise zlib.error("the compressed answer is cut off")
+        return bytes(found)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def too_long(most: int) -> AttemptError:
+    """The error for an answer over the limit."""
+    return AttemptError(
+        "answer too long",
+        f"the answer is longer than {most:,} bytes; raise max_answer= of the API if it should be",
+        attempt=Attempt.REFUSED,
+    )
+
+
+def translate(error: Exception) -> AttemptError:
+    """What a fault of the connection means."""
+    kind = type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return AttemptError("certificate", "the certificate of the server is not trusted; see ca_file= of the API")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return AttemptError("no such host", "the name of the host is not known", again="always")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return AttemptError("cannot connect", f"no connection could be set up ({kind})", again="always")
+    if isinstance(error, aiohttp.ClientPayloadError | zlib.error):
+        return AttemptError("answer cut off", f"the answer ended early ({kind})", again="repeatable")
+    if isinstance(error, aiohttp.InvalidURL | ValueError):
+        return AttemptError("bad request", f"the request cannot be written ({kind})", attempt=Attempt.ABANDONED)
+    return AttemptError("connection lost", f"the connection was lost ({kind})", again="repeatable")
+
+
+def _context(api: API) -> Any:
+    if not api.url.startswith("https"):
+        return True
+    context = ssl.create_default_context()
+    if api.ca_file is not None:
+        context.load_verify_locations(cafile=api.ca_file)
+    return context
+
+
+async def within(seconds: float, sending: Any) -> Any:
+    """What a coroutine gives, unless the seconds of the attempt run out before.
+
+    Raises:
+        AttemptError: They did.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await sending
+    except TimeoutError as error:
+        if not limit.expired():
+            raise AttemptError("connection lost", "the connection timed out", again="repeatable") from error
+        raise AttemptError("timeout", f"no whole answer within {seconds:g} s", again="repeatable") from error

@@ -1,0 +1,181 @@
+"""A provider's account as the author declares it, and the services that its endpoints become.
+
+An inert value: its limits are enacted, its secrets looked up and its requests sent by the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Unpack
+from urllib.parse import urlsplit
+
+from dataflow.errors import DeclarationError
+from dataflow.policies.breaker import Breaker, read_breaker
+from dataflow.policies.rate import Rate, read_rates
+from dataflow.policies.retry import Retry, read_retry
+from dataflow.services.auth import Auth
+from dataflow.services.endpoint import read_endpoint
+from dataflow.services.options import Options
+from dataflow.services.service import Service, check_name
+from dataflow.services.units import seconds, size
+
+CONCURRENCY = 16
+"""Calls in flight over the whole cluster unless the author says more: polite to a server that nobody asked."""
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class API:
+    """One account of a provider: its services share its limits, its breaker and its connections.
+
+    Args:
+        name: Under which all runs and clients of a cluster share the limits.
+        url: `https://host/base`, what the paths of its services are added to; http is for this machine and for
+            hosts of your own.
+        auth: `flow.bearer`, `flow.basic`, `flow.api_key` or `flow.oauth2_client`.
+        rate: `"100/s"`, `"60/min"`, `"50000/day"`, `"200k tokens/min"`, or several, which all hold; none by default.
+        concurrency: Calls in flight over the cluster, 16 by default; None lifts the limit.
+        timeout: Seconds, or "5s", for one attempt in total; 30 by default.
+        retry: Attempts in all, or a `flow.Retry`; 3 attempts by default.
+        breaker: `flow.Breaker(...)`, or False for none.
+        headers: Sent with every request.
+        max_answer: Bytes, or "10MB", that an answer may have after decompression; a longer one is a failure.
+        ca_file: A PEM file of certificates to trust beside the usual ones, such as those of a company.
+
+    Raises:
+        DeclarationError: A limit or the URL cannot be understood.
+    """
+
+    name: str
+    url: str
+    auth: Auth | None
+    rates: tuple[Rate, ...]
+    concurrency: int | None
+    timeout: float
+    retry: Retry
+    breaker: Breaker | None
+    headers: Mapping[str, str]
+    max_answer: int
+    ca_file: str | None
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        auth: Auth | None = None,
+        rate: str | float | Rate | Sequence[str | float | Rate] | None = None,
+        concurrency: int | None = CONCURRENCY,
+        timeout: float | str = 30.0,
+        retry: int | bool | Retry | None = None,
+        breaker: bool | Mapping[str, Any] | Breaker | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_answer: int | str = "10MB",
+        ca_file: str | None = None,
+    ) -> None:
+        check_name(name)
+        where = f"API `{name}`"
+        _check_url(url, where=where)
+        _check_concurrency(concurrency, where=where)
+        values = {
+            "name": name,
+            "url": url.rstrip("/"),
+            "auth": auth,
+            "rates": () if rate is None else read_rates(rate, where=f"{where}: rate"),
+            "concurrency": concurrency,
+            "timeout": seconds(timeout, where=f"{where}: timeout"),
+            "retry": Retry() if retry is None else read_retry(retry, where=f"{where}: retry"),
+            "breaker": read_breaker(breaker, where=f"{where}: breaker"),
+            "headers": MappingProxyType(dict(headers or {})),
+            "max_answer": size(max_answer, where=f"{where}: max_answer"),
+            "ca_file": ca_file,
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+    def __repr__(self) -> str:
+        return f"<API {self.name} {self.url}>"
+
+    def get(self, name: str, /, path: str, **options: Any) -> Service:
+        """Declare an enrichment that gets an answer for each record; see `request`."""
+        return self.request(name, "GET", path=path, **options)
+
+    def post(self, name: str, /, path: str, **options: Any) -> Service:
+        """Declare an enrichment that posts each record; see `request`.
+
+        It carries an Idempotency-Key, so that it may be tried again; `idempotent=False` sends none, and then a
+        call whose answer was lost is not repeated.
+        """
+        return self.request(name, "POST", path=path, **options)
+
+    def put(self, name: str, /, path: str, **options: Any) -> Service:
+        """Declare an enrichment that puts each record; see `request`."""
+        return self.request(name, "PUT", path=path, **options)
+
+    def request(
+        self,
+        name: str,
+        /,
+        method: str,
+        *,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        select: str | Mapping[str, str] | None = None,
+        accept: Callable[[Any], Any] | None = None,
+        not_found: Sequence[int] = (404,),
+        idempotent: bool | None = None,
+        **options: Unpack[Options],
+    ) -> Service:
+        """Declare an enrichment that makes one request for each distinct input.
+
+        Args:
+            name: The name of the service.
+            method: `GET`, `POST`, `PUT`, ...
+            path: A template such as `/companies/{domain}`; the columns that it names are what the service reads.
+            params: Templates of the query; a list repeats its parameter.
+            json: The template of a JSON body; a text that is just `"{column}"` becomes the typed value.
+            headers: Templates are not understood here; sent as they are.
+            select: Where in the answer the value is, such as `"data.items"`, or {field: path}.
+            accept: Called with the parsed answer; False, or a text that says why, refuses it.
+            not_found: Statuses that mean that nothing is known about the record.
+            idempotent: Whether a call may be repeated; by default as the method is, and POST with an
+                Idempotency-Key.
+            **options: As for every service; `returns=` is needed.
+
+        Raises:
+            DeclarationError: A template, a path or an option cannot be understood.
+        """
+        endpoint = read_endpoint(
+            self,
+            name,
+            method=method,
+            path=path,
+            params=params,
+            json=json,
+            headers=headers or {},
+            select=select,
+            accept=accept,
+            not_found=tuple(not_found),
+            idempotent=idempotent,
+        )
+        named: Options = {**options, "name": name}
+        return endpoint.declare(named)
+
+
+def _check_concurrency(concurrency: Any, *, where: str) -> None:
+    whole = isinstance(concurrency, int) and not isinstance(concurrency, bool)
+    if concurrency is not None and not (whole and concurrency > 0):
+        raise DeclarationError(f"{where}: concurrency takes a whole number from 1, or None for no limit")
+
+
+def _check_url(url: str, *, where: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DeclarationError(f"{where}: the url begins with https://host")
+    if parts.password or parts.username:
+        raise DeclarationError(f"{where}: a secret in a url ends up in logs; use auth=flow.basic(...)")
+    if parts.query or parts.fragment:
+        raise DeclarationError(f"{where}: the url has a query; give params= to its services")

@@ -1,0 +1,145 @@
+"""One endpoint of an API: how a record becomes a request, and what its answer means.
+
+Inert: templates and paths are read here, requests are made and sent by the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataflow.errors import DeclarationError
+from dataflow.outcomes import Kind
+from dataflow.policies.retry import IDEMPOTENT_METHODS
+from dataflow.services.answers import AnswerReader, read_select
+from dataflow.services.options import Options, check_options, read_policy
+from dataflow.services.service import Service, check_default, check_name, name_outputs, read_declared
+from dataflow.services.signature import Form, Parameter
+from dataflow.services.template import Template, read_json, read_params, read_url
+from dataflow.services.types import Declared
+
+if TYPE_CHECKING:
+    from dataflow.services.api import API
+
+ANY_VALUE = Declared(text="a value", arrow=None)
+"""What a template takes: anything but null, since a null has no place in a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Endpoint:
+    """How one service asks its API.
+
+    Attributes:
+        api: The account.
+        method: Of the request, in capitals.
+        url: The whole URL with its path.
+        params: The query, or None.
+        json: The body, or None.
+        headers: Sent as they are.
+        select: Where in the answer the value is, as the author wrote it.
+        accept: Judges a parsed answer, or None.
+        not_found: Statuses that mean that nothing is known.
+        repeatable: Whether a call whose answer was lost may be sent again.
+        keyed: Whether an Idempotency-Key is sent.
+    """
+
+    api: API
+    method: str
+    url: Template[str]
+    params: Template[Any] | None
+    json: Template[Any] | None
+    headers: Mapping[str, str]
+    select: Any
+    accept: Callable[[Any], Any] | None
+    not_found: tuple[int, ...]
+    repeatable: bool
+    keyed: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names in its templates, each once, in order."""
+        templates = [one for one in (self.url, self.params, self.json) if one is not None]
+        return tuple(dict.fromkeys(name for template in templates for name in template.columns))
+
+    def declare(self, options: Options) -> Service:
+        """The service that asks here.
+
+        Raises:
+            DeclarationError: An option does not fit.
+        """
+        name = options["name"]
+        check_name(name)
+        check_options(options, name=name)
+        if not self.columns:
+            raise DeclarationError(f"`{name}` reads no column; name one in its path, params or json as {{column}}")
+        if "returns" not in options:
+            raise DeclarationError(f"`{name}` does not say what it returns; give returns= a type or a TypedDict")
+        returns = read_declared(options["returns"], name=name)
+        names = options.get("columns", {})
+        service = Service(
+            name=name,
+            kind=Kind.ENRICHMENT,
+            form=Form.HTTP,
+            parameters=tuple(
+                Parameter(name=column, columns=(names.get(column, column),), declared=ANY_VALUE)
+                for column in self.columns
+            ),
+            outputs=name_outputs(returns, options, name=name),
+            returns=returns,
+            policy=read_policy(options, kind=Kind.ENRICHMENT, name=name),
+            function=None,
+            options=options,
+            endpoint=self,
+        )
+        check_default(service)
+        self.reader(returns, name=name)
+        return service
+
+    def reader(self, returns: Declared, *, name: str) -> AnswerReader:
+        """What turns the body of an answer into the value of the service.
+
+        Raises:
+            DeclarationError: `select=` names a field that is not declared, or is no path.
+        """
+        select = None if self.select is None else read_select(self.select, returns, where=f"`{name}`: select")
+        return AnswerReader(returns=returns, select=select, accept=self.accept)
+
+
+def read_endpoint(
+    api: API,
+    name: str,
+    *,
+    method: str,
+    path: str,
+    params: Mapping[str, Any] | None,
+    json: Any,
+    headers: Mapping[str, str],
+    select: Any,
+    accept: Callable[[Any], Any] | None,
+    not_found: tuple[int, ...],
+    idempotent: bool | None,
+) -> Endpoint:
+    """Read the templates of an endpoint; see `API.request` for its arguments.
+
+    Raises:
+        DeclarationError: A template cannot be understood.
+    """
+    where = f"`{name}`"
+    method = method.upper()
+    if path.startswith(("http://", "https://")):
+        raise DeclarationError(f"{where}: the path begins with /; another host is another flow.API")
+    repeatable = method in IDEMPOTENT_METHODS or idempotent is not False
+    return Endpoint(
+        api=api,
+        method=method,
+        url=read_url(f"{api.url}/{path.removeprefix('/')}", where=f"{where}: path"),
+        params=None if params is None else read_params(params, where=f"{where}: params"),
+        json=None if json is None else read_json(json, where=f"{where}: json"),
+        headers=dict(headers),
+        select=select,
+        accept=accept,
+        not_found=not_found,
+        repeatable=repeatable,
+        keyed=method not in IDEMPOTENT_METHODS and idempotent is not False,
+    )

@@ -1,0 +1,378 @@
+"""Templates: urls, parameters, JSON bodies and prompts with columns in them.
+
+Only `{column}` is replaced, literally: a name is a letter or `_`, then letters, digits, `_`, `-`, `.` and single
+spaces. Every other brace stays as it is, so that a prompt can show JSON. What looks like an attribute, a format or
+a conversion (`{a[0]}`, `{a:.2f}`, `{a!r}`) is refused. Nothing is sent here, and which columns exist is not known.
+
+How a value is written:
+
+    value             url                        parameters                   JSON, exactly "{x}"   within a text
+    None              refused                    drops the parameter          null                  nothing
+    str               percent-encoded            as it is                     as it is              as it is
+    bool              true, false                true, false                  true, false           true, false
+    int               digits                     digits                       number                digits
+    float             shortest that reads back   the same                     number                the same
+    Decimal           without an exponent        the same                     text                  the same
+    date, time        ISO 8601                   the same                     text                  the same
+    list              refused                    repeats the parameter        array                 as JSON
+    dict              refused                    refused                      object                as JSON
+
+NaN, infinities, bytes, durations and everything else are refused; so is text that UTF-8 cannot hold.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from dataflow.errors import DeclarationError
+
+T = TypeVar("T")
+Values = Sequence[Any]
+Write = Callable[[Any, str], str]
+Fill = Callable[[Values], Any]
+
+_NAME = r"[^\W\d](?:[\w.\-]| (?=[\w.\-]))*"
+_COLUMN = re.compile(r"\{(" + _NAME + r")\}")
+_FORMAT = r":(?:%[^{}]*|(?:[^{}]?[<>=^])?[+\-]?z?#?0?\d*[_,]?(?:\.\d+)?[bcdeEfFgGnosxX%]?)"
+_NOT_UNDERSTOOD = re.compile(r"\{" + _NAME + r"(?:\[[^{}]*\][^{}]*|![rsa](?::[^{}]*)?|" + _FORMAT + r")\}")
+_URL = re.compile(r"(?:(?P<scheme>https?)://(?P<host>[^/?]*))?(?P<path>(?:/[^?]*)?)(?P<query>(?:\?.*)?)", re.DOTALL)
+_NAMED_HOST = re.compile(r"(?P<name>[^:\[\]@]+)(?P<port>(?::\d{1,5})?)")
+_HOST = re.compile(r"(?!-)[a-z0-9\-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9\-]{1,63}(?<!-))*")
+_ALLOWED_HOST = re.compile(r"(?:\*\.)?" + _HOST.pattern)
+_KEPT = "".join(chr(at) for at in range(33, 127) if chr(at) not in '"<>\\^`{|}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template(Generic[T]):
+    """Something to send, with columns in it; made once by one of the `read_` functions.
+
+    Attributes:
+        source: As the author wrote it.
+        columns: The names that it reads, each once, in the order they first appear.
+        write: What fills it, from the values of the columns in their order.
+    """
+
+    source: Any
+    columns: tuple[str, ...]
+    write: Fill = field(repr=False, compare=False)
+
+    def fill(self, values: Mapping[str, Any] | Sequence[Any]) -> T:
+        """What is sent for one record.
+
+        Args:
+            values: By column, or in the order of `columns`.
+
+        Raises:
+            ValueError: A value cannot be written there; the text names the column, never the value.
+        """
+        if isinstance(values, Mapping):
+            values = [values[column] for column in self.columns]
+        elif len(values) != len(self.columns):
+            raise ValueError(f"{len(values)} values for {len(self.columns)} columns")
+        filled: T = self.write(values)
+        return filled
+
+
+UrlTemplate = Template[str]
+ParamsTemplate = Template[list[tuple[str, str]]]
+JsonTemplate = Template[Any]
+TextTemplate = Template[str]
+
+
+class _Columns(list[str]):
+    """The columns met so far; each has its place from where it is met first."""
+
+    def place(self, name: str) -> int:
+        if name not in self:
+            self.append(name)
+        return self.index(name)
+
+
+def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None) -> UrlTemplate:
+    """A url: a path from `/`, or a whole one with http or https.
+
+    In the path a value is percent-encoded completely and stays within its segment: an empty one, `.` and `..` are
+    refused, because clients fold them even when they are encoded (RFC 3986, section 5.2.4). In the query it may be
+    empty.
+
+    Args:
+        text: The template.
+        where: Who says so, for the error: "`company`: path".
+        allow_hosts: Hosts that may be called, `api.example.com` or `*.example.com` (at any depth below it, not
+            itself). Needed for columns in the host, checked for every whole url, of no concern to paths.
+
+    Raises:
+        DeclarationError: It is no such url, or a column could change the host.
+    """
+    _check_text(text, where=where)
+    rest = _COLUMN.sub("", text)
+    parts = _URL.fullmatch(text)
+    whole = parts is not None and (parts["host"] if parts["scheme"] else parts["path"])
+    if parts is None or not whole or parts["path"].startswith("//"):
+        raise DeclarationError(f"{where} is no url; it begins with one / or with https://host, spelled out")
+    if re.search(r"[\x00-\x20\x7f\\#{}]", rest):
+        raise DeclarationError(
+            f"{where} holds a blank, a control character, a backslash, # or a brace; write it as %.."
+        )
+    if re.search(r"%(?![0-9a-fA-F]{2})", text):
+        raise DeclarationError(f"{where} holds a % that begins no escape such as %20; write %25 for the sign itself")
+    if any(unquote(segment) in (".", "..") for segment in parts["path"].split("/")):
+        raise DeclarationError(f"{where} holds a segment . or .., which clients fold; write the path without it")
+    columns = _Columns()
+    host = _host(parts["host"], allow_hosts, columns, where=where) if parts["host"] else None
+    path = _joined(parts["path"], columns, write=_path_value, literal=_literal)
+    query = _joined(parts["query"], columns, write=_query_value, literal=_literal)
+    start = f"{parts['scheme']}://" if host is not None else ""
+    if callable(host):
+        at_host = host
+        return _made(text, columns, lambda values: start + at_host(values) + path(values) + query(values))
+    start += host or ""
+    return _made(text, columns, lambda values: start + path(values) + query(values))
+
+
+def read_params(mapping: Mapping[str, Any], *, where: str) -> ParamsTemplate:
+    """The parameters of a query or a form: filled, pairs of texts that are still to be encoded.
+
+    A list repeats its parameter, a null drops it, keys are not replaced.
+
+    Raises:
+        DeclarationError: A key is no text, or a value cannot be written as a parameter.
+    """
+    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
+        raise DeclarationError(f"{where} takes a mapping with text keys: {{name: value}}")
+    columns = _Columns()
+    entries = [(key, _parameter(value, columns, where=f"{where} `{key}`")) for key, value in mapping.items()]
+
+    def fill(values: Values) -> list[tuple[str, str]]:
+        return [(key, one) for key, make in entries for one in make(values)]
+
+    return _made(mapping, columns, fill)
+
+
+def read_json(value: Any, *, where: str) -> JsonTemplate:
+    """A JSON body: filled, plain values for the encoder; keys are not replaced.
+
+    A text that is exactly `"{x}"` becomes the typed value, every other text stays one.
+
+    Raises:
+        DeclarationError: Something in it is no JSON.
+    """
+    columns = _Columns()
+    return _made(value, columns, _json(value, columns, where=where))
+
+
+def read_text(text: str, *, where: str) -> TextTemplate:
+    """A text such as a prompt.
+
+    Raises:
+        DeclarationError: It is no text, or holds a format or an attribute.
+    """
+    _check_text(text, where=where)
+    columns = _Columns()
+    return _made(text, columns, _joined(text, columns, write=_text_value))
+
+
+def _made(source: Any, columns: _Columns, write: Fill) -> Template[Any]:
+    return Template(source=source, columns=tuple(columns), write=write)
+
+
+def _check_text(text: Any, *, where: str) -> None:
+    if not isinstance(text, str):
+        raise DeclarationError(f"{where} takes a text, not {type(text).__name__}")
+    if (found := _NOT_UNDERSTOOD.search(text)) is not None:
+        raise DeclarationError(
+            f"{where} holds {found[0]}, but only {{column}} is replaced, without attributes or formats; "
+            "shape the value in a transformation before it"
+        )
+
+
+def _literal(text: str) -> str:
+    return quote(text, safe=_KEPT)
+
+
+def _joined(text: str, columns: _Columns, *, write: Write, literal: Callable[[str], str] = str) -> Fill:
+    """What fills a text; `re.split` gives literals and names in turn."""
+    first, *others = _COLUMN.split(text)
+    start = literal(first)
+    if not others:
+        return lambda values: start
+    names, ends = others[::2], map(literal, others[1::2])
+    holes = [(columns.place(name), name, end) for name, end in zip(names, ends, strict=True)]
+
+    def fill(values: Values) -> str:
+        pieces = [start]
+        for at, name, end in holes:
+            pieces += (write(values[at], name), end)
+        return "".join(pieces)
+
+    return fill
+
+
+def _host(host: str, allow_hosts: Sequence[str] | None, columns: _Columns, *, where: str) -> str | Fill:
+    """The host of a whole url, or what fills and checks it."""
+    allowed = _allowed(allow_hosts, where=where)
+    parts = _NAMED_HOST.fullmatch(host)
+    if _COLUMN.search(host) is None:
+        if "@" in host or (allowed is not None and not (parts and _is_allowed(parts["name"].lower(), allowed))):
+            raise DeclarationError(f"{where} names a host with a user, or one that allow_hosts= does not list")
+        return host
+    if allowed is None:
+        raise DeclarationError(
+            f"{where} has a column in its host, so a record could send secrets anywhere; "
+            'say which hosts are meant with allow_hosts=["*.example.com"]'
+        )
+    if parts is None:
+        raise DeclarationError(
+            f"{where} has a column in its host beside a user, or in its port; only the name may vary"
+        )
+    port, before = parts["port"], len(columns)
+    fill = _joined(parts["name"], columns, write=_host_value, literal=str.lower)
+    told = ", ".join(f"`{name}`" for name in columns[before:])
+
+    def checked(values: Values) -> str:
+        filled: str = fill(values)
+        if not _HOST.fullmatch(filled) or not _is_allowed(filled, allowed):
+            raise ValueError(f"{told}: gives a host that allow_hosts= does not list")
+        return filled + port
+
+    return checked
+
+
+def _allowed(hosts: Sequence[str] | None, *, where: str) -> tuple[str, ...] | None:
+    if hosts is None:
+        return None
+    listed = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+    for one in listed:
+        if not isinstance(one, str) or not _ALLOWED_HOST.fullmatch(one.lower()):
+            raise DeclarationError(f"{where}: allow_hosts= takes names such as api.example.com or *.example.com")
+    return tuple(one.lower() for one in listed)
+
+
+def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    return any(host.endswith(one[1:]) and host != one[1:] if one.startswith("*") else host == one for one in allowed)
+
+
+def _parameter(value: Any, columns: _Columns, *, where: str) -> Callable[[Values], Sequence[str]]:
+    if isinstance(value, (list, tuple)):
+        makes = [_parameter(one, columns, where=where) for one in value]
+        return lambda values: [one for make in makes for one in make(values)]
+    if not isinstance(value, str):
+        try:
+            constant = _parameter_values(value, where)
+        except ValueError as error:
+            raise DeclarationError(str(error)) from None
+        return lambda values: constant
+    _check_text(value, where=where)
+    if (only := _COLUMN.fullmatch(value)) is not None:
+        at, name = columns.place(only[1]), only[1]
+        return lambda values: _parameter_values(values[at], name)
+    fill = _joined(value, columns, write=_text_value)
+    return lambda values: (fill(values),)
+
+
+def _json(value: Any, columns: _Columns, *, where: str) -> Fill:
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise DeclarationError(f"{where} has a key that is no text; JSON has none")
+        entries = [(key, _json(one, columns, where=where)) for key, one in value.items()]
+        return lambda values: {key: make(values) for key, make in entries}
+    if isinstance(value, (list, tuple)):
+        makes = [_json(one, columns, where=where) for one in value]
+        return lambda values: [make(values) for make in makes]
+    if not isinstance(value, str):
+        try:
+            constant = _json_value(value, where)
+        except ValueError as error:
+            raise DeclarationError(str(error)) from None
+        return lambda values: constant
+    _check_text(value, where=where)
+    if (only := _COLUMN.fullmatch(value)) is not None:
+        at, name = columns.place(only[1]), only[1]
+        return lambda values: _json_value(values[at], name)
+    return _joined(value, columns, write=_text_value)
+
+
+def _path_value(value: Any, name: str) -> str:
+    text = _scalar(value, name)
+    if text in ("", ".", ".."):
+        raise ValueError(f"`{name}`: is empty, . or .., which the path of a url cannot hold")
+    return quote(text, safe="")
+
+
+def _query_value(value: Any, name: str) -> str:
+    return quote(_scalar(value, name), safe="")
+
+
+def _host_value(value: Any, name: str) -> str:
+    return _scalar(value, name).lower()
+
+
+def _parameter_values(value: Any, name: str) -> Sequence[str]:
+    if value is None:
+        return ()
+    if isinstance(value, (list, tuple)):
+        return [_scalar(one, name) for one in value if one is not None]
+    return (_scalar(value, name),)
+
+
+def _text_value(value: Any, name: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple, Mapping)):
+        return msgspec.json.encode(_json_value(value, name)).decode()
+    return _scalar(value, name)
+
+
+def _json_value(value: Any, name: str) -> Any:
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        _scalar(value, name)
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_json_value(one, name) for one in value]
+    if isinstance(value, Mapping):
+        return {_scalar(key, name): _json_value(one, name) for key, one in value.items()}
+    return _scalar(value, name)
+
+
+def _scalar(value: Any, name: str) -> str:
+    """One value as text; the table in the module's docstring says how."""
+    write = _SCALARS.get(type(value)) or next((_SCALARS[one] for one in type(value).__mro__ if one in _SCALARS), None)
+    if write is None:
+        kind = "null" if value is None else f"a {type(value).__name__}"
+        raise ValueError(f"`{name}`: {kind} cannot be written here")
+    text = write(value)
+    if text is None:
+        raise ValueError(f"`{name}`: a number that is not finite, or text that UTF-8 cannot hold")
+    return text
+
+
+def _text(value: str) -> str | None:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return None
+    return str.__str__(value)
+
+
+_SCALARS: dict[type, Callable[[Any], str | None]] = {
+    str: _text,
+    bool: lambda value: "true" if value else "false",
+    int: int.__repr__,
+    float: lambda value: float.__repr__(value) if math.isfinite(value) else None,
+    Decimal: lambda value: format(value, "f") if value.is_finite() else None,
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+}

@@ -1,0 +1,99 @@
+"""The services of the provider: which path asks which of them, and what the key of a call is. Pure.
+
+Facts come from `data`; limits, faults and counts do not belong here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from . import data
+
+BATCH = 100
+"""Domains at most in one call of the batch endpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service.
+
+    Attributes:
+        prefix: Where its paths begin; the name it is counted under.
+        method: The only method it takes.
+        place: Where the key is: in the `path` behind the prefix, in the `query`, or in the `json` or `form` body.
+        fields: Names under which query or body may hold the key; the first that is there counts.
+        suffix: What follows the key in the path.
+        facts: The answer to a key; None for the token endpoint and the batch endpoint.
+        gaps: Whether some keys are unknown.
+    """
+
+    prefix: str
+    method: str = "GET"
+    place: Literal["path", "query", "json", "form"] = "query"
+    fields: tuple[str, ...] = ("domain", "email")
+    suffix: str = ""
+    facts: Callable[[int, str], data.Facts] | None = None
+    gaps: bool = False
+
+
+COMPANIES = Service(prefix="/v2/companies", place="path", facts=data.company, gaps=True)
+COMPANY_BATCH = Service(prefix="/v2/companies/batch", method="POST", place="json", fields=("domains",))
+EMAILS = Service(prefix="/v2/emails", place="path", suffix="/reputation", facts=data.reputation)
+SOCIAL = Service(prefix="/v2/social", facts=data.social)
+TECH = Service(prefix="/v2/tech", place="path", facts=data.tech)
+NEWS = Service(prefix="/v2/news", facts=data.news)
+CONTACTS = Service(prefix="/v2/contacts", facts=data.contacts)
+PEOPLE = Service(prefix="/v2/people", fields=("email",), facts=data.person)
+PHONES = Service(prefix="/v2/phones/check", method="POST", place="json", fields=("phone",), facts=data.phone)
+TOKENS = Service(prefix="/oauth/token", method="POST", place="form", fields=("client_id",))
+SERVICES = (COMPANIES, COMPANY_BATCH, EMAILS, SOCIAL, TECH, NEWS, CONTACTS, PEOPLE, PHONES, TOKENS)
+OTHER = "other"
+"""The name under which calls of paths that lead nowhere are counted."""
+
+_EXACT = {service.prefix: service for service in SERVICES if service.place != "path"}
+_KEYED = {service.prefix: service for service in SERVICES if service.place == "path"}
+
+
+def find(path: str) -> Service | None:
+    """The service that a path asks, or None."""
+    if service := _EXACT.get(path):
+        return service
+    end = path.find("/", 4)
+    service = _KEYED.get(path[:end]) if end > 0 else None
+    if service is None or not path.endswith(service.suffix) or len(path) <= end + 1 + len(service.suffix):
+        return None
+    return service
+
+
+def key_in_path(service: Service, path: str) -> str:
+    """The key that the path names."""
+    return path[len(service.prefix) + 1 : len(path) - len(service.suffix)]
+
+
+def key_in_fields(service: Service, fields: Mapping[str, Any]) -> str | None:
+    """The key among the fields of a query or body; a list of domains is joined by commas."""
+    for name in service.fields:
+        value = fields.get(name)
+        if service is COMPANY_BATCH and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return ",".join(value) if value else None
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def query_fields(query: bytes) -> dict[str, str]:
+    """The parameters of a query or a form; of several with one name the last."""
+    return {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
+
+
+def body_fields(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON body; none where it is no JSON object."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

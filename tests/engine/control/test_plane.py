@@ -1,0 +1,268 @@
+"""The control plane keeps limits whatever its holders do: settable clock, random demand, deaths, lost replies."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dataflow.engine.control.limits import Limits, strictest
+from dataflow.engine.control.plane import PROTOCOL, Plane
+from dataflow.errors import ClusterError
+from dataflow.policies.breaker import Breaker
+from dataflow.policies.rate import Rate, read_rates
+
+TIMEOUT = 4.0
+LIMITS = Limits(rates=read_rates(["50/s", "400/min"], where="test"), concurrency=7, timeout=TIMEOUT)
+QUIET = Limits(concurrency=None, breaker=None)
+GUARDED = Limits(concurrency=None)
+
+
+def request(holder: str, number: int, *, api: str = "acme", limits: Limits = LIMITS, **given: Any) -> dict[str, Any]:
+    base = {"wanted": 5, "waiting": 5, "in_flight": 0, "share": 0, "in_hand": 0, "outcomes": "", "probes": ""}
+    lists: dict[str, Any] = {"throttled": [], "unused": [], "tokens": []}
+    named = {"protocol": PROTOCOL, "holder": holder, "api": api, "number": number, "limits": limits.to_dict()}
+    return {**named, **base, **lists, **given}
+
+
+def slots_of(reply: dict[str, Any]) -> list[float]:
+    runs = reply["slots"]["runs"]
+    return [reply["now"] + delay + step * at for delay, step, count in runs for at in range(int(count))]
+
+
+@dataclass
+class Holder:
+    """A holder that follows the rules and is otherwise as awkward as can be."""
+
+    name: str
+    number: int = 0
+    share: int = 0
+    until: float = -1.0
+    slots: list[tuple[float, float]] = field(default_factory=list)
+    unused: list[tuple[float, int]] = field(default_factory=list)
+    running: list[float] = field(default_factory=list)
+    pending: dict[str, Any] | None = None
+
+    def call(self, now: float, *, draw: random.Random) -> list[float]:
+        """Use the slots that are due as late as they may be, as far as lease and share allow; the send times."""
+        self.running = [end for end in self.running if end > now]
+        sent = []
+        while self.slots and self.slots[0][0] <= now:
+            at, tolerance = self.slots.pop(0)
+            moment = min(now, at + tolerance)
+            if draw.random() < 0.9 and moment < self.until and len(self.running) < self.share:
+                sent.append(moment)
+                self.running.append(moment + TIMEOUT * draw.random() ** 8)
+            else:
+                self.unused.append((at, 0))
+        return sent
+
+    def ask(self, plane: Plane, now: float, *, draw: random.Random) -> None:
+        if self.pending is None:
+            self.number += 1
+            if draw.random() < 0.3:
+                self.unused += [(at, 0) for at, _ in self.slots]
+                self.slots.clear()
+            wanted = draw.choice([0, 1, 5, 100])
+            self.pending = request(
+                self.name,
+                self.number,
+                wanted=wanted,
+                waiting=wanted,
+                in_flight=len(self.running),
+                share=self.share if now < self.until else 0,
+                in_hand=len(self.slots),
+                unused=self.unused,
+            )
+            self.unused = []
+        reply = plane.exchange(self.pending, now=now)
+        if draw.random() < 0.15:
+            return
+        self.pending = None
+        self.share, self.until = reply["share"], now + reply["lease"]
+        self.slots = sorted([*self.slots, *((at, reply["slots"]["tolerance"]) for at in slots_of(reply))])
+
+
+def worst(times: list[float], period: float) -> int:
+    times = sorted(times)
+    return max((bisect_left(times, at + period - 1e-6) - index for index, at in enumerate(times)), default=0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sends_and_calls_in_flight_stay_within_the_limits(seed: int) -> None:
+    draw = random.Random(seed)
+    plane, now, sent = Plane(), 1000.0, []
+    holders = [Holder(f"holder {at}") for at in range(4)]
+    dead: list[Holder] = []
+    for turn in range(1500):
+        now += draw.choice([0.005, 0.02, 0.1]) if draw.random() < 0.99 else 5.0
+        for holder in holders:
+            sent += holder.call(now, draw=draw)
+            if draw.random() < 0.5:
+                holder.ask(plane, now, draw=draw)
+        if draw.random() < 0.01:
+            gone = holders.pop(draw.randrange(4))
+            dead.append(gone)
+            if draw.random() < 0.7:
+                plane.forget(gone.name, now=now)
+            holders.append(Holder(f"holder {turn + 10}"))
+        assert sum(end > now for holder in (*holders, *dead) for end in holder.running) <= 7
+    assert len(sent) > 100
+    for rate in LIMITS.rates:
+        assert worst(sent, rate.period) <= rate.count
+
+
+def test_one_holder_alone_gets_nearly_the_whole_rate() -> None:
+    plane, now, sent = Plane(), 0.0, 0
+    for number in range(1, 101):
+        reply = plane.exchange(request("a", number, limits=Limits(rates=(Rate(count=500, period=1),))), now=now)
+        sent += len(slots_of(reply))
+        now += 0.1
+    assert 0.97 * 500 * 10 <= sent <= 500 * 10.2
+
+
+def test_a_request_that_comes_again_counts_once_and_gets_the_same_slots() -> None:
+    plane = Plane()
+    first = plane.exchange(request("a", 1, outcomes="fff"), now=10.0)
+    again = plane.exchange(request("a", 1, outcomes="fff"), now=10.5)
+    assert slots_of(again) == pytest.approx(slots_of(first))
+    assert again["lease"] == pytest.approx(first["lease"] - 0.5)
+    assert plane.exchange(request("a", 2), now=10.6)["breaker"]["probes"] is None
+    assert plane.exchange(request("a", 1), now=10.7) | {"plane": "", "protocol": 0} == {
+        "stale": True,
+        "plane": "",
+        "protocol": 0,
+    }
+
+
+def test_another_protocol_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ClusterError, match="same version of dataflow"):
+        Plane().exchange(request("a", 1) | {"protocol": 99}, now=0.0)
+
+
+def test_of_two_declarations_the_stricter_numbers_hold_and_it_is_said_once() -> None:
+    plane = Plane()
+    wide = Limits(rates=(Rate(count=100, period=1),), concurrency=50)
+    narrow = Limits(rates=(Rate(count=10, period=1),), concurrency=90, breaker=None)
+    assert plane.exchange(request("a", 1, limits=wide), now=0.0)["warning"] is None
+    reply = plane.exchange(request("b", 1, limits=narrow), now=0.1)
+    assert "stricter" in reply["warning"]
+    assert plane.exchange(request("b", 2, limits=narrow), now=0.2)["warning"] is None
+    status = plane.status(0.2)["acme"]
+    assert (status["concurrency"], round(status["allowed"], 1)) == (50, 9.8)
+    assert strictest([wide, narrow]).breaker == Breaker()
+
+
+def test_failures_of_several_holders_open_the_breaker_for_all_and_three_probes_close_it() -> None:
+    plane = Plane()
+    for number, holder in enumerate("abcde"):
+        plane.exchange(request(holder, 1, limits=GUARDED, outcomes="f"), now=float(number) / 10)
+    reply = plane.exchange(request("f", 1, limits=GUARDED), now=1.0)
+    assert (reply["breaker"]["probes"], round(reply["breaker"]["wait"])) == (0, 59)
+    reply = plane.exchange(request("f", 2, limits=GUARDED, wanted=9, waiting=9), now=61.0)
+    assert reply["breaker"]["probes"] == 3
+    assert plane.exchange(request("g", 1, limits=GUARDED), now=61.0)["breaker"]["probes"] == 0
+    reply = plane.exchange(request("f", 3, limits=GUARDED, probes="str"), now=61.5)
+    assert reply["breaker"]["probes"] is None
+
+
+def test_a_breaker_held_by_hand_stays_so_without_any_traffic() -> None:
+    plane = Plane()
+    plane.hold("acme", "open", now=0.0)
+    assert plane.status(9999.0)["acme"]["breaker"]["held"] == "open"
+    assert plane.exchange(request("a", 1), now=10_000.0)["breaker"]["probes"] == 0
+    plane.hold("acme", None, now=10_001.0)
+    assert plane.exchange(request("a", 2), now=10_002.0)["breaker"]["probes"] is None
+
+
+def test_a_429_slows_an_api_without_a_declared_rate_down_until_it_has_grown_past_what_was_seen() -> None:
+    plane = Plane()
+    for tenth in range(20):
+        reply = plane.exchange(request("a", tenth + 1, limits=QUIET, outcomes="s" * 10), now=tenth / 10)
+    assert reply["slots"] is None
+    reply = plane.exchange(request("a", 30, limits=QUIET, throttled=[None, None]), now=2.0)
+    assert len(slots_of(reply)) >= 1
+    assert plane.status(2.0)["acme"]["allowed"] == pytest.approx(70, rel=0.1)
+    assert plane.exchange(request("a", 31, limits=QUIET), now=170.0)["slots"] is None
+
+
+def test_a_retry_after_stops_all_holders() -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, throttled=[20.0]), now=0.0)
+    reply = plane.exchange(request("b", 1), now=1.0)
+    assert (reply["pause"], slots_of(reply)) == (19.0, [])
+
+
+def test_a_plane_that_was_restarted_begins_without_credit_and_holds_concurrency_back() -> None:
+    plane = Plane(now=100.0, restarted=True, timeout=TIMEOUT)
+    reply = plane.exchange(request("a", 1), now=100.0)
+    assert (reply["share"], slots_of(reply)) == (0, [])
+    reply = plane.exchange(request("a", 2), now=102.0)
+    assert min(slots_of(reply)) >= 102.0
+    assert plane.exchange(request("a", 3), now=104.1)["share"] == 7
+
+
+def test_a_long_window_outlives_its_plane() -> None:
+    day = Limits(rates=(Rate(count=10, period=86_400),), concurrency=None)
+    plane = Plane()
+    assert len(slots_of(plane.exchange(request("a", 1, limits=day, wanted=20), now=0.0))) == 10
+    again = Plane(kept=plane.kept(now=3600.0))
+    assert slots_of(again.exchange(request("a", 1, limits=day), now=50.0)) == []
+    assert len(slots_of(again.exchange(request("a", 2, limits=day), now=50.0 + 82_800 + 2 * 1350 + 10))) == 5
+
+
+def test_slots_of_a_long_window_that_were_not_used_count_no_more() -> None:
+    day = Limits(rates=(Rate(count=10, period=86_400),), concurrency=None)
+    plane = Plane()
+    times = slots_of(plane.exchange(request("a", 1, limits=day, wanted=20), now=7.0))
+    reply = plane.exchange(request("a", 2, limits=day, unused=[(at, 0) for at in times[:4]]), now=8.0)
+    assert len(slots_of(reply)) == 4
+
+
+def test_tokens_are_reserved_by_what_calls_used_lately_and_settled() -> None:
+    limits = Limits(rates=read_rates("60k tokens/min", where="test"), concurrency=None, tokens=10_000)
+    plane = Plane()
+    first = plane.exchange(request("a", 1, limits=limits), now=0.0)
+    assert first["slots"]["tokens"] == 10_000
+    used = [(at, 10_000, 100) for at in slots_of(first)]
+    reply = plane.exchange(request("a", 2, limits=limits, tokens=used), now=1.0)
+    assert reply["slots"]["tokens"] == 100
+
+
+def test_holders_and_apis_without_traffic_are_forgotten() -> None:
+    plane = Plane()
+    for number in range(50):
+        plane.exchange(request(f"holder {number}", 1), now=float(number))
+    assert plane.status(50.0)["acme"]["holders"] < 5
+    assert plane.status(5000.0) == {}
+
+
+def test_money_is_never_handed_out_twice() -> None:
+    plane, draw = Plane(), random.Random(1)
+    spent, reserved = 0, {name: 0 for name in "abc"}
+    for number in range(1, 400):
+        name = draw.choice("abc")
+        if draw.random() < 0.6:
+            grant = [
+                plane.reserve("run", holder=name, number=number, amount=draw.randint(1, 99), budget=3000, now=0.0)
+                for _ in range(draw.choice([1, 2]))
+            ]
+            assert len(set(grant)) == 1
+            reserved[name] += grant[0]
+        elif reserved[name]:
+            back = draw.randint(1, reserved[name])
+            cost = draw.randint(0, back)
+            reserved[name], spent = reserved[name] - back, spent + cost
+            plane.settle("run", holder=name, number=number, reserved=back, spent=cost, now=0.0)
+        assert spent + sum(reserved.values()) <= 3000
+        assert plane.money_left("run") == 3000 - spent - sum(reserved.values())
+
+
+def test_what_a_dead_holder_had_reserved_counts_as_spent() -> None:
+    plane = Plane()
+    assert plane.reserve("run", holder="a", number=1, amount=80, budget=100, now=0.0) == 80
+    plane.forget("a", now=0.0)
+    assert plane.reserve("run", holder="b", number=1, amount=80, budget=100, now=0.0) == 20
