@@ -15,8 +15,9 @@ NAMES = (
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),
+    *("API", "Breaker", "Rate", "Retry", "api_key", "basic", "bearer", "oauth2_client"),
 )
-HEAVY = ["distributed", "dask", "bokeh", "pandas", "pyarrow", "numpy", "fsspec", "click", "rich"]
+HEAVY = ["aiohttp", "httpx", "distributed", "dask", "bokeh", "pandas", "pyarrow", "numpy", "fsspec", "click", "rich"]
 
 
 def test_the_public_names_are_pinned() -> None:

@@ -15,10 +15,11 @@ import pyarrow as pa
 from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.partitions import SourceFile
+from dataflow.services.endpoint import Endpoint
 from dataflow.services.signature import Injected, Parameter
 from dataflow.services.types import Declared
 
-_NO_MEANING = ("threads", "timeout", "isolate")
+_NO_MEANING = ("threads", "timeout", "isolate", "retry", "api")
 """Options of a service that change how fast it is, and not what it gives."""
 
 
@@ -80,6 +81,20 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
         None if service.function is None else code_digest(service.function),
         None if service.lookup is None else [stable(service.lookup.on), stable(service.lookup.select)],
         None if table is None else table_digest(table),
+        None if service.api is None else [service.api.name, service.api.url],
+        None if service.endpoint is None else _endpoint(service.endpoint),
+    ]
+
+
+def _endpoint(one: Endpoint) -> list[Any]:
+    """What an endpoint asks and how it understands the answer."""
+    return [
+        one.method,
+        [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)],
+        sorted(one.headers.items()),
+        stable(one.select),
+        None if one.accept is None else code_digest(one.accept),
+        one.not_found,
     ]
 
 

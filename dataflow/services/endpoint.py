@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.policies.retry import IDEMPOTENT_METHODS
-from dataflow.services.answers import AnswerReader, read_select
+from dataflow.services.answers import AnswerReader
 from dataflow.services.options import Options, check_options, read_policy
+from dataflow.services.selection import read_select
 from dataflow.services.service import Service, check_default, check_name, name_outputs, read_declared
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.template import Template, read_json, read_params, read_url

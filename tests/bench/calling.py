@@ -22,7 +22,7 @@ from measuring import DATAFLOW, HERE, ROOT, Line, arguments, emptied, report
 
 sys.path.insert(0, str(ROOT))
 
-from jobs.provider.serve import serve  # noqa: E402 - found through the path above
+from jobs.provider.serve import serve
 
 CALLS, LATENCY, CAP = 10_000, 0.05, 100
 IDEAL = CALLS * LATENCY / CAP

@@ -17,17 +17,8 @@ from hypothesis import strategies as st
 
 from dataflow.errors import DeclarationError, NotFound, RetryLater
 from dataflow.services.annotations import declare, declare_fields
-from dataflow.services.answers import (
-    AnswerReader,
-    MalformedAnswer,
-    RefusedAnswer,
-    UnexpectedAnswer,
-    is_deep,
-    read_answer,
-    read_path,
-    read_select,
-    split_batch,
-)
+from dataflow.services.answers import AnswerReader, is_deep, read_answer, split_batch
+from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer, read_path, read_select
 
 
 class Company(TypedDict):

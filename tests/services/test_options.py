@@ -27,7 +27,7 @@ def policy(kind: Kind = Kind.TRANSFORMATION, **options: Any) -> Policy:
 def test_the_defaults_of_each_kind(kind: Kind, priority: Priority, overwrite: str) -> None:
     found = policy(kind)
     assert (found.priority, found.overwrite) == (priority, overwrite)
-    assert (found.timeout, found.threads, found.rowwise, found.version) == (30.0, 1, True, "1")
+    assert (found.timeout, found.threads, found.rowwise, found.version) == (None, 1, True, "1")
 
 
 def test_options_are_read_into_plain_values() -> None:
@@ -69,7 +69,7 @@ def echo(x: str) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"whne": "valid"}, "`echo` has no option whne; the options are columns, constants"),
+        ({"whne": "valid"}, "`echo` has no option whne; the options are api, columns, constants"),
         ({"priority": "high"}, "`echo`: priority takes 'critical', 'important', 'optional', not 'high'"),
         ({"overwrite": True}, "`echo`: overwrite takes 'never', 'always', 'nulls'"),
         ({"dtypes": "pandas"}, "`echo`: dtypes takes 'arrow', 'numpy'"),

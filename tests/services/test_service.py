@@ -110,7 +110,7 @@ def test_a_lookup_is_a_service_too_but_no_function() -> None:
     ref = flow.lookup("ref", table="t.parquet", on="x")
     assert ref.with_(name="other", priority="optional").name == "other"
     assert ref.with_(name="other").lookup is ref.lookup
-    with pytest.raises(DeclarationError, match="`ref` is a lookup and no function; use it in a pipeline"):
+    with pytest.raises(DeclarationError, match="`ref` is declared without a function; use it in a pipeline"):
         ref("a")
 
 

@@ -78,7 +78,12 @@ def test_a_committed_partition_is_found_with_all_that_was_counted(run: RunFolder
     assert run.committed() == {SPECS[0].identity: record}
     assert (record.rows, record.rejected, record.failures) == (3, 1, None)
     assert record.counts.statistics.total_records == 4
-    assert record.counts.statistics.columns["name"].report() == {"type": "string", "nulls": 0, "min": "ann", "max": "eve"}
+    assert record.counts.statistics.columns["name"].report() == {
+        "type": "string",
+        "nulls": 0,
+        "min": "ann",
+        "max": "eve",
+    }
 
 
 def test_a_second_commit_changes_nothing_and_returns_the_first(run: RunFolder) -> None:

@@ -190,12 +190,9 @@ def hold_breaker(client: Client, api: str, *, state: Held | None) -> None:
 
 
 async def _ask(scheduler: Any, message: dict[str, Any]) -> Any:
-    try:
-        reply = await getattr(scheduler, OPERATION)(**message)
-    except AttributeError as error:
-        raise ClusterError(
-            "there is no control plane on this cluster; the scheduler may have been restarted"
-        ) from error
+    reply = await getattr(scheduler, OPERATION)(**message)
+    if reply is None:
+        raise ClusterError("there is no control plane on this cluster; its scheduler may have been started anew")
     if "refused" in reply:
         raise ClusterError(reply["refused"])
     return reply["answer"]

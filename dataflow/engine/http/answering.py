@@ -15,7 +15,8 @@ import msgspec
 from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request, with_query
 from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
-from dataflow.services.answers import AnswerReader, MalformedAnswer, RefusedAnswer, UnexpectedAnswer, read_answer
+from dataflow.services.answers import AnswerReader, read_answer
+from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 
 if TYPE_CHECKING:
     from dataflow.engine.http.outlet import Outlet
@@ -49,7 +50,7 @@ class Asking:
 
     def _request(self, record: dict[str, Any], call: Call) -> Request:
         endpoint = self._endpoint
-        headers = {"Accept": "application/json", **endpoint.headers}
+        headers = dict(endpoint.headers)
         body = None
         if endpoint.json is not None:
             body = msgspec.json.encode(endpoint.json.fill(record))

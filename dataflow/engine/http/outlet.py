@@ -49,6 +49,8 @@ class Outlet:
             query = self._credentials.query()
         except ServiceError as error:
             raise AttemptError("no secret", str(error), status=401) from error
+        if not headers and not query:
+            return await self.transport.send(request)
         return await self.transport.send(
             Request(
                 method=request.method,

@@ -24,6 +24,7 @@ CONNECT = 5.0
 """Seconds to set up a connection."""
 
 _CHUNK = 64 * 1024
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow"}
 _INFLATE = 32 + zlib.MAX_WBITS
 
 
@@ -46,7 +47,7 @@ class Transport:
                 connector=aiohttp.TCPConnector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow", **self.api.headers},
+                headers={**_HEADERS, **self.api.headers},
                 auto_decompress=False,
                 trust_env=False,
             )
@@ -78,7 +79,8 @@ class Transport:
         if (response.content_length or 0) > most:
             raise too_long(most)
         if encoding in ("", "identity") and response.content_length is not None:
-            return await response.read()
+            whole: bytes = await response.read()
+            return whole
         inflate = None if encoding in ("", "identity") else zlib.decompressobj(_INFLATE)
         found = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK):
