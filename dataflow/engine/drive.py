@@ -74,6 +74,9 @@ class Engine(Protocol):
     def withdraw(self) -> None:
         """Take back what no worker has begun; what has begun is reported as usual."""
 
+    def halt(self) -> None:
+        """Let what has begun make no new calls; partitions that are not whole then are given back."""
+
     def cancel(self) -> None:
         """Forget what is in flight; a partition that has begun may still commit."""
 
@@ -121,6 +124,7 @@ def drive(
                 if stopped is None:
                     stopped = clock()
                     engine.withdraw()
+                    engine.halt()
                 if clock() - stopped >= grace:
                     return
             if stop.is_set():

@@ -44,6 +44,12 @@ class LocalEngine:
         for future in [one for one in self._specs if one.cancel()]:
             del self._specs[future]
 
+    def halt(self) -> None:
+        """Tell the work to make no new calls, where it makes any."""
+        halt = getattr(self._work, "halt", None)
+        if halt is not None:
+            halt()
+
     def cancel(self) -> None:
         """Drop what no thread has begun; what has begun runs to its end."""
         for future in self._specs:

@@ -81,6 +81,13 @@ def perform(task: dict[str, Any]) -> Completion:
     return work_of(task["key"])(PartitionSpec.from_dict(task["spec"]))
 
 
+def halt(key: str) -> None:
+    """Let the work of an assignment make no new calls in this process, where it makes any."""
+    stop = getattr(_works.get(key), "halt", None)
+    if stop is not None:
+        stop()
+
+
 def work_of(key: str) -> Work:
     """The function that runs partitions of an assignment; prepared once per process, whoever asks first."""
     with _preparing:

@@ -85,6 +85,13 @@ class ClusterEngine:
                 del self._flying[future.key]
             self._client.cancel(waiting, force=True)
 
+    def halt(self) -> None:
+        """Tell the work on every worker to make no new calls."""
+        from dataflow.engine.plugin import halt
+
+        with suppress(*lost_errors()):
+            self._client.run(halt, self._key, on_error="ignore")
+
     def cancel(self) -> None:
         """Tell the scheduler to forget what is in flight."""
         futures = [future for future, _ in self._flying.values()]

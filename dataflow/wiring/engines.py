@@ -9,6 +9,7 @@ from typing import Any
 
 from dataflow.engine.cluster import connect, current_client
 from dataflow.engine.drive import Engine
+from dataflow.engine.http.offline import refuse_processes
 from dataflow.engine.local import LocalEngine
 from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
@@ -53,12 +54,14 @@ def cluster_engine(
 
     Raises:
         ClusterError: It cannot be reached, or has other versions.
-        DeclarationError: The job cannot be loaded there.
+        DeclarationError: The job cannot be loaded there, or `flow.testing.offline` is on, which cannot reach it.
         CatalogError: A worker of that cluster does not see the catalog.
         SourceError: A worker of that cluster does not see the source.
     """
     from dataflow.engine.plugin import Assignment
 
+    if calls_out:
+        refuse_processes()
     cluster = stack.enter_context(
         connect(
             settings.client,

@@ -32,6 +32,10 @@ class JournalMemory:
         """Keep an answer."""
         self._journal.put(key, Entry(status=status, value=value, created=created, service=service))
 
+    def flush(self) -> None:
+        """Write what is not written; raises what keeps it from being written."""
+        self._journal.flush()
+
     def close(self) -> None:
         """Write what is not written, and close."""
         self._journal.close()

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
-from dataflow.engine.http.outlook import PATIENCE, Outlook
+from dataflow.engine.http.outlook import PATIENCE, Halted, Outlook
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
@@ -143,10 +143,19 @@ class PartitionWork:
             try:
                 environment = run_graph(self._graph, batch.table, self._resources)
             except Impatient as error:
-                return given_back(spec, error)
+                return given_back(spec, stopped=f"the {error.reason} keeps calls waiting", again_in=error.seconds)
+            except Halted:
+                return given_back(spec, stopped="stopped", again_in=0.0)
+            if self._memory is not None:
+                self._memory.flush()
             result = settle(environment, batch, key=self._key, path=spec.path)
             record = self._folder.commit(spec, result, profile=self._profile)
         return completion(record)
+
+    def halt(self) -> None:
+        """Make no new calls; partitions that wait for some are given back."""
+        if self._resources.outside is not None:
+            self._resources.outside.halt()
 
     def close(self) -> None:
         """Close what was opened for the run."""
@@ -155,16 +164,16 @@ class PartitionWork:
             self._memory.close()
 
 
-def given_back(spec: PartitionSpec, error: Impatient) -> Completion:
-    """What goes back to the driver for a partition that waits for an API; its answers so far are remembered."""
+def given_back(spec: PartitionSpec, *, stopped: str, again_in: float) -> Completion:
+    """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
     return Completion(
         identity=spec.identity,
         index=spec.index,
         rows=0,
         rejected=0,
         statistics=Statistics(),
-        stopped=error.reason,
-        again_in=error.seconds,
+        stopped=stopped,
+        again_in=again_in,
     )
 
 

@@ -58,6 +58,9 @@ class Scripted:
     def withdraw(self) -> None:
         self.flying = self.flying[: self.begun]
 
+    def halt(self) -> None:
+        self.halted = True
+
     def cancel(self) -> None:
         self.cancelled = True
 

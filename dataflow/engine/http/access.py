@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow.errors import GuardrailReached
+from dataflow.errors import GuardrailReached, NotFound
 from dataflow.services.service import Service
 
 REFUSALS = (401, 403)
+NO_SECRET = "no secret"
+"""The reason of a call that could not be made, since a secret of its API is not set."""
 
 
 class AccessCheck:
@@ -30,10 +32,12 @@ class AccessCheck:
         """
         if self._open:
             return
-        if error is None:
+        status = None if error is None else status_of(error)
+        if error is None or isinstance(error, NotFound) or (status is not None and 200 <= status < 300):
             self._open = True
             return
-        status = status_of(error)
+        if getattr(error, "reason", None) == NO_SECRET:
+            raise GuardrailReached(f"`{self._service.name}`: {error}; set it, then run the same command again")
         if status in REFUSALS:
             api = self._service.api
             secrets = ", ".join(api.auth.secrets) if api.auth is not None else ""

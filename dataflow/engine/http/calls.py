@@ -16,7 +16,8 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.memory import Memory
-from dataflow.errors import GuardrailReached
+from dataflow.engine.http.outlook import Halted
+from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
 
 RECORD_DEADLINE = 300.0
@@ -49,6 +50,7 @@ class Calling:
         memory: Answers that were paid for before.
         keyed: Whether an Idempotency-Key is sent.
         prefix: What it begins with: the run and the service.
+        halted: Whether no new call may be made.
         clock: Seconds that only grow.
     """
 
@@ -58,6 +60,7 @@ class Calling:
     memory: Memory
     keyed: bool = False
     prefix: str = ""
+    halted: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
 
 
@@ -98,6 +101,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
 
     Raises:
         Impatient: A breaker keeps a call longer than the terms allow; what has been answered is remembered.
+        Halted: Calls are left, and no new ones may be made; those in flight have ended.
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
@@ -105,12 +109,18 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
 
     async def caller() -> None:
         for at in todo:
+            if calling.halted():
+                raise Halted
             await _make_one(calling, shared, at, answers=answers, check=check)
 
     left = len(shared.inputs) - len(answers.remembered)
     callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, left))]
     try:
         await asyncio.gather(*callers)
+    except Halted:
+        # What is in flight is paid for.
+        await asyncio.gather(*callers, return_exceptions=True)
+        raise
     finally:
         for one in callers:
             one.cancel()
@@ -138,7 +148,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
         if error.timed_out:
             answers.timed_out.add(at)
     except Exception as error:
-        if isinstance(error, Impatient | GuardrailReached):
+        if isinstance(error, Impatient | GuardrailReached | DeclarationError):
             raise
         check(error)
         answers.raise_at(at, error)

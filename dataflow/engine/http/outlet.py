@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataflow.engine.http.attempts import Answer, AttemptError, Request, with_query
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
+from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.transport import Transport
 from dataflow.errors import ServiceError
 
@@ -23,9 +24,11 @@ class Outlet:
         api: As declared.
         gate: Its share of the limits.
         secret: Gives the value of a secret by its name.
+        session: What answers in place of the provider, also after its block has ended; None for the network.
     """
 
-    def __init__(self, api: API, *, gate: Gate, secret: Callable[[str], str]) -> None:
+    def __init__(self, api: API, *, gate: Gate, secret: Callable[[str], str], session: Session | None = None) -> None:
+        self._session = session
         self.api = api
         self.gate = gate
         self.caller = Caller(gate)
@@ -38,6 +41,9 @@ class Outlet:
         Raises:
             AttemptError: No whole answer came.
         """
+        session = self._session or SESSIONS.current
+        if session is not None:
+            return await session.answer(self.api, request)
         answer = await self._send(request)
         if answer.status == 401 and self._credentials.forget():
             answer = await self._send(request)

@@ -13,6 +13,10 @@ PATIENCE = 30.0
 """Seconds that a partition waits for an open breaker before it is given back, so that others get its place."""
 
 
+class Halted(Exception):
+    """Calls are left that may not be made any more, since the run is being stopped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """How a process calls out.

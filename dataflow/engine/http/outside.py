@@ -23,6 +23,7 @@ from dataflow.engine.http.answering import Asking
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms
 from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
+from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.outlet import Outlet
 from dataflow.engine.http.outlook import Occasion, Outlook
 from dataflow.engine.waiting import IOLoop
@@ -44,6 +45,7 @@ class Outside:
         secret: Gives the value of a secret by its name.
         clock: Seconds that only grow.
         wall: Seconds since 1970.
+        session: What answers in place of all providers; None for the network.
     """
 
     def __init__(
@@ -53,10 +55,13 @@ class Outside:
         secret: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        session: Session | None = None,
     ) -> None:
         self._outlook = outlook
         self._secret = secret
-        self._line = outlook.line or LocalLine(process_plane())
+        self._session = session
+        self._double: Outside | None = None
+        self._line = session.line if session is not None else outlook.line or LocalLine(process_plane())
         self._clock = clock
         self._wall = wall
         self._io: IOLoop | None = None
@@ -64,6 +69,7 @@ class Outside:
         self._clients: dict[int, Any] = {}
         self._callings: dict[int, tuple[Calling, Keys, AccessCheck]] = {}
         self._lock = threading.Lock()
+        self._halted = threading.Event()
 
     def call(
         self,
@@ -85,8 +91,11 @@ class Outside:
 
         Raises:
             Impatient: A breaker is open for longer than this process waits.
+            Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
         """
+        if (session := SESSIONS.current) is not None and self._session is None:
+            return self._offline(session).call(step, function, columns=columns, size=size, on=on)
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._outlook.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
@@ -98,19 +107,38 @@ class Outside:
         """The `httpx.AsyncClient` for functions of an API."""
         from dataflow.engine.http.client import make_client
 
+        if (session := SESSIONS.current) is not None and self._session is None:
+            return self._offline(session).client(api)
         with self._lock:
             if id(api) not in self._clients:
                 terms = Terms(timeout=api.timeout, retry=api.retry, patience=self._outlook.patience)
                 self._clients[id(api)] = make_client(self._outlet(api), terms=terms, clock=self._clock, wall=self._wall)
             return self._clients[id(api)]
 
+    def halt(self) -> None:
+        """Make no new calls; those in flight are paid for and may end."""
+        self._halted.set()
+
     def close(self) -> None:
         """Close all connections, then the loop."""
+        if self._double is not None:
+            self._double.close()
         if self._io is None:
             return
         for outlet in self._outlets.values():
             self._io.run(outlet.close())
         self._io.close()
+
+    def _offline(self, session: Session) -> Outside:
+        """The same for a block that is offline, with limits, breakers and clients of its own."""
+        with self._lock:
+            if self._double is None or self._double._session is not session:
+                double = Outside(
+                    self._outlook, secret=self._secret, clock=self._clock, wall=self._wall, session=session
+                )
+                double._io = IOLoop(self._loop().loop)
+                self._double = double
+            return self._double
 
     def _loop(self) -> IOLoop:
         if self._io is None:
@@ -146,6 +174,7 @@ class Outside:
             memory=Memory(self._outlook.store if remembers else None, service=service.name, returns=service.returns),
             keyed=service.endpoint is not None and service.endpoint.keyed,
             prefix=f"{service.name}-{service.policy.version}",
+            halted=self._halted.is_set,
             clock=self._clock,
         )
 
@@ -165,7 +194,7 @@ class Outside:
 
     async def _open(self, api: API) -> Outlet:
         gate = Gate(api.name, limits=limits_of(api), line=self._line)
-        return Outlet(api, gate=gate, secret=self._secret)
+        return Outlet(api, gate=gate, secret=self._secret, session=self._session)
 
 
 def limits_of(api: API) -> Limits:

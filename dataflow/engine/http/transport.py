@@ -51,6 +51,8 @@ class Transport:
                 auto_decompress=False,
                 trust_env=False,
             )
+            # aiohttp would send a lost request again by itself: a call that no limit, count or budget knows of.
+            self._session._retry_connection = False
         return self._session
 
     async def send(self, request: Request) -> Answer:
@@ -77,7 +79,7 @@ class Transport:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         most = self.api.max_answer
         if (response.content_length or 0) > most:
-            raise too_long(most)
+            raise too_long(most, status=response.status)
         if encoding in ("", "identity") and response.content_length is not None:
             whole: bytes = await response.read()
             return whole
@@ -86,7 +88,7 @@ class Transport:
         async for chunk in response.content.iter_chunked(_CHUNK):
             found += chunk if inflate is None else inflate.decompress(chunk, most + 1 - len(found))
             if len(found) > most:
-                raise too_long(most)
+                raise too_long(most, status=response.status)
         if inflate is not None and not inflate.eof:
             raise zlib.error("the compressed answer is cut off")
         return bytes(found)
@@ -97,12 +99,13 @@ class Transport:
             await self._session.close()
 
 
-def too_long(most: int) -> AttemptError:
+def too_long(most: int, *, status: int) -> AttemptError:
     """The error for an answer over the limit."""
     return AttemptError(
         "answer too long",
         f"the answer is longer than {most:,} bytes; raise max_answer= of the API if it should be",
         attempt=Attempt.REFUSED,
+        status=status,
     )
 
 
