@@ -19,7 +19,7 @@ from jobs.provider.serve import ensure_provider
 DATASETS = Path(__file__).parents[1] / "datasets"
 FREE_MAIL = {"freemail.example", "webpost.example", "mailbox.example"}
 
-acme = flow.API("acme", ensure_provider(), rate="400/s", concurrency=64, timeout=5)
+acme = flow.API("acme", ensure_provider(latency=0.02, jitter=0.02), rate="1000/s", concurrency=64, timeout=5)
 
 
 @flow.transformation

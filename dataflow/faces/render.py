@@ -211,7 +211,8 @@ def statistics_text(report: Mapping[str, Any]) -> str:
     view = view_statistics(report)
     lines = [", ".join(view.summary)]
     lines += [_table_text(view.services)] if view.services.rows else []
-    return "\n".join([*lines, *(f"{printable(name)} failed: {errors}" for name, errors in view.errors)])
+    lines += [f"{printable(name)} failed: {errors}" for name, errors in view.errors]
+    return "\n".join([*lines, *(f"{printable(name)} waited: {reasons}" for name, reasons in view.waits)])
 
 
 def _table_text(table: Table) -> str:
@@ -223,7 +224,8 @@ def statistics_html(report: Mapping[str, Any]) -> str:
     view = view_statistics(report)
     table = table_html(view.services.headers, view.services.rows, right=view.services.right)
     failed = _sentences("failed", (f"{name}: {errors}" for name, errors in view.errors))
-    return f"<div>{_plain(' · '.join(view.summary))}</div>{table if view.services.rows else ''}{failed}"
+    waited = _sentences("waited", (f"{name}: {reasons}" for name, reasons in view.waits))
+    return f"<div>{_plain(' · '.join(view.summary))}</div>{table if view.services.rows else ''}{failed}{waited}"
 
 
 def run_text(view: RunView) -> str:

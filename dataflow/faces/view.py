@@ -41,11 +41,13 @@ class StatisticsView:
         summary: Phrases about all records, the most important first.
         services: Outcomes by service, in listed order.
         errors: For each service with failures, its name and its classes of errors, the most frequent first.
+        waits: For each service whose calls waited, its name and what for.
     """
 
     summary: tuple[str, ...]
     services: Table
     errors: tuple[tuple[str, str], ...]
+    waits: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,8 @@ def view_statistics(report: Mapping[str, Any]) -> StatisticsView:
     """What a report comes to; its form is that of `Statistics.report`."""
     services = report.get("services", {})
     errors = tuple((name, _errors(one["errors"])) for name, one in services.items() if one.get("errors"))
-    return StatisticsView(summary=_summary(report), services=_services(services), errors=errors)
+    waits = tuple((name, waited) for name, one in services.items() if (waited := _waited(one)))
+    return StatisticsView(summary=_summary(report), services=_services(services), errors=errors, waits=waits)
 
 
 def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
@@ -205,10 +208,11 @@ def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(phrases)
 
 
-_COUNTS = (*(status.value for status in Status), "deduplicated", "retries")
+_COUNTS = (*(status.value for status in Status), "deduplicated", "calls", "retries")
 
 
 def _services(services: Mapping[str, Mapping[str, Any]]) -> Table:
+    services = {name: one if _calls_out(one) else {**one, "calls": 0} for name, one in services.items()}
     used = [name for name in _COUNTS if any(one.get(name) for one in services.values())]
     priced = any(one.get("cost") for one in services.values())
     rows = [
@@ -224,9 +228,28 @@ def _services(services: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(headers=headers, rows=tuple(rows), right=frozenset(range(1, len(headers))))
 
 
+def _calls_out(service: Mapping[str, Any]) -> bool:
+    """Whether its calls are worth a column: there are not as many as records, or they had to wait."""
+    shared = any(service.get(name) for name in ("cached", "deduplicated", "retries"))
+    return shared or any(service.get("waited", {}).values())
+
+
 def _slowest(service: Mapping[str, Any]) -> str:
     longest = service.get("duration", {}).get("max")
     return "" if longest is None else duration(longest)
+
+
+_NOTICED = 1.0
+"""Seconds of waiting, of all calls together, below which nobody asks for the reason."""
+
+
+def _waited(service: Mapping[str, Any]) -> str:
+    """What the calls of a service waited for on average, the longest first."""
+    reasons = sorted(service.get("waited", {}).items(), key=lambda one: -one[1])
+    calls = max(service.get("calls", 0), 1)
+    return ", ".join(
+        f"{duration(seconds / calls)} a call for the {reason}" for reason, seconds in reasons if seconds >= _NOTICED
+    )
 
 
 def _errors(errors: Mapping[str, int]) -> str:

@@ -134,14 +134,14 @@ def serve(**options: Any) -> Iterator[Running]:
         running.release()
 
 
-def ensure_provider() -> str:
+def ensure_provider(**options: Any) -> str:
     """The address in PROVIDER_URL, or that of a provider which is started now and lives as long as this process.
 
     The variable is set then, so that processes started later ask the same provider.
     """
     with _starting:
         if not (url := os.environ.get(ADDRESS)):
-            running = start()
+            running = start(**options)
             atexit.register(running.stop)
             url = os.environ[ADDRESS] = running.url
             _kept.append(running)
