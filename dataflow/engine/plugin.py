@@ -10,8 +10,8 @@ import asyncio
 import importlib
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from distributed import Worker, WorkerPlugin
@@ -34,11 +34,13 @@ class Assignment:
         factory: `module:function`; called once per process as `function(object, setup, worker)` with the object
             that the program stands for and the Dask worker, it returns the function that runs and commits one
             `PartitionSpec`. Where that function has an attribute `close`, it is called at the end of the run.
+        secrets: Values that the workers lack, kept in their memory; never written or shown.
     """
 
     program: Program
     setup: dict[str, Any]
     factory: str
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -105,7 +107,9 @@ _preparing = threading.RLock()
 def _prepare(assignment: Assignment, worker: Worker | None) -> Work:
     from dataflow.engine.arrow import bring_pandas_in
     from dataflow.engine.program import load
+    from dataflow.services.context import keep_secrets
 
+    keep_secrets(assignment.secrets)
     value = load(assignment.program)
     if "pandas" in sys.modules:
         # The job imported it itself, after this process had told Arrow that there is none.

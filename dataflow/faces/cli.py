@@ -80,6 +80,7 @@ def run_command(arguments: list[str]) -> int:
 @SET
 @click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
 @click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
+@click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 @click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
 @JSON
@@ -99,7 +100,11 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
         click.echo(run_text(view_run(finished)))
 
 
-def _run(job: str, *, source: str | None, output: str | None, **options: Any) -> Any:
+def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, **options: Any) -> Any:
+    if env_file is not None:
+        from dataflow.wiring.secrets import read_env_file
+
+        read_env_file(env_file)
     if options["workers"] is not None:
         from dataflow.wiring.warming import warm_up
 
@@ -283,6 +288,23 @@ def prune(dataset: str, keep: int, catalog: str, as_json: bool) -> None:
         _print_json({"removed": removed})
     else:
         click.echo("\n".join(f"removed {one}" for one in removed) or "nothing to remove")
+
+
+@dataflow.command()
+@click.argument("api")
+@click.argument("state", type=click.Choice(["open", "closed", "auto"]))
+@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
+@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
+@JSON
+def breaker(api: str, state: Any, scheduler: str | None, scheduler_file: str | None, as_json: bool) -> None:
+    """Hold the breaker of API open (no call starts) or closed, for all runs of a cluster; auto lets it go."""
+    from dataflow.wiring.breaker import hold_breaker
+
+    found = hold_breaker(api, state, scheduler=scheduler, scheduler_file=scheduler_file)
+    if as_json:
+        _print_json({"api": api, "state": state, "status": found})
+    else:
+        click.echo(f"the breaker of {api} is {'left to itself' if state == 'auto' else f'held {state}'}")
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, str]:

@@ -30,10 +30,18 @@ class Context:
         Raises:
             ServiceError: The secret is not set there.
         """
-        value = os.environ.get(name)
+        value = os.environ.get(name) or _sent.get(name)
         if value is None:
             raise ServiceError(f"the secret {name} is not set in the environment of the process that runs the service")
         return value
+
+
+_sent: dict[str, str] = {}
+
+
+def keep_secrets(values: Mapping[str, str]) -> None:
+    """Keep secrets that were sent to this process, in memory only; its environment goes first."""
+    _sent.update(values)
 
 
 class Outcomes(Mapping[str, Outcome]):

@@ -17,6 +17,7 @@ from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.reach import check_reach
+from dataflow.wiring.secrets import require_secrets, secrets_to_send
 from dataflow.wiring.settings import SMALL_BYTES, Settings
 from dataflow.wiring.worker import FACTORY
 
@@ -48,7 +49,7 @@ def cluster_engine(
     stack: ExitStack,
     *,
     source: SourcePlan,
-    calls_out: bool,
+    graph: Graph,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with the stack.
 
@@ -60,6 +61,7 @@ def cluster_engine(
     """
     from dataflow.engine.plugin import Assignment
 
+    calls_out = any(step.service.api is not None for step in graph.steps)
     if calls_out:
         refuse_processes()
     cluster = stack.enter_context(
@@ -77,6 +79,9 @@ def cluster_engine(
         from dataflow.engine.control.scheduler import install
 
         install(cluster.client)
-    engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY))
+    if cluster.workers is not None:
+        require_secrets(graph)
+    secrets = secrets_to_send(graph, cluster) if cluster.workers is None else {}
+    engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets))
     stack.callback(engine.close)
     return engine

@@ -19,6 +19,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.drive import Engine, Report, drive, stop_on_signal
 from dataflow.engine.fate import failures_schema, rejects_schema
+from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, ServiceError
@@ -39,6 +40,7 @@ from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, pre
 from dataflow.wiring.engines import cluster_engine, local_engine, uses_processes
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.run import Run
+from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
 from dataflow.wiring.worker import completion, make_setup, make_work
 
@@ -250,8 +252,9 @@ class _Execution:
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
-            calls_out = any(step.service.api is not None for step in planned.graph.steps)
-            return cluster_engine(program, setup, self.settings, stack, source=planned.source, calls_out=calls_out)
+            return cluster_engine(program, setup, self.settings, stack, source=planned.source, graph=planned.graph)
+        if SESSIONS.current is None:
+            require_secrets(planned.graph)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
         work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup)

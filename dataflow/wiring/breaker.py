@@ -1,0 +1,43 @@
+"""Holds the breaker of an API by hand, for all runs of a cluster."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from dataflow.engine.cluster import connect, current_client
+from dataflow.errors import ClusterError
+
+State = Literal["open", "closed", "auto"]
+
+_NAMED = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
+
+
+def hold_breaker(
+    api: str, state: State, *, scheduler: str | None = None, scheduler_file: str | None = None
+) -> dict[str, object]:
+    """Hold the breaker of an API open or closed, or leave it to itself again.
+
+    Open lets no call start, on any worker, until it is `auto` again; closed lets all calls start, whatever fails.
+
+    Args:
+        api: The name of the API.
+        state: `open`, `closed` or `auto`.
+        scheduler: The address of the cluster's scheduler.
+        scheduler_file: The file in which it left its address.
+
+    Returns:
+        What the cluster knows about the API then.
+
+    Raises:
+        ClusterError: No cluster is named, or it cannot be reached.
+    """
+    named = scheduler or scheduler_file or current_client() or any(os.environ.get(name) for name in _NAMED)
+    if not named:
+        raise ClusterError("name a cluster with --scheduler or --scheduler-file: a breaker is held where the calls are")
+    from dataflow.engine.control import scheduler as control
+
+    with connect(scheduler=scheduler, scheduler_file=scheduler_file) as cluster:
+        control.install(cluster.client)
+        control.hold_breaker(cluster.client, api, state=None if state == "auto" else state)
+        return dict(control.read_status(cluster.client).get(api, {}))

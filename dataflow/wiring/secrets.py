@@ -1,0 +1,98 @@
+"""Sees to it that the processes which call find their secrets, before anything is called.
+
+A secret is looked for where the calls are made first, then here; its value crosses a network only under TLS.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dataflow.errors import ClusterError, DeclarationError
+from dataflow.plan.graph import Graph
+
+if TYPE_CHECKING:
+    from dataflow.engine.cluster import Cluster
+
+_LOCAL = ("localhost", "127.", "::1")
+
+
+def secrets_of(graph: Graph) -> tuple[str, ...]:
+    """The names of the secrets that the APIs of a graph need, each once."""
+    apis = [step.service.api for step in graph.steps if step.service.api is not None]
+    return tuple(dict.fromkeys(name for api in apis if api.auth is not None for name in api.auth.secrets))
+
+
+def require_secrets(graph: Graph) -> None:
+    """Refuse to begin where a secret is not set in this process, which makes the calls.
+
+    Raises:
+        DeclarationError: It names the missing ones.
+    """
+    missing = unset(secrets_of(graph))
+    if missing:
+        raise DeclarationError(f"not set in the environment: {', '.join(missing)}; set them, or give --env-file FILE")
+
+
+def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
+    """The secrets that the workers of a cluster lack, by name, where they may be sent there.
+
+    Raises:
+        DeclarationError: One of them is set neither there nor here.
+        ClusterError: The connection is open to whoever listens.
+    """
+    names = secrets_of(graph)
+    if not names:
+        return {}
+    lacking = {name for found in cluster.on_every_worker(unset, names).values() for name in found}
+    missing = unset(tuple(sorted(lacking)))
+    if missing:
+        raise DeclarationError(
+            f"set neither on the workers nor here: {', '.join(missing)}; set them in one of the two, or give --env-file"
+        )
+    if lacking and not is_private(cluster.address):
+        raise ClusterError(
+            f"the workers of {cluster.address} lack {', '.join(sorted(lacking))}, which are not sent over a connection "
+            "without TLS; set them in the environment of the workers, or use a scheduler with tls://"
+        )
+    return {name: os.environ[name] for name in lacking}
+
+
+def is_private(address: str) -> bool:
+    """Whether nobody else can listen to a connection to this address: it has TLS, or stays on this machine."""
+    parts = urlsplit(address)
+    return parts.scheme in ("tls", "wss", "inproc") or (parts.hostname or "").startswith(_LOCAL)
+
+
+def read_env_file(path: str | Path) -> None:
+    """Set what a file of `NAME=value` lines says in the environment of this process; what is set already stays.
+
+    Raises:
+        DeclarationError: It cannot be read, or a line is none of these; the line is named, not shown.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeclarationError(
+            f"{path}: cannot be read as a file of NAME=value lines ({type(error).__name__})"
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise DeclarationError(f"{path}, line {number}: is not NAME=value")
+        os.environ.setdefault(name.strip(), _unquoted(value.strip()))
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
+
+
+def unset(names: tuple[str, ...]) -> list[str]:
+    """Those of these names that the environment of this process does not have."""
+    return [name for name in names if not os.environ.get(name)]

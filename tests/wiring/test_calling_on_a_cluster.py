@@ -1,0 +1,94 @@
+"""Calls from the workers of a cluster that somebody else has started: secrets, shared limits, a breaker by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
+
+from provider.serve import serve
+
+pytestmark = pytest.mark.slow
+
+KEYS, CAP = 600, 20
+
+JOB = """
+import os
+import dataflow as flow
+
+api = flow.API("shared", "{url}", auth=flow.bearer("SHARED_KEY"), concurrency=20)
+company = api.get("company", "/v2/companies/{{domain}}", returns={{"title": str}}, select={{"title": "name"}})
+
+def job(source: str, output: str) -> flow.Job:
+    return flow.Job(flow.Pipeline("calling", [company]), source=source, output=output, key="domain")
+"""
+
+
+def command(*arguments: str, folder: Path, secret: str | None = None) -> subprocess.Popen[str]:
+    """The program with these arguments, running."""
+    environment = {**os.environ, "DATAFLOW_JOURNAL": str(folder / "journal")}
+    environment |= {} if secret is None else {"SHARED_KEY": secret}
+    return subprocess.Popen(
+        [sys.executable, "-m", "dataflow", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str], *, code: int = 0) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    return out if code == 0 else err
+
+
+def test_two_runs_share_one_limit_and_one_breaker(cluster: Callable[[], Any], tmp_path: Path) -> None:
+    address, _ = cluster()
+    at = ("--scheduler", address)
+    (tmp_path / "source").mkdir()
+    for run in ("a", "b"):
+        for part in range(2):
+            domains = [f"{run}{part}-{at}.example" for at in range(KEYS // 4)]
+            pq.write_table(pa.table({"domain": domains}), tmp_path / "source" / f"{run}{part}.parquet")
+    with serve(latency=0.03, auth="bearer") as server:
+        (tmp_path / "job.py").write_text(JOB.format(url=server.url))
+        start = ("run", "job.py", "--json", "--catalog", "catalog", *at)
+        refused = command(*start, "--set", "source=source/a*.parquet", "--set", "output=a", folder=tmp_path)
+        assert "SHARED_KEY" in finished(refused, code=2)
+        finished(command("breaker", "shared", "open", *at, folder=tmp_path))
+        runs = [
+            command(
+                *start,
+                "--set",
+                f"source=source/{name}*.parquet",
+                "--set",
+                f"output={name}",
+                folder=tmp_path,
+                secret="secret",
+            )
+            for name in ("a", "b")
+        ]
+        time.sleep(4)
+        assert server.counts()["calls"] == 0
+        finished(command("breaker", "shared", "auto", *at, folder=tmp_path))
+        told = [json.loads(finished(run)) for run in runs]
+        counts = server.counts()
+    assert counts["calls"] == KEYS
+    assert CAP / 2 < counts["max_in_flight"] <= CAP
+    waited = [one["statistics"]["services"]["company"]["waited"] for one in told]
+    assert any(one["breaker"] > 0 for one in waited)
+    for file in (tmp_path / "catalog").rglob("*"):
+        assert file.is_dir() or b"Bearer" not in file.read_bytes()
