@@ -78,6 +78,8 @@ class API:
         where = f"API `{name}`"
         _check_url(url, where=where)
         _check_concurrency(concurrency, where=where)
+        if auth is not None and not isinstance(auth, Auth):
+            raise DeclarationError(f"{where}: auth takes flow.bearer, flow.basic, flow.api_key or flow.oauth2_client")
         values = {
             "name": name,
             "url": url.rstrip("/"),
@@ -125,7 +127,7 @@ class API:
         headers: Mapping[str, str] | None = None,
         select: str | Mapping[str, str] | None = None,
         accept: Callable[[Any], Any] | None = None,
-        not_found: Sequence[int] = (404,),
+        not_found: int | Sequence[int] = (404,),
         idempotent: bool | None = None,
         **options: Unpack[Options],
     ) -> Service:
@@ -158,7 +160,7 @@ class API:
             headers=headers or {},
             select=select,
             accept=accept,
-            not_found=tuple(not_found),
+            not_found=(not_found,) if isinstance(not_found, int) else not_found,
             idempotent=idempotent,
         )
         named: Options = {**options, "name": name}
@@ -172,7 +174,13 @@ def _check_concurrency(concurrency: Any, *, where: str) -> None:
 
 
 def _check_url(url: str, *, where: str) -> None:
-    parts = urlsplit(url)
+    if not isinstance(url, str) or any(one.isspace() for one in url):
+        raise DeclarationError(f"{where}: the url is a text without blanks that begins with https://host")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise DeclarationError(f"{where}: the url is none: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DeclarationError(f"{where}: the url begins with https://host")
     if parts.password or parts.username:

@@ -5,8 +5,8 @@ Inert: templates and paths are read here, requests are made and sent by the engi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import DeclarationError
@@ -15,7 +15,14 @@ from dataflow.policies.retry import IDEMPOTENT_METHODS
 from dataflow.services.answers import AnswerReader
 from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.selection import read_select
-from dataflow.services.service import Service, check_default, check_name, name_outputs, read_declared
+from dataflow.services.service import (
+    Service,
+    check_bound_columns,
+    check_default,
+    check_name,
+    name_outputs,
+    read_declared,
+)
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.template import Template, read_json, read_params, read_url
 from dataflow.services.types import Declared
@@ -50,7 +57,7 @@ class Endpoint:
     url: Template[str]
     params: Template[Any] | None
     json: Template[Any] | None
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     select: Any
     accept: Callable[[Any], Any] | None
     not_found: tuple[int, ...]
@@ -93,6 +100,10 @@ class Endpoint:
             options=options,
             endpoint=self,
         )
+        for option in ("constants", "api"):
+            if option in options:
+                raise DeclarationError(f"`{name}` is an endpoint of {self.api.name} and takes no {option}=")
+        check_bound_columns(service, names)
         check_default(service)
         self.reader(returns, name=name)
         return service
@@ -107,6 +118,15 @@ class Endpoint:
         return AnswerReader(returns=returns, select=select, accept=self.accept)
 
 
+def _check_kinds(accept: Any, not_found: Sequence[int], idempotent: Any, *, where: str) -> None:
+    if accept is not None and not callable(accept):
+        raise DeclarationError(f"{where}: accept takes a function of the parsed answer")
+    if idempotent not in (None, True, False):
+        raise DeclarationError(f"{where}: idempotent takes True or False")
+    if not all(isinstance(status, int) and 100 <= status < 600 for status in not_found):
+        raise DeclarationError(f"{where}: not_found takes HTTP statuses, as numbers")
+
+
 def read_endpoint(
     api: API,
     name: str,
@@ -118,7 +138,7 @@ def read_endpoint(
     headers: Mapping[str, str],
     select: Any,
     accept: Callable[[Any], Any] | None,
-    not_found: tuple[int, ...],
+    not_found: Sequence[int],
     idempotent: bool | None,
 ) -> Endpoint:
     """Read the templates of an endpoint; see `API.request` for its arguments.
@@ -130,7 +150,7 @@ def read_endpoint(
     method = method.upper()
     if path.startswith(("http://", "https://")):
         raise DeclarationError(f"{where}: the path begins with /; another host is another flow.API")
-    repeatable = method in IDEMPOTENT_METHODS or idempotent is not False
+    _check_kinds(accept, not_found, idempotent, where=where)
     return Endpoint(
         api=api,
         method=method,
@@ -140,7 +160,7 @@ def read_endpoint(
         headers=dict(headers),
         select=select,
         accept=accept,
-        not_found=not_found,
-        repeatable=repeatable,
+        not_found=tuple(not_found),
+        repeatable=idempotent is not False,
         keyed=method not in IDEMPOTENT_METHODS and idempotent is not False,
     )

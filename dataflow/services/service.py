@@ -153,7 +153,7 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         options=options,
         constants=MappingProxyType(dict(binding.constants)),
     )
-    _check_bound_columns(service, binding.columns)
+    check_bound_columns(service, binding.columns)
     check_default(service)
     return service
 
@@ -258,7 +258,12 @@ def name_outputs(returns: Declared | None, options: Options, *, name: str) -> tu
     return outputs
 
 
-def _check_bound_columns(service: Service, columns: Mapping[str, str]) -> None:
+def check_bound_columns(service: Service, columns: Mapping[str, str]) -> None:
+    """Refuse names in `columns=` that the service neither reads nor writes.
+
+    Raises:
+        DeclarationError: It names them, and those that there are.
+    """
     known = {one.name for one in service.parameters} | {service.name}
     for parameter in service.parameters:
         known |= set(parameter.declared.fields or ())

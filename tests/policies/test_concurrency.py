@@ -92,9 +92,7 @@ def test_calls_in_flight_never_exceed_the_cap(cap, draw, steps) -> None:
         for calls in running.values():
             calls[:] = [end for end in calls if end > now]
         valid = now < lease[name]
-        report = Holding(
-            applied=told[name] if valid else 0, in_flight=len(running[name]), wanted=wanted, until=now + 3
-        )
+        report = Holding(applied=told[name] if valid else 0, in_flight=len(running[name]), wanted=wanted, until=now + 3)
         shares = ask(expired(shares, now=now, timeout=30), name, cap=cap, report=report, now=now)
         if valid:
             running[name] += [now + 30 * draw.random()] * draw.randint(0, max(0, told[name] - len(running[name])))

@@ -49,7 +49,8 @@ def test_a_rate_is_read_as_people_write_it(written: object, read: list[Rate]) ->
 
 
 @pytest.mark.parametrize(
-    "written", ["", "100", "100/fortnight", "-1/s", "0/s", 0, -3, True, float("nan"), float("inf"), "x/s", {}, ["1/s", 0]]
+    "written",
+    ["", "100", "100/fortnight", "-1/s", "0/s", 0, -3, True, float("nan"), float("inf"), "x/s", {}, ["1/s", 0]],
 )
 def test_what_is_no_rate_is_refused_by_name(written: object) -> None:
     with pytest.raises(DeclarationError, match="API `acme`"):

@@ -89,7 +89,7 @@ class Account:
         self._shares = concurrency.Shares()
         self._held = held
         self._kept = dict(kept or {})
-        self._calls: deque[list[int]] = deque(maxlen=OBSERVED + 1)
+        self._calls: deque[tuple[int, float, int]] = deque(maxlen=OBSERVED + 1)
         self._tokens: float | None = None
         self._warned: set[Limits] = set()
 
@@ -163,10 +163,8 @@ class Account:
 
     def observed(self, *, now: float) -> float:
         """Calls that ended in a second, over the last ones."""
-        recent = [(second, count) for second, count in self._calls if second > now - OBSERVED]
-        if not recent:
-            return 0.0
-        return sum(count for _, count in recent) / max(1.0, min(float(OBSERVED), now - recent[0][0]))
+        recent = [(begun, count) for second, begun, count in self._calls if second > now - OBSERVED]
+        return sum(count for _, count in recent) / max(1.0, now - recent[0][0]) if recent else 0.0
 
     def _member(self, request: Mapping[str, Any], *, now: float) -> Member:
         holder = request["holder"]
@@ -234,8 +232,11 @@ class Account:
     def _count(self, calls: int, *, now: float) -> None:
         second = math.floor(now)
         if not self._calls or self._calls[-1][0] != second:
-            self._calls.append([second, 0])
-        self._calls[-1][1] += calls
+            # What comes after a pause was made from about now on, not from the full second.
+            goes_on = self._calls and self._calls[-1][0] == second - 1
+            self._calls.append((second, second if goes_on else now - INTERVAL, 0))
+        _, begun, before = self._calls[-1]
+        self._calls[-1] = (second, begun, before + calls)
 
     def _give(self, member: Member, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
         limits = self._known()

@@ -22,59 +22,25 @@ import time
 import uuid
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
+from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
 from dataflow.engine.control.plane import PROTOCOL
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
 from dataflow.policies.retry import Attempt
 from dataflow.policies.throttle import LONGEST
 
-Reason = Literal["rate", "concurrency", "breaker"]
+__all__ = ["Gate", "Impatient", "Line", "Pass"]
 
 REPORT = 0.1
 """Seconds after the first call at which the plane hears of it, where no call has to wait."""
 
 _NO_CAP = 1 << 30
-_REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker")
-_NOTHING: Mapping[Reason, float] = MappingProxyType(dict.fromkeys(_REASONS, 0.0))
-
-
-class Impatient(Exception):
-    """A call would wait longer than it wants to.
-
-    Args:
-        reason: What it waits for.
-        seconds: How much longer, as far as known.
-    """
-
-    def __init__(self, reason: Reason, seconds: float) -> None:
-        super().__init__(reason, seconds)
-        self.reason = reason
-        self.seconds = seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """The right to make one call, to be given back with `Gate.leave`.
-
-    Attributes:
-        waited: Seconds by reason.
-        probe: Whether the breaker judges by this call.
-        slot: The slot it uses on the plane's clock, None where it needs none.
-        tokens: Reserved for it.
-    """
-
-    waited: Mapping[Reason, float] = field(default_factory=lambda: _NOTHING)
-    probe: bool = False
-    slot: float | None = None
-    tokens: int = 0
-
 
 _FREE = Pass()
 
@@ -137,9 +103,7 @@ class Gate:
         self._wake: asyncio.TimerHandle | None = None
         self._told_idle = True
         self._closed = False
-        self._reason: Reason | None = None
-        self._changed = 0.0
-        self._waited = dict.fromkeys(_REASONS, 0.0)
+        self._waits = Waits()
 
     def _clear(self) -> None:
         self._outcomes: list[str] = []
@@ -200,6 +164,8 @@ class Gate:
         for waiter in self._queue.values():
             waiter.future.cancel()
         self._queue.clear()
+        # Whoever closes wants nothing more, also not for the calls that have just come.
+        self._arrivals = 0
         self._closed, self._slotted, self._share = True, True, 0
         if self._wake is not None:
             self._wake.cancel()
@@ -233,7 +199,7 @@ class Gate:
     async def _wait(self, patience: float | None) -> Pass:
         if self._closed:
             raise RuntimeError(f"the gate of `{self.api}` is closed")
-        waiter = _Waiter(future=self._loop.create_future(), patience=patience, before=self._totals())
+        waiter = _Waiter(future=self._loop.create_future(), patience=patience, before=self._waits.totals(self._clock()))
         self._queue[id(waiter)] = waiter
         self._pump()
         self._start(waiter)
@@ -246,8 +212,7 @@ class Gate:
             if slot is None or self._stock.in_time(slot, now=self._clock()):
                 break
             self._send_back(waiter, slot, probe=probe)
-        spent = zip(_REASONS, waiter.before, self._totals(), strict=True)
-        waited = {reason: after - before for reason, before, after in spent}
+        waited = self._waits.since(waiter.before, now=self._clock())
         at, tokens = (None, 0) if slot is None else (slot.at, slot.tokens)
         return Pass(waited=waited, probe=probe, slot=at, tokens=tokens)
 
@@ -286,7 +251,7 @@ class Gate:
             # One that was just cancelled has not come to take itself out.
             if not waiter.future.done():
                 self._release(waiter)
-        self._waits_for(reason if self._queue else None, now=now)
+        self._waits.change(reason if self._queue else None, now=now)
         if self._queue:
             self._sleep(now)
             if self._link.timer is None:
@@ -308,15 +273,6 @@ class Gate:
             self._probing += 1
         self._in_flight += 1
         waiter.future.set_result((self._stock.take() if self._slotted else None, probe))
-
-    def _waits_for(self, reason: Reason | None, *, now: float) -> None:
-        if self._reason is not None:
-            self._waited[self._reason] += now - self._changed
-        self._reason, self._changed = reason, now
-
-    def _totals(self) -> tuple[float, ...]:
-        self._waits_for(self._reason, now=self._clock())
-        return tuple(self._waited.values())
 
     def _sleep(self, now: float) -> None:
         """Look again when the next slot is due or the pause is over; anything else comes by an event."""
@@ -418,11 +374,9 @@ class Gate:
 
     def _lose_patience(self, wait: float, *, now: float) -> None:
         """Turn away whom the breaker keeps too long."""
-        self._waits_for("breaker" if self._queue else None, now=now)
-        at = _REASONS.index("breaker")
         for key, waiter in list(self._queue.items()):
             patience = waiter.patience
-            if patience is not None and self._waited["breaker"] - waiter.before[at] + wait > patience:
+            if patience is not None and self._waits.since(waiter.before, now=now)["breaker"] + wait > patience:
                 self._turn_away(self._queue.pop(key), Impatient("breaker", wait))
 
     def _turn_away(self, waiter: _Waiter, error: Exception) -> None:

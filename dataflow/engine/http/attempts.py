@@ -27,6 +27,8 @@ class AttemptError(Exception):
         status: The HTTP status, where there was an answer.
         after: Seconds that the provider asks to wait, or None.
         limit: At most so many attempts for this reason, or None for what the retry policy says.
+        stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
+            and no charge to the retry budget.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class AttemptError(Exception):
         status: int | None = None,
         after: float | None = None,
         limit: int | None = None,
+        stale: bool = False,
     ) -> None:
         super().__init__(reason, error)
         self.reason = reason
@@ -48,6 +51,7 @@ class AttemptError(Exception):
         self.status = status
         self.after = after
         self.limit = limit
+        self.stale = stale
 
 
 class CallError(Exception):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from dataflow.engine.control.gate import Gate
+from dataflow.engine.control.gate import Gate, Pass
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.transport import within
 from dataflow.errors import Verdict
@@ -22,6 +22,9 @@ from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, 
 
 Value = TypeVar("Value")
 
+HEARING = 0.05
+"""Seconds that a call holds back once where the breaker is about to open: its home hears of it within 0.02 s."""
+
 _BUDGET = RetryBudget()
 
 
@@ -30,6 +33,7 @@ class Caller:
 
     Args:
         gate: Where calls wait for breaker, rate and concurrency.
+        threshold: Failures in a row that open the breaker, None without one.
         clock: Seconds that only grow.
         draw: Numbers from 0 to 1, for the jitter.
     """
@@ -38,10 +42,13 @@ class Caller:
         self,
         gate: Gate,
         *,
+        threshold: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._gate = gate
+        self._threshold = threshold
+        self._failures = 0
         self._clock = clock
         self._draw = draw
         self._budget = BudgetState()
@@ -63,8 +70,7 @@ class Caller:
                 await asyncio.sleep(wait)
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
-        entered = await self._gate.enter(patience=call.terms.patience)
-        call.wait(entered.waited)
+        entered = await self._enter(call)
         began = self._clock()
         ending, after = Attempt.ABANDONED, None
         try:
@@ -85,7 +91,30 @@ class Caller:
             return value
         finally:
             call.seconds += self._clock() - began
+            self._judge(ending)
             self._gate.leave(entered, ending, after=after)
+
+    async def _enter(self, call: Call) -> Pass:
+        entered = await self._gate.enter(patience=call.terms.patience)
+        call.wait(entered.waited)
+        if self._is_down and not entered.probe:
+            # A dead provider fails hundreds of calls while the news of the first ones is on its way.
+            self._gate.leave(entered, Attempt.ABANDONED)
+            await asyncio.sleep(HEARING)
+            entered = await self._gate.enter(patience=call.terms.patience)
+            call.wait(entered.waited)
+        return entered
+
+    @property
+    def _is_down(self) -> bool:
+        """Whether the last calls have all failed, so many that the breaker opens as soon as it hears of them."""
+        return self._threshold is not None and self._failures >= self._threshold
+
+    def _judge(self, ending: Attempt) -> None:
+        if ending is Attempt.SUCCEEDED:
+            self._failures = 0
+        elif ending is Attempt.FAILED:
+            self._failures += 1
 
     def _count(self, call: Call, now: float) -> None:
         call.attempts += 1
@@ -104,6 +133,9 @@ class Caller:
         wait = wait_before_next(call.terms.retry, attempts=call.attempts, draw=self._draw(), after=error.after)
         if wait is None or not allows(call.deadline, wait, now=now):
             return None
+        if error.stale or (self._is_down and error.attempt is Attempt.FAILED):
+            # While the provider is down, retries wait for the breaker: a budget could spare it nothing more.
+            return wait
         self._budget, granted = take(_BUDGET, self._budget, now=now)
         return wait if granted else None
 

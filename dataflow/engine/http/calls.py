@@ -152,6 +152,8 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
             raise
         check(error)
         answers.raise_at(at, error)
+        if getattr(error, "timed_out", False):
+            answers.timed_out.add(at)
         calling.memory.remember_error(shared.keys[at], error)
     finally:
         answers.durations[at] = call.seconds

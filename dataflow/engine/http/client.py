@@ -5,7 +5,9 @@ httpx is imported when the first client is made. Its own transport is not used: 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 _OWN_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
 """Headers that belong to a connection, which is not httpx's."""
+
+UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
+"""Reasons of attempts that never reached the provider."""
 
 
 class PolicyTransport(httpx.AsyncBaseTransport):
@@ -46,16 +51,28 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
-        call = current_call.get(None) or Call(
+        whole = current_call.get(None) or Call(
             terms=self._terms, deadline=Deadline(limit=RECORD_DEADLINE, started=self._clock())
         )
+        repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
+        call = Call(terms=replace(whole.terms, repeatable=repeatable), deadline=whole.deadline)
         last: list[Answer] = []
+
+        async def attempt() -> Answer:
+            _carry(call, whole)
+            return await self._attempt(sent, call, last)
+
         try:
-            answer = await self._outlet.caller.perform(lambda: self._attempt(sent, call, last), call)
+            answer = await self._outlet.caller.perform(attempt, call)
         except CallError as error:
             if not last:
                 raise _as_httpx(error, request) from error
             answer = last[0]
+        finally:
+            _carry(call, whole)
+            whole.attempts += call.attempts
+            whole.seconds += call.seconds
+            whole.status = call.status
         return _response(answer, request)
 
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
@@ -63,15 +80,14 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         answer = await self._outlet.send(sent)
         call.status = answer.status
         ending = attempt_of_status(answer.status)
-        if ending in (Attempt.FAILED, Attempt.THROTTLED):
+        retryable = is_retryable_status(answer.status)
+        if retryable or ending is Attempt.FAILED:
             last.append(answer)
-            repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
-            again = is_retryable_status(answer.status) and repeatable
             raise AttemptError(
                 f"HTTP {answer.status}",
                 f"answered {answer.status}",
                 attempt=ending,
-                again="always" if again else "never",
+                again="repeatable" if retryable else "never",
                 status=answer.status,
                 after=retry_after(answer.headers.get("Retry-After"), now_wall=self._wall()),
             )
@@ -87,9 +103,18 @@ class PolicyTransport(httpx.AsyncBaseTransport):
             )
 
 
+def _carry(call: Call, whole: Call) -> None:
+    """Tell the call of the record how long one of its requests has waited: what a breaker took is excused."""
+    whole.wait(call.waited)
+    call.waited = {}
+
+
 def _as_httpx(error: CallError, request: httpx.Request) -> httpx.TransportError:
-    kind = httpx.ReadTimeout if error.timed_out else httpx.ConnectError if "connect" in error.reason else None
-    return (kind or httpx.ReadError)(f"{error.reason}: {error}", request=request)
+    kind = httpx.ReadTimeout if error.timed_out else httpx.ConnectError if error.reason in UNREACHED else None
+    made: Any = (kind or httpx.ReadError)(f"{error.reason}: {error}", request=request)
+    made.reason, made.status, made.timed_out = error.reason, error.status, error.timed_out
+    found: httpx.TransportError = made
+    return found
 
 
 def _response(answer: Answer, request: httpx.Request) -> httpx.Response:
@@ -103,4 +128,8 @@ def make_client(
 ) -> httpx.AsyncClient:
     """The client of an API for functions; redirects are not followed, and the environment is not looked at."""
     transport = PolicyTransport(outlet, terms=terms, clock=clock, wall=wall)
-    return httpx.AsyncClient(base_url=outlet.api.url, transport=transport, timeout=None, trust_env=False)
+    # What one record is given must not be sent for the next one.
+    no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.AsyncClient(
+        base_url=outlet.api.url, transport=transport, timeout=None, trust_env=False, cookies=no_cookies
+    )

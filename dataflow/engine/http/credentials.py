@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -62,11 +62,13 @@ class Credentials:
             return ""
         return urlencode({self._auth.place: self._secret(self._auth.secrets[0])}, quote_via=quote)
 
-    def forget(self) -> bool:
-        """Drop a token that was refused; True where a new one can be fetched."""
-        had = self._token is not None
-        self._token = None
-        return had
+    def forget(self, refused: Mapping[str, str]) -> bool:
+        """Drop the token of a refused request, unless another call has renewed it; True where there is a new one."""
+        if self._auth is None or self._auth.scheme is not Scheme.OAUTH2:
+            return False
+        if self._token is not None and refused["Authorization"] == f"Bearer {self._token[0]}":
+            self._token = None
+        return True
 
     def _written(self, auth: Auth) -> dict[str, str]:
         values = [self._secret(name) for name in auth.secrets]
@@ -90,7 +92,12 @@ class Credentials:
             "Accept": "application/json",
         }
         request = Request(method="POST", url=auth.token_url, headers=headers, body=urlencode(form).encode())
-        answer = await transport.send(request)
+        try:
+            answer = await transport.send(request)
+        except AttemptError as error:
+            # The call itself has not been sent, so it may be made again whatever it does.
+            error.again = "always" if error.again == "repeatable" else error.again
+            raise
         token, lifetime = _read_token(answer)
         return token, self._clock() + max(lifetime - EARLY, lifetime / 2)
 
@@ -112,5 +119,5 @@ def _read_token(answer: Answer) -> tuple[str, float]:
         return str(values["access_token"]), float(values.get("expires_in") or _LIFETIME)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise AttemptError(
-            "no token", f"the token endpoint answered {answer.status} without a token", again="repeatable"
+            "no token", f"the token endpoint answered {answer.status} without a token", again="always"
         ) from error

@@ -80,12 +80,18 @@ class Memory:
         """Keep the value of a call, where JSON gives it back as it was."""
         if self._store is None:
             return
-        plain = value if self._returns.plain is None or value is None else self._returns.plain(value)
+        plain = self._plain(value)
         try:
             data = msgspec.json.encode(plain)
-        except (TypeError, ValueError, msgspec.MsgspecError):
+            same = bool(self._plain(read_answer(data, self._reader)) == plain)
+        except (TypeError, ValueError, NotFound, msgspec.MsgspecError):
             return
-        self._keep(key, Status.SUCCEEDED, data)
+        # JSON writes NaN as null.
+        if same:
+            self._keep(key, Status.SUCCEEDED, data)
+
+    def _plain(self, value: Any) -> Any:
+        return value if self._returns.plain is None or value is None else self._returns.plain(value)
 
     def remember_error(self, key: bytes, error: BaseException) -> None:
         """Keep that nothing was found; no other error is kept."""

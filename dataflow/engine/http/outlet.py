@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dataflow.engine.http.access import NO_SECRET
 from dataflow.engine.http.attempts import Answer, AttemptError, Request, with_query
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.transport import Transport
 from dataflow.errors import ServiceError
+from dataflow.policies.retry import Attempt
 
 if TYPE_CHECKING:
     from dataflow.engine.control.gate import Gate
@@ -31,7 +33,7 @@ class Outlet:
         self._session = session
         self.api = api
         self.gate = gate
-        self.caller = Caller(gate)
+        self.caller = Caller(gate, threshold=None if api.breaker is None else api.breaker.threshold)
         self.transport = Transport(api)
         self._credentials = Credentials(api.auth, secret=secret)
 
@@ -44,17 +46,20 @@ class Outlet:
         session = self._session or SESSIONS.current
         if session is not None:
             return await session.answer(self.api, request)
-        answer = await self._send(request)
-        if answer.status == 401 and self._credentials.forget():
-            answer = await self._send(request)
+        headers, query = await self._secrets()
+        answer = await self._send(request, headers, query=query)
+        if answer.status == 401 and self._credentials.forget(headers):
+            headers, query = await self._secrets()
+            answer = await self._send(request, headers, query=query)
         return answer
 
-    async def _send(self, request: Request) -> Answer:
+    async def _secrets(self) -> tuple[dict[str, str], str]:
         try:
-            headers = await self._credentials.headers(self.transport)
-            query = self._credentials.query()
+            return await self._credentials.headers(self.transport), self._credentials.query()
         except ServiceError as error:
-            raise AttemptError("no secret", str(error), status=401) from error
+            raise AttemptError(NO_SECRET, str(error), attempt=Attempt.ABANDONED, status=401) from error
+
+    async def _send(self, request: Request, headers: dict[str, str], *, query: str) -> Answer:
         if not headers and not query:
             return await self.transport.send(request)
         return await self.transport.send(

@@ -50,6 +50,7 @@ class Transport:
                 headers={**_HEADERS, **self.api.headers},
                 auto_decompress=False,
                 trust_env=False,
+                trace_configs=[_note_reuse()],
             )
             # aiohttp would send a lost request again by itself: a call that no limit, count or budget knows of.
             self._session._retry_connection = False
@@ -61,6 +62,7 @@ class Transport:
         Raises:
             AttemptError: No whole answer came.
         """
+        reused: list[bool] = []
         try:
             async with self.session.request(
                 request.method,
@@ -68,11 +70,12 @@ class Transport:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
+                trace_request_ctx=reused,
             ) as response:
                 body = await self._body(response)
                 return Answer(status=response.status, headers=response.headers, body=body)
         except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
-            raise translate(error) from error
+            raise translate(error, reused=bool(reused)) from error
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body, decompressed here, so that a small body cannot become a huge one in between."""
@@ -109,8 +112,8 @@ def too_long(most: int, *, status: int) -> AttemptError:
     )
 
 
-def translate(error: Exception) -> AttemptError:
-    """What a fault of the connection means."""
+def translate(error: Exception, *, reused: bool = False) -> AttemptError:
+    """What a fault of the connection means; one that had been used before may just have been closed, as idle."""
     kind = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return AttemptError("certificate", "the certificate of the server is not trusted; see ca_file= of the API")
@@ -122,7 +125,22 @@ def translate(error: Exception) -> AttemptError:
         return AttemptError("answer cut off", f"the answer ended early ({kind})", again="repeatable")
     if isinstance(error, aiohttp.InvalidURL | ValueError):
         return AttemptError("bad request", f"the request cannot be written ({kind})", attempt=Attempt.ABANDONED)
-    return AttemptError("connection lost", f"the connection was lost ({kind})", again="repeatable")
+    return AttemptError(
+        "connection lost",
+        f"the connection was lost ({kind})",
+        attempt=Attempt.ABANDONED if reused else Attempt.FAILED,
+        again="repeatable",
+        stale=reused,
+    )
+
+
+def _note_reuse() -> aiohttp.TraceConfig:
+    async def note(session: Any, context: Any, params: Any) -> None:
+        context.trace_request_ctx.append(True)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(note)
+    return trace
 
 
 def _context(api: API) -> Any:

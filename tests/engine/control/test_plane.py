@@ -242,7 +242,7 @@ def test_holders_and_apis_without_traffic_are_forgotten() -> None:
 
 def test_money_is_never_handed_out_twice() -> None:
     plane, draw = Plane(), random.Random(1)
-    spent, reserved = 0, {name: 0 for name in "abc"}
+    spent, reserved = 0, dict.fromkeys("abc", 0)
     for number in range(1, 400):
         name = draw.choice("abc")
         if draw.random() < 0.6:

@@ -123,7 +123,7 @@ def test_a_killed_worker_gives_its_rate_back_at_once_and_its_concurrency_after_a
     back = wait_until(lambda: read_status(client)["capped"]["in_flight"] == 4)
     assert 1.5 < gone + back < 6
     doomed.cancel()
-    assert 85 < read_status(client)["rated"]["rate"] < 101
+    assert 80 < read_status(client)["rated"]["rate"] < 105
     other.result(timeout=30)
 
 
@@ -155,7 +155,7 @@ def test_a_scheduler_that_lacks_the_package_gets_it_with_the_plane(foreign: Any)
         future = cluster.client.submit(calls(0.3, timeout=2.0), pure=False)
         future.result(timeout=30)
         assert set(read_status(cluster.client)) == {"rated", "capped"}
-        known = cluster.client.run_on_scheduler(lambda: [name for name in __import__("sys").modules])
+        known = cluster.client.run_on_scheduler(lambda: list(__import__("sys").modules))
         loaded = {name for name in known if name.startswith("dataflow.")}
         assert {name.split(".")[1] for name in loaded} <= {"engine", "errors", "policies"}
         assert "pyarrow" not in known

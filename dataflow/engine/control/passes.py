@@ -1,0 +1,75 @@
+"""What a gate gives to a call that may start, or raises for one that may not, and how long it had to wait for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Reason = Literal["rate", "concurrency", "breaker"]
+
+REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker")
+"""In the order of `Waits.totals`."""
+
+_NOTHING: Mapping[Reason, float] = MappingProxyType(dict.fromkeys(REASONS, 0.0))
+
+
+class Impatient(Exception):
+    """A call would wait longer than it wants to.
+
+    Args:
+        reason: What it waits for.
+        seconds: How much longer, as far as known.
+    """
+
+    def __init__(self, reason: Reason, seconds: float) -> None:
+        super().__init__(reason, seconds)
+        self.reason = reason
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """The right to make one call, to be given back with `Gate.leave`.
+
+    Attributes:
+        waited: Seconds by reason.
+        probe: Whether the breaker judges by this call.
+        slot: The slot it uses on the plane's clock, None where it needs none.
+        tokens: Reserved for it.
+    """
+
+    waited: Mapping[Reason, float] = field(default_factory=lambda: _NOTHING)
+    probe: bool = False
+    slot: float | None = None
+    tokens: int = 0
+
+
+class Waits:
+    """Seconds for which the queue of a gate stood still, by what its first call waited for.
+
+    All of a queue wait for the same, so that one clock for each reason serves every call in it: what a call waited is
+    the difference of two readings.
+    """
+
+    def __init__(self) -> None:
+        self._reason: Reason | None = None
+        self._changed = 0.0
+        self._seconds = dict.fromkeys(REASONS, 0.0)
+
+    def change(self, reason: Reason | None, *, now: float) -> None:
+        """From now on the queue waits for this, or not at all."""
+        if self._reason is not None:
+            self._seconds[self._reason] += now - self._changed
+        self._reason, self._changed = reason, now
+
+    def totals(self, now: float) -> tuple[float, ...]:
+        """The reading at this time."""
+        self.change(self._reason, now=now)
+        return tuple(self._seconds.values())
+
+    def since(self, before: tuple[float, ...], *, now: float) -> dict[Reason, float]:
+        """Seconds by reason since a reading."""
+        both = zip(REASONS, before, self.totals(now), strict=True)
+        return {reason: after - earlier for reason, earlier, after in both}
