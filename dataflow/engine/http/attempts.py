@@ -97,6 +97,7 @@ class Call:
         deadline: By when it must have ended.
         key: The Idempotency-Key, or None.
         attempts: Requests that were sent.
+        retries: Those among them that repeated one; a function may send several that do not.
         seconds: Spent in attempts, without waiting.
         waited: Seconds of waiting by reason.
         status: The HTTP status of the last answer.
@@ -106,6 +107,7 @@ class Call:
     deadline: Deadline
     key: str | None = None
     attempts: int = 0
+    retries: int = 0
     seconds: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
     status: int | None = None

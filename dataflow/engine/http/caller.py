@@ -67,6 +67,7 @@ class Caller:
                 wait = self._wait(call, error)
                 if wait is None:
                     raise _given_up(call, error) from error
+                call.retries += 1
                 await asyncio.sleep(wait)
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:

@@ -126,7 +126,6 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
     answers.calls = sum(answers.attempts.values())
-    answers.retries = sum(max(made - 1, 0) for made in answers.attempts.values())
     return answers
 
 
@@ -158,6 +157,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
     finally:
         answers.durations[at] = call.seconds
         answers.attempts[at] = call.attempts
+        answers.retries += call.retries
         if call.status is not None:
             answers.statuses[at] = call.status
         for reason, seconds in call.waited.items():

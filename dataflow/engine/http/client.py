@@ -71,6 +71,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         finally:
             _carry(call, whole)
             whole.attempts += call.attempts
+            whole.retries += call.retries
             whole.seconds += call.seconds
             whole.status = call.status
         return _response(answer, request)

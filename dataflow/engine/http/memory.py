@@ -50,12 +50,14 @@ class Memory:
         store: Where they are kept, or None to remember nothing.
         service: The name of the service.
         returns: What it returns.
+        from_json: Whether its values were read from JSON, so that they come back as they are.
     """
 
-    def __init__(self, store: AnswerStore | None, *, service: str, returns: Declared) -> None:
+    def __init__(self, store: AnswerStore | None, *, service: str, returns: Declared, from_json: bool = False) -> None:
         self._store = store
         self._service = service
         self._returns = returns
+        self._from_json = from_json
         self._reader = AnswerReader(returns=returns)
 
     def recall(self, keys: Sequence[bytes], answers: Answers) -> set[int]:
@@ -80,10 +82,13 @@ class Memory:
         """Keep the value of a call, where JSON gives it back as it was."""
         if self._store is None:
             return
+        if value is None and not self._returns.nullable:
+            self._keep(key, Status.NOT_FOUND, b"")
+            return
         plain = self._plain(value)
         try:
             data = msgspec.json.encode(plain)
-            same = bool(self._plain(read_answer(data, self._reader)) == plain)
+            same = self._from_json or bool(self._plain(read_answer(data, self._reader)) == plain)
         except (TypeError, ValueError, NotFound, msgspec.MsgspecError):
             return
         # JSON writes NaN as null.

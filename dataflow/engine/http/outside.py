@@ -171,7 +171,12 @@ class Outside:
             function=made,
             terms=terms,
             side_by_side=MOST if api.concurrency is None else min(api.concurrency, MOST),
-            memory=Memory(self._outlook.store if remembers else None, service=service.name, returns=service.returns),
+            memory=Memory(
+                self._outlook.store if remembers else None,
+                service=service.name,
+                returns=service.returns,
+                from_json=service.form is Form.HTTP,
+            ),
             keyed=service.endpoint is not None and service.endpoint.keyed,
             prefix=f"{service.name}-{service.policy.version}",
             halted=self._halted.is_set,

@@ -118,7 +118,6 @@ def test_every_declared_type_comes_back_as_it_was(annotation: Any, value: Any) -
         (str, "\ud800"),
         (int, "7"),
         (int, 1.5),
-        (int, None),
         (list[int], [object()]),
     ],
 )
@@ -159,3 +158,11 @@ def test_without_a_store_nothing_is_remembered() -> None:
     one.remember(KEY, 1)
     one.remember_error(KEY, NotFound())
     assert one.recall([KEY], Answers(values=[None])) == set()
+
+
+def test_none_where_the_type_does_not_hold_it_is_kept_as_not_found() -> None:
+    store = Store()
+    memory(int, store).remember(KEY, None)
+    answers = Answers(values=[None])
+    assert memory(int, store).recall([KEY], answers) == {0}
+    assert isinstance(answers.raised[0], NotFound)
