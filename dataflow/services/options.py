@@ -40,7 +40,8 @@ class Options(TypedDict, total=False):
         threads: Calls of a plain function at the same time, in each worker; for functions that wait. Default 1.
         timeout: Seconds, or "30s", for one attempt of a call in total. Default: that of its API, else 30.
         retry: Attempts in all, or a `flow.Retry`. Default: that of its API, else 1.
-        api: The `flow.API` under whose limits an async service calls; its client is injected.
+        api: The `flow.API` under whose limits a function calls. An async one may ask for its client by a parameter
+            `http: httpx.AsyncClient`; without that, each call of the function counts as one call of the API.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.

@@ -101,7 +101,7 @@ class Service:
     @property
     def calls_out(self) -> bool:
         """Whether calling it waits for something outside: such calls are made side by side."""
-        return self.form in (Form.ASYNC, Form.HTTP) or self.policy.threads > 1
+        return self.form in (Form.ASYNC, Form.HTTP) or self.policy.threads > 1 or self.policy.api is not None
 
     @property
     def api(self) -> Any:
@@ -155,6 +155,8 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
     )
     check_bound_columns(service, binding.columns)
     check_default(service)
+    if service.form is Form.COLUMN and service.policy.api is not None:
+        raise DeclarationError(f"`{name}` reads whole columns and has an api=; a service of an API reads one record")
     return service
 
 

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,7 @@ class Outside:
         self._callings: dict[int, tuple[Calling, Keys, AccessCheck]] = {}
         self._lock = threading.Lock()
         self._halted = threading.Event()
+        self._pools: list[ThreadPoolExecutor] = []
 
     def call(
         self,
@@ -123,6 +125,8 @@ class Outside:
         """Close all connections, then the loop."""
         if self._double is not None:
             self._double.close()
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._io is None:
             return
         for outlet in self._outlets.values():
@@ -165,7 +169,8 @@ class Outside:
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             made = partial(_apply, function, self._clock)
         else:
-            made = partial(_perform, outlet, function)
+            awaited = function if service.form is Form.ASYNC else self._on_threads(function, service.policy.threads)
+            made = partial(_perform, outlet, awaited)
         remembers = terms.repeatable and not is_unlike(step)
         return Calling(
             function=made,
@@ -182,6 +187,16 @@ class Outside:
             halted=self._halted.is_set,
             clock=self._clock,
         )
+
+    def _on_threads(self, function: Callable[..., Any], threads: int) -> Callable[..., Awaitable[Any]]:
+        """A plain function as one that is awaited; the loop goes on while it waits."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="dataflow-call")
+        self._pools.append(pool)
+
+        async def call(*values: Any) -> Any:
+            return await asyncio.get_running_loop().run_in_executor(pool, function, *values)
+
+        return call
 
     def _terms(self, step: Step) -> Terms:
         service, api = step.service, step.service.api

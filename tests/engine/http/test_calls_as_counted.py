@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import dataflow as flow
+from dataflow.errors import DeclarationError
 
 Checked = Callable[..., dict[str, Any]]
 
@@ -146,3 +148,29 @@ def test_a_function_with_the_client_is_counted_as_a_declared_service_is(
     assert failure.get("status", "") == status
     assert failure.get("attempts", calls) == calls
     assert run.statistics["services"]["company"]["retries"] == calls - 1
+
+
+def test_a_plain_function_of_an_api_runs_on_threads_under_its_limits(bench: Any) -> None:
+    api = bench.api(concurrency=3)
+    running: list[int] = []
+    most: list[int] = []
+
+    @flow.enrichment(api=api, threads=8)
+    def slow(key: str) -> int:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return len(key)
+
+    found = flow.Pipeline("plain", [slow]).apply(pa.table({"key": [f"k{at:03d}" for at in range(30)]}))
+    assert found["slow"].to_pylist() == [4] * 30
+    assert 1 < max(most) <= 3
+
+
+def test_a_column_service_has_no_api(bench: Any) -> None:
+    with pytest.raises(DeclarationError, match="a service of an API reads one record"):
+
+        @flow.enrichment(api=bench.api(), returns=int)
+        def whole(key: pa.Array) -> pa.Array:
+            return key
