@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
 from dataflow.plan.partitions import PartitionSpec
+from dataflow.services.units import seconds
 
 RESUBMITS = 3
 """How often a partition that lost its worker is handed out again; a service may kill what it runs in."""
@@ -158,6 +159,26 @@ def stop_on_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stop_after(deadline: float | str | None, stop: threading.Event) -> Iterator[threading.Event]:
+    """Set `stop` when the deadline has come, in seconds or as a duration; the event given tells that it has."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        stop.set()
+
+    timer = threading.Timer(seconds(deadline, where="deadline"), end) if deadline is not None else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield late
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def window_size(threads: int) -> int:

@@ -80,6 +80,7 @@ def run_command(arguments: list[str]) -> int:
 @SET
 @click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
 @click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
+@click.option("--deadline", metavar="DURATION", help='End cleanly after "90s", "2h", ...; exit code 4.')
 @click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 @click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")

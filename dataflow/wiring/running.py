@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
-from dataflow.engine.drive import Engine, Report, drive, stop_on_signal
+from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.engine.result import Completion
-from dataflow.errors import DataflowError, GuardrailReached, Interrupted, ServiceError
+from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
 from dataflow.outcomes import Event, Priority
 from dataflow.plan.fingerprint import changes, fingerprints
 from dataflow.plan.graph import Graph
@@ -43,6 +43,9 @@ from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
 from dataflow.wiring.worker import completion, make_setup, make_work
+
+_CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
+"""What ends a run before its time and lets the same command go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,7 @@ def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
         SourceError: The source cannot be read.
         OutputLocked: Another run holds the output.
         GuardrailReached: Too many failures; what is done is kept.
+        LimitReached: The deadline has come; what is done is kept.
         Interrupted: Stopped by a signal, or partitions are left; the same call goes on.
         ClusterError: The cluster cannot be reached, or was lost.
         StoreError: Something could not be committed or published.
@@ -144,7 +148,7 @@ class _Execution:
             try:
                 self._perform(stack, tell)
             except BaseException as error:
-                self.run.status = "stopped" if isinstance(error, (Interrupted, GuardrailReached)) else "failed"
+                self.run.status = "stopped" if isinstance(error, _CLEAN_ENDS) else "failed"
                 with suppress(Exception):
                     # A listener that fails again must not hide what ended the run.
                     tell(Event(kind="stopped", run=self.run.id, message=str(error)))
@@ -166,7 +170,7 @@ class _Execution:
         self.run.id = folder.run
         try:
             self._work(planned, folder, newest, tell)
-        except (GuardrailReached, Interrupted) as error:
+        except _CLEAN_ENDS as error:
             folder.stop(str(error))
             raise
         lineage = {"source": [asdict(file) for file in planned.source.files], "pipeline": self.job.pipeline.name}
@@ -225,6 +229,7 @@ class _Execution:
         with ExitStack() as stack:
             engine = self._engine(planned, folder, stack)
             stop = stack.enter_context(stop_on_signal())
+            late = stack.enter_context(stop_after(self.settings.deadline, stop))
             reports = stack.enter_context(closing(drive(engine, left, stop=stop)))
             for report in reports:
                 if report.completion is None:
@@ -234,6 +239,11 @@ class _Execution:
                 self.run.duration = time.perf_counter() - self.began
                 tell(_committed(folder.run, report))
                 self._guard(planned)
+        if late.is_set() and self.run.done < self.run.partitions:
+            raise LimitReached(
+                f"the deadline of {self.settings.deadline} was reached after {self.run.done} of {self.run.partitions} "
+                "partitions; what is done is kept, run again with a later --deadline to go on"
+            )
         if lost:
             raise Interrupted(
                 f"{len(lost)} partitions killed their worker again and again, such as {_place(lost[0].spec)}; "

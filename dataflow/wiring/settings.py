@@ -10,6 +10,7 @@ from typing import Any
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Event
+from dataflow.services.units import seconds
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 
 TARGET_BYTES = 64 * 2**20
@@ -32,6 +33,7 @@ class Settings:
             and threads of this process for small ones.
         threads: Threads of each worker process, or of this process. Default 1 for processes.
         limit: Run only the first N records of the source.
+        deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept.
         resume: False starts a new run where an unfinished one could go on, and carries nothing over.
         if_changed: True does nothing where the newest version has the same plan.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
@@ -47,6 +49,7 @@ class Settings:
     workers: int | None = None
     threads: int | None = None
     limit: int | None = None
+    deadline: float | str | None = None
     resume: bool = True
     if_changed: bool = False
     profile: bool = False
@@ -72,6 +75,8 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
+    if settings.deadline is not None:
+        seconds(settings.deadline, where="deadline")
     if not isinstance(settings.catalog, (str, Path)):
         raise DeclarationError("catalog takes the path or URL of a folder")
     if not isinstance(settings.parameters, Mapping):

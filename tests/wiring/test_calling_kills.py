@@ -157,3 +157,12 @@ def test_the_second_interrupt_stops_the_calls_at_once(bench: Bench) -> None:
     process.communicate(timeout=60)
     bench.server.control(latency=0.01)
     assert [call for call in bench.server.log() if call[0] > at + 0.5] == []
+
+
+def test_a_deadline_ends_the_run_with_4_and_loses_no_answer(bench: Bench) -> None:
+    process = bench.start("--threads", "2", "--deadline", "1.5s")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err.decode()
+    assert b"deadline of 1.5s" in err
+    assert 0 < bench.server.counts()["calls"] < KEYS
+    bench.check("--threads", "2", repeated=0)
