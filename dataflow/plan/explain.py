@@ -18,6 +18,7 @@ class StepLine:
         name: The service.
         kind: What it is for.
         form: How it is called.
+        api: The name of the API under whose limits it calls, or None.
         priority: What its failure means.
         level: The group it runs in, from 0.
         reads: Versions of columns, as `email@1`.
@@ -30,6 +31,7 @@ class StepLine:
     name: str
     kind: Kind
     form: Form
+    api: str | None
     priority: str
     level: int
     reads: tuple[str, ...]
@@ -87,6 +89,7 @@ def _line(step: Step, graph: Graph, writers: dict[Column, Step], level: int) -> 
         name=step.service.name,
         kind=step.service.kind,
         form=step.service.form,
+        api=None if step.service.api is None else step.service.api.name,
         priority=policy.priority.value,
         level=level,
         reads=tuple(str(column) for column in step.inputs),
@@ -144,7 +147,8 @@ def _text(explanation: Explanation) -> list[str]:
 
 
 def _details(line: StepLine) -> str:
-    parts = [f"{line.kind} ({line.form}, {line.priority})", ", ".join(line.reads)]
+    form = line.form if line.api is None else f"{line.form}, API {line.api}"
+    parts = [f"{line.kind} ({form}, {line.priority})", ", ".join(line.reads)]
     if line.writes:
         parts[-1] += " -> " + ", ".join(line.writes)
     if line.when:
