@@ -51,7 +51,10 @@ class LocalEngine:
             halt()
 
     def cancel(self) -> None:
-        """Drop what no thread has begun; what has begun runs to its end."""
+        """Drop what no thread has begun, and end the calls of what has; what only computes runs to its end."""
+        cancel = getattr(self._work, "cancel", None)
+        if cancel is not None:
+            cancel()
         for future in self._specs:
             future.cancel()
         self._specs.clear()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from dataflow.engine.result import Completion
     from dataflow.plan.partitions import PartitionSpec
 
+_DROPPED = {"released", "cancelled", "forgotten"}
+"""What becomes of a running task that is taken back; one that ends by itself is in memory or erred."""
+
 Work = Callable[["PartitionSpec"], "Completion"]
 
 
@@ -63,6 +66,11 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
         # A job may import for seconds; on the loop that would make the worker deaf.
         await asyncio.to_thread(work_of, self.key)
 
+    def transition(self, key: Any, start: str, finish: str, **details: Any) -> None:
+        """End the calls of a partition that nobody waits for any more, such as when its client has died."""
+        if start == "executing" and finish in _DROPPED and self.key in str(key):
+            cancel(self.key)
+
     async def teardown(self, worker: Worker) -> None:
         """Close and forget what was made for the run; what was imported stays imported."""
         _assignments.pop(self.key, None)
@@ -86,6 +94,13 @@ def perform(task: dict[str, Any]) -> Completion:
 def halt(key: str) -> None:
     """Let the work of an assignment make no new calls in this process, where it makes any."""
     stop = getattr(_works.get(key), "halt", None)
+    if stop is not None:
+        stop()
+
+
+def cancel(key: str) -> None:
+    """End the calls that the work of an assignment has in flight in this process."""
+    stop = getattr(_works.get(key), "cancel", None)
     if stop is not None:
         stop()
 

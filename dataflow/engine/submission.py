@@ -96,8 +96,11 @@ class ClusterEngine:
         """Tell the scheduler to forget what is in flight."""
         futures = [future for future, _ in self._flying.values()]
         self._flying.clear()
+        from dataflow.engine.plugin import cancel
+
         with suppress(*lost_errors()):
             self._client.cancel(futures, force=True)
+            self._client.run(cancel, self._key, on_error="ignore")
 
     def close(self) -> None:
         """Take the job from the workers."""

@@ -157,6 +157,11 @@ class PartitionWork:
         if self._resources.outside is not None:
             self._resources.outside.halt()
 
+    def cancel(self) -> None:
+        """End the calls in flight; their partitions fail."""
+        if self._resources.outside is not None:
+            self._resources.outside.cancel()
+
     def close(self) -> None:
         """Close what was opened for the run."""
         self._resources.close()

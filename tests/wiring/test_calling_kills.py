@@ -146,9 +146,10 @@ def test_the_first_interrupt_loses_no_answer(bench: Bench, options: tuple[str, s
     bench.check(*options, repeated=0)
 
 
-def test_the_second_interrupt_stops_the_calls_at_once(bench: Bench) -> None:
+@pytest.mark.parametrize("options", [("--threads", "2"), ("--workers", "2")])
+def test_the_second_interrupt_stops_the_calls_at_once(bench: Bench, options: tuple[str, str]) -> None:
     bench.server.control(latency=0.8)
-    process = bench.start("--workers", "2")
+    process = bench.start(*options)
     bench.wait_for_calls(60)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)

@@ -92,3 +92,22 @@ def test_two_runs_share_one_limit_and_one_breaker(cluster: Callable[[], Any], tm
     assert any(one["breaker"] > 0 for one in waited)
     for file in (tmp_path / "catalog").rglob("*"):
         assert file.is_dir() or b"Bearer" not in file.read_bytes()
+
+
+def test_a_killed_client_takes_its_calls_with_it(cluster: Callable[[], Any], tmp_path: Path) -> None:
+    address, _ = cluster()
+    pq.write_table(pa.table({"domain": [f"k{at}.example" for at in range(2_000)]}), tmp_path / "k.parquet")
+    with serve(latency=0.1) as server:
+        (tmp_path / "job.py").write_text(JOB.format(url=server.url))
+        start = ("run", "job.py", "--catalog", "catalog", "--scheduler", address)
+        killed = command(*start, "--set", "source=k.parquet", "--set", "output=k", folder=tmp_path, secret="secret")
+        deadline = time.monotonic() + 60
+        while server.counts()["calls"] < 100:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        killed.kill()
+        at = time.monotonic()
+        killed.communicate()
+        time.sleep(1.5)
+        assert [call for call in server.log() if call[0] > at + 0.5] == []
+        assert server.counts()["in_flight"] == 0

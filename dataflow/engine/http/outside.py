@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,7 @@ class Outside:
         self._lock = threading.Lock()
         self._halted = threading.Event()
         self._pools: list[ThreadPoolExecutor] = []
+        self._made: set[Future[Answers]] = set()
 
     def call(
         self,
@@ -102,7 +103,7 @@ class Outside:
         patience = 0.0 if on.fail_fast else self._outlook.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
-        answers = io.start(make_calls(calling, shared, check=check)).result()
+        answers = self._wait(io.start(make_calls(calling, shared, check=check)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:
@@ -116,6 +117,20 @@ class Outside:
                 terms = Terms(timeout=api.timeout, retry=api.retry, patience=self._outlook.patience)
                 self._clients[id(api)] = make_client(self._outlet(api), terms=terms, clock=self._clock, wall=self._wall)
             return self._clients[id(api)]
+
+    def _wait(self, started: Future[Answers]) -> Answers:
+        self._made.add(started)
+        try:
+            return started.result()
+        finally:
+            self._made.discard(started)
+            # Whoever does not wait any more, such as after Ctrl-C, wants no answer either.
+            started.cancel()
+
+    def cancel(self) -> None:
+        """End the calls in flight; whoever waits for them gets a CancelledError."""
+        for started in list(self._made):
+            started.cancel()
 
     def halt(self) -> None:
         """Make no new calls; those in flight are paid for and may end."""
@@ -154,13 +169,13 @@ class Outside:
             io = self._loop()
             if step.index not in self._callings:
                 outlet = self._outlet(step.service.api)
-                calling = self._made(step, function, outlet)
+                calling = self._make(step, function, outlet)
                 keys = Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
                 check = AccessCheck(step.service, strict=self._outlook.strict)
                 self._callings[step.index] = calling, keys, check
             return io, *self._callings[step.index]
 
-    def _made(self, step: Step, function: Any, outlet: Outlet) -> Calling:
+    def _make(self, step: Step, function: Any, outlet: Outlet) -> Calling:
         service, api = step.service, step.service.api
         assert service.returns is not None
         terms = self._terms(step)
