@@ -37,7 +37,9 @@ def require_secrets(graph: Graph) -> None:
 
 
 def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
-    """The secrets that the workers of a cluster lack, by name, where they may be sent there.
+    """The secrets that are sent to the workers of a cluster, by name; where a worker has its own, that one counts.
+
+    All that are set here are sent over a private connection, since workers may join later.
 
     Raises:
         DeclarationError: One of them is set neither there nor here.
@@ -57,7 +59,7 @@ def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
             f"the workers of {cluster.address} lack {', '.join(sorted(lacking))}, which are not sent over a connection "
             "without TLS; set them in the environment of the workers, or use a scheduler with tls://"
         )
-    return {name: os.environ[name] for name in lacking}
+    return {name: os.environ[name] for name in names if os.environ.get(name) and is_private(cluster.address)}
 
 
 def is_private(address: str) -> bool:

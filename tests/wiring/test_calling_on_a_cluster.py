@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 
@@ -57,6 +58,8 @@ def finished(process: subprocess.Popen[str], *, code: int = 0) -> str:
 
 def test_two_runs_share_one_limit_and_one_breaker(cluster: Callable[[], Any], tmp_path: Path) -> None:
     address, _ = cluster()
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
     at = ("--scheduler", address)
     (tmp_path / "source").mkdir()
     for run in ("a", "b"):

@@ -48,12 +48,13 @@ def test_a_run_does_not_begin_without_them(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.usefixtures("secrets")
 @pytest.mark.parametrize("address", ["tls://10.0.0.1:8786", "tcp://127.0.0.1:8786", "tcp://localhost:8786"])
-def test_what_workers_lack_is_sent_where_nobody_listens(address: str) -> None:
-    assert secrets_to_send(GRAPH, cluster(address, "ACME_PASSWORD")) == {"ACME_PASSWORD": "canary-4711"}
+def test_secrets_are_sent_where_nobody_listens_since_workers_may_join_later(address: str) -> None:
+    sent = {"ACME_USER": "ada", "ACME_PASSWORD": "canary-4711"}
+    assert secrets_to_send(GRAPH, cluster(address, "ACME_PASSWORD")) == sent
 
 
 @pytest.mark.usefixtures("secrets")
-def test_nothing_is_sent_where_the_workers_have_it() -> None:
+def test_nothing_is_sent_over_an_open_connection_where_the_workers_have_it() -> None:
     assert secrets_to_send(GRAPH, cluster("tcp://10.0.0.1:8786")) == {}
 
 
