@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from dataflow.errors import DeclarationError
 
@@ -84,10 +86,19 @@ def oauth2_client(client_id: str, client_secret: str, *, token_url: str, scope: 
     Raises:
         DeclarationError: A name is no name of a secret, or the URL is none.
     """
-    local = token_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
-    if not (token_url.startswith("https://") or local):
+    if not (token_url.startswith("https://") or is_loopback(urlsplit(token_url).hostname)):
         raise DeclarationError("oauth2_client takes the whole token_url, with https://: secrets are sent there")
     return Auth(scheme=Scheme.OAUTH2, secrets=_names(client_id, client_secret), token_url=token_url, scope=scope)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine, so that nobody else listens; a name that only begins like it is not."""
+    if host is None or host == "localhost":
+        return host is not None
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _names(*secrets: str) -> tuple[str, ...]:

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 from dataflow.errors import ClusterError, DeclarationError
 from dataflow.plan.graph import Graph
+from dataflow.services.auth import is_loopback
 
 if TYPE_CHECKING:
     from dataflow.engine.cluster import Cluster
-
-_LOCAL = ("localhost", "127.", "::1")
 
 
 def secrets_of(graph: Graph) -> tuple[str, ...]:
@@ -65,7 +64,7 @@ def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
 def is_private(address: str) -> bool:
     """Whether nobody else can listen to a connection to this address: it has TLS, or stays on this machine."""
     parts = urlsplit(address)
-    return parts.scheme in ("tls", "wss", "inproc") or (parts.hostname or "").startswith(_LOCAL)
+    return parts.scheme in ("tls", "wss", "inproc") or is_loopback(parts.hostname)
 
 
 def read_env_file(path: str | Path) -> None:

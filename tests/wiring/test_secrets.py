@@ -71,7 +71,16 @@ def test_what_is_set_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         secrets_to_send(GRAPH, cluster("tcp://127.0.0.1:8786", "ACME_USER"))
 
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.1:1", "ws://scheduler:1", "tcp://scheduler.example:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://10.0.0.1:1",
+        "ws://scheduler:1",
+        "tcp://scheduler.example:1",
+        "tcp://127.evil.example:1",
+        "tcp://localhost.evil.example:1",
+    ],
+)
 def test_an_address_elsewhere_without_tls_is_not_private(address: str) -> None:
     assert not is_private(address)
 
