@@ -119,7 +119,7 @@ def make_resources(
 
 
 def _outside(graph: Graph, outlook: Outlook, *, context: Context) -> Outside | None:
-    if all(step.service.api is None for step in graph.steps):
+    if not graph.calls_apis:
         return None
     # The client for HTTP takes a while to import, which a job without an API does not wait for.
     from dataflow.engine.http.outside import Outside

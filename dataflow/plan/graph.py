@@ -128,6 +128,11 @@ class Graph:
         return tuple(step for step in self.steps if step.service.kind is kind)
 
     @property
+    def calls_apis(self) -> bool:
+        """Whether some service calls under the limits of an API."""
+        return any(step.service.api is not None for step in self.steps)
+
+    @property
     def isolated(self) -> bool:
         """Whether some service asks to be kept out of the caller's process."""
         return any(step.service.policy.isolate for step in self.steps)

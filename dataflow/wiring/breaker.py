@@ -7,10 +7,9 @@ from typing import Literal
 
 from dataflow.engine.cluster import connect, current_client
 from dataflow.errors import ClusterError
+from dataflow.wiring.engines import SCHEDULERS
 
 State = Literal["open", "closed", "auto"]
-
-_NAMED = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
 
 
 def hold_breaker(
@@ -32,7 +31,7 @@ def hold_breaker(
     Raises:
         ClusterError: No cluster is named, or it cannot be reached.
     """
-    named = scheduler or scheduler_file or current_client() or any(os.environ.get(name) for name in _NAMED)
+    named = scheduler or scheduler_file or current_client() or any(os.environ.get(name) for name in SCHEDULERS)
     if not named:
         raise ClusterError("name a cluster with --scheduler or --scheduler-file: a breaker is held where the calls are")
     from dataflow.engine.control import scheduler as control

@@ -21,14 +21,14 @@ from dataflow.wiring.secrets import require_secrets, secrets_to_send
 from dataflow.wiring.settings import SMALL_BYTES, Settings
 from dataflow.wiring.worker import FACTORY
 
-_SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
+SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
 """The variables by which Dask finds a cluster."""
 
 
 def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
     """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes."""
     named = (settings.client, settings.scheduler, settings.scheduler_file, settings.workers)
-    if any(one is not None for one in named) or any(os.environ.get(one) for one in _SCHEDULERS):
+    if any(one is not None for one in named) or any(os.environ.get(one) for one in SCHEDULERS):
         return True
     if graph.isolated or current_client() is not None:
         return True
@@ -61,8 +61,7 @@ def cluster_engine(
     """
     from dataflow.engine.plugin import Assignment
 
-    calls_out = any(step.service.api is not None for step in graph.steps)
-    if calls_out:
+    if graph.calls_apis:
         refuse_processes()
     cluster = stack.enter_context(
         connect(
@@ -75,7 +74,7 @@ def cluster_engine(
     )
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
-    if calls_out:
+    if graph.calls_apis:
         from dataflow.engine.control.scheduler import install
 
         install(cluster.client)

@@ -47,7 +47,7 @@ def open_memory(graph: Graph, folder: RunFolder) -> JournalMemory | None:
     Raises:
         StoreError: It cannot be opened.
     """
-    if all(step.service.api is None for step in graph.steps):
+    if not graph.calls_apis:
         return None
     since = datetime.fromisoformat(folder.head()["started"]).timestamp()
     return JournalMemory(Journal(journal_path(folder.root)), since=since)

@@ -80,7 +80,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
 
 def find_line(graph: Graph, worker: Any) -> Any:
     """The way from this worker to the control plane of its cluster; None where nothing of the graph needs it."""
-    if worker is None or all(step.service.api is None for step in graph.steps):
+    if worker is None or not graph.calls_apis:
         return None
     from dataflow.engine.control.scheduler import WorkerLine
 

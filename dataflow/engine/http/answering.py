@@ -12,9 +12,18 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request, with_query
+from dataflow.engine.http.attempts import (
+    Answer,
+    AttemptError,
+    Call,
+    CallError,
+    Request,
+    asked_again,
+    status_error,
+    with_query,
+)
 from dataflow.errors import NotFound, RetryLater
-from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
+from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 
@@ -88,14 +97,7 @@ def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callabl
             attempt=Attempt.REFUSED,
             status=status,
         )
-    raise AttemptError(
-        f"HTTP {status}",
-        f"answered {status}",
-        attempt=attempt_of_status(status),
-        again="repeatable" if is_retryable_status(status) else "never",
-        status=status,
-        after=retry_after(answer.headers.get("Retry-After"), now_wall=wall()),
-    )
+    raise status_error(answer, now_wall=wall())
 
 
 def read_value(answer: Answer, reader: AnswerReader) -> Any:
@@ -128,11 +130,4 @@ def read_value(answer: Answer, reader: AnswerReader) -> Any:
             "refused answer", f"accept= refuses the answer: {error}", attempt=Attempt.REFUSED, status=answer.status
         ) from error
     except RetryLater as error:
-        raise AttemptError(
-            "retry later",
-            f"asked to be called again: {error}",
-            attempt=Attempt.REFUSED,
-            again="always",
-            status=answer.status,
-            after=error.after,
-        ) from error
+        raise asked_again(error, status=answer.status) from error

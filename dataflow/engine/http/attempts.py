@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dataflow.errors import RetryLater
 from dataflow.policies.deadline import Deadline
-from dataflow.policies.retry import Attempt, Retry
+from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
 
 Again = Literal["always", "repeatable", "never"]
 """When an attempt may be tried again: it never reached the provider, only where repeating does no harm, or never."""
@@ -153,3 +154,32 @@ def with_query(url: str, query: str) -> str:
     if not query:
         return url
     return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
+    """What an answer with a status that is no success means.
+
+    Args:
+        answer: The answer.
+        now_wall: Seconds since 1970, for a Retry-After that is a date.
+    """
+    return AttemptError(
+        f"HTTP {answer.status}",
+        f"answered {answer.status}",
+        attempt=attempt_of_status(answer.status),
+        again="repeatable" if is_retryable_status(answer.status) else "never",
+        status=answer.status,
+        after=retry_after(answer.headers.get("Retry-After"), now_wall=now_wall),
+    )
+
+
+def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError:
+    """What an author's RetryLater means."""
+    return AttemptError(
+        "retry later",
+        f"asked to be called again: {error}",
+        attempt=Attempt.REFUSED,
+        again="always",
+        status=status,
+        after=error.after,
+    )

@@ -20,9 +20,6 @@ from dataflow.engine.http.outlook import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
 
-RECORD_DEADLINE = 300.0
-"""Seconds for one record over all attempts of a service, without waiting for a breaker or a budget."""
-
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
 
@@ -133,7 +130,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
     began = calling.clock()
     call = Call(
         terms=calling.terms,
-        deadline=Deadline(limit=RECORD_DEADLINE, started=began),
+        deadline=Deadline(started=began),
         key=f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None,
     )
     current_call.set(call)
@@ -141,14 +138,9 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
         answers.values[at] = await _value(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at])
         check(None)
-    except CallError as error:
-        check(error)
-        answers.raise_at(at, error)
-        if error.timed_out:
-            answers.timed_out.add(at)
+    except (Impatient, GuardrailReached, DeclarationError):
+        raise
     except Exception as error:
-        if isinstance(error, Impatient | GuardrailReached | DeclarationError):
-            raise
         check(error)
         answers.raise_at(at, error)
         if getattr(error, "timed_out", False):

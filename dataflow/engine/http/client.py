@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request
-from dataflow.engine.http.calls import RECORD_DEADLINE, current_call
+from dataflow.engine.http.attempts import Answer, Call, CallError, Request, status_error
+from dataflow.engine.http.calls import current_call
 from dataflow.policies.deadline import Deadline
-from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status, retry_after
+from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +51,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
-        whole = current_call.get(None) or Call(
-            terms=self._terms, deadline=Deadline(limit=RECORD_DEADLINE, started=self._clock())
-        )
+        whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
         repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
         call = Call(terms=replace(whole.terms, repeatable=repeatable), deadline=whole.deadline)
         last: list[Answer] = []
@@ -80,18 +78,9 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         last.clear()
         answer = await self._outlet.send(sent)
         call.status = answer.status
-        ending = attempt_of_status(answer.status)
-        retryable = is_retryable_status(answer.status)
-        if retryable or ending is Attempt.FAILED:
+        if is_retryable_status(answer.status) or attempt_of_status(answer.status) is Attempt.FAILED:
             last.append(answer)
-            raise AttemptError(
-                f"HTTP {answer.status}",
-                f"answered {answer.status}",
-                attempt=ending,
-                again="repeatable" if retryable else "never",
-                status=answer.status,
-                after=retry_after(answer.headers.get("Retry-After"), now_wall=self._wall()),
-            )
+            raise status_error(answer, now_wall=self._wall())
         return answer
 
     def _check_host(self, request: httpx.Request) -> None:

@@ -21,7 +21,7 @@ from dataflow.engine.control.home import LocalLine, process_plane
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.access import AccessCheck
 from dataflow.engine.http.answering import Asking
-from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms
+from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
 from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -29,7 +29,6 @@ from dataflow.engine.http.outlet import Outlet
 from dataflow.engine.http.outlook import Occasion, Outlook
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import RetryLater
-from dataflow.policies.retry import Attempt
 from dataflow.services.keys import Keys
 from dataflow.services.signature import Form, Injected
 
@@ -291,7 +290,7 @@ async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any
     try:
         return await function(*values)
     except RetryLater as error:
-        raise _asked_again(error) from error
+        raise asked_again(error) from error
     except OSError as error:
         kind = type(error).__name__
         raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable") from error
@@ -311,13 +310,3 @@ async def _apply(
         return task.result()
     finally:
         task.cancel()
-
-
-def _asked_again(error: RetryLater) -> AttemptError:
-    return AttemptError(
-        "retry later",
-        f"asked to be called again: {error}",
-        attempt=Attempt.REFUSED,
-        again="always",
-        after=error.after,
-    )

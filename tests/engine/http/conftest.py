@@ -17,6 +17,7 @@ import dataflow as flow
 from dataflow.wiring.run import Run
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "jobs"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from provider.serve import Running, serve
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from remembering import Store
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
@@ -17,31 +17,12 @@ from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.calls import Calling, Shared, current_call, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.errors import DeclarationError, GuardrailReached, NotFound
-from dataflow.outcomes import Status
 from dataflow.policies.retry import Retry
 from dataflow.services.annotations import declare
 from dataflow.services.keys import Keys
 
 KEYS = Keys(service="double", version="1", definition="")
 INT = declare(int, where="")
-
-
-@dataclass
-class Kept:
-    """One answer as a store gives it."""
-
-    status: Status
-    value: bytes
-
-
-class Store(dict[bytes, Kept]):
-    """Answers in a dict."""
-
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
-        return {key: self[key] for key in keys if key in self}
-
-    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
-        self[key] = Kept(status, value)
 
 
 async def double(inputs: Sequence[Any], call: Call) -> Any:

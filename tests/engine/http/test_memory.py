@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypedDict
@@ -12,32 +11,14 @@ from typing import Any, TypedDict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from remembering import Store
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.http.memory import Memory
 from dataflow.errors import NotFound, Reject
-from dataflow.outcomes import Status
 from dataflow.services.annotations import declare
 
 KEY = b"key"
-
-
-@dataclass
-class Kept:
-    """One answer as a store gives it."""
-
-    status: Status
-    value: bytes
-
-
-class Store(dict[bytes, Kept]):
-    """Answers in a dict."""
-
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
-        return {key: self[key] for key in keys if key in self}
-
-    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
-        self[key] = Kept(status, value)
 
 
 @dataclass
