@@ -50,6 +50,7 @@ class ClusterEngine:
         self._flying: dict[Any, tuple[Future, PartitionSpec]] = {}
         self._attempts = itertools.count()
         self._recount_at = 0.0
+        self._lost = False
 
     def submit(self, specs: Sequence[PartitionSpec]) -> None:
         """Send partitions as one message."""
@@ -71,10 +72,13 @@ class ClusterEngine:
         while self._flying:
             trouble = self._trouble()
             if trouble is not None:
+                self._lost = True
                 yield self._lose(trouble)
                 return
             self._recount()
-            yield self._reports(self._batch())
+            reports = self._reports(self._batch())
+            self._lost |= any(report.kind == "lost" for report in reports)
+            yield reports
 
     def withdraw(self) -> None:
         """Take back what no worker has."""
@@ -89,8 +93,7 @@ class ClusterEngine:
         """Tell the work on every worker to make no new calls."""
         from dataflow.engine.plugin import halt
 
-        with suppress(*lost_errors()):
-            self._client.run(halt, self._key, on_error="ignore")
+        self._tell(halt)
 
     def cancel(self) -> None:
         """Tell the scheduler to forget what is in flight."""
@@ -100,7 +103,7 @@ class ClusterEngine:
 
         with suppress(*lost_errors()):
             self._client.cancel(futures, force=True)
-            self._client.run(cancel, self._key, on_error="ignore")
+        self._tell(cancel)
 
     def close(self) -> None:
         """Take the job from the workers."""
@@ -108,6 +111,13 @@ class ClusterEngine:
         if self._client.status == "running":
             with suppress(ValueError, *lost_errors()):
                 self._client.unregister_worker_plugin(self._plugin)
+
+    def _tell(self, function: Callable[[str], None]) -> None:
+        """Call a function of ours in every worker process; a scheduler that was lost is not waited for."""
+        if self._lost or self._trouble() is not None:
+            return
+        with suppress(OSError, *lost_errors()):
+            self._client.run(function, self._key, on_error="ignore")
 
     def _batch(self) -> list[Future]:
         with self._ended.thread_condition:
