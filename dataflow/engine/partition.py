@@ -19,7 +19,7 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment
-from dataflow.engine.http.outlook import Occasion
+from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
 from dataflow.engine.resources import Resources
@@ -106,9 +106,9 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
         function = refuse_holes(function)
     policy = step.service.policy
     if step.service.api is not None:
-        assert resources.outside is not None
-        on = Occasion(run=resources.context.run, fail_fast=resources.fail_fast)
-        return judge(step, resources.outside.call(step, function, columns=columns, size=size, on=on))
+        assert resources.callers is not None
+        on = Execution(run=resources.context.run, fail_fast=resources.fail_fast)
+        return judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
     if form is Form.ASYNC:
         started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT))
         return judge(step, started.result())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dataflow.engine.calling import bind_call
-from dataflow.engine.http.outlook import Outlook
+from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.lookups import Index, build_index
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import DeclarationError
@@ -23,7 +23,7 @@ from dataflow.services.context import Context
 from dataflow.services.signature import Form, Injected
 
 if TYPE_CHECKING:
-    from dataflow.engine.http.outside import Outside
+    from dataflow.engine.http.callers import Callers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Resources:
         indexes: The index of each lookup, by step.
         context: What `flow.Context` parameters get.
         io: The loop of async services without an API.
-        outside: Where services of an API are called; None where there are none.
+        callers: Where services of an API are called; None where there are none.
         fail_fast: Whether an open breaker fails a call at once, instead of keeping it.
     """
 
@@ -43,7 +43,7 @@ class Resources:
     indexes: Mapping[int, Index]
     context: Context
     io: IOLoop
-    outside: Outside | None
+    callers: Callers | None
     fail_fast: bool = False
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
@@ -60,8 +60,8 @@ class Resources:
         wanted = {read.parameter.injected for read in step.reads}
         found: dict[Injected, Any] = {Injected.CONTEXT: self.context}
         if Injected.CLIENT in wanted:
-            assert self.outside is not None
-            found[Injected.CLIENT] = self.outside.client(step.service.api)
+            assert self.callers is not None
+            found[Injected.CLIENT] = self.callers.client(step.service.api)
         return found
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ class Resources:
             close = getattr(instance, "close", None)
             if callable(close):
                 close()
-        if self.outside is not None:
-            self.outside.close()
+        if self.callers is not None:
+            self.callers.close()
         self.io.close()
 
 
@@ -81,7 +81,7 @@ def make_resources(
     tables: Mapping[str, pa.Table],
     context: Context | None = None,
     io: IOLoop | None = None,
-    outlook: Outlook | None = None,
+    settings: CallSettings | None = None,
 ) -> Resources:
     """Set up each decorated class and index each lookup of the graph.
 
@@ -90,7 +90,7 @@ def make_resources(
         tables: The table of each lookup, by service name.
         context: The run, for `flow.Context` parameters.
         io: A loop to share; a new one by default.
-        outlook: How this process calls APIs; by default under limits that hold for this process.
+        settings: How this process calls APIs; by default under limits that hold for this process.
 
     Raises:
         DeclarationError: A class cannot be set up, or a lookup's table repeats a key.
@@ -112,19 +112,19 @@ def make_resources(
         indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
         context=context,
         io=io or IOLoop(),
-        outside=_outside(graph, outlook or Outlook(), context=context),
+        callers=_callers(graph, settings or CallSettings(), context=context),
         _instances=instances,
         _locks=locks,
     )
 
 
-def _outside(graph: Graph, outlook: Outlook, *, context: Context) -> Outside | None:
+def _callers(graph: Graph, settings: CallSettings, *, context: Context) -> Callers | None:
     if not graph.calls_apis:
         return None
     # The client for HTTP takes a while to import, which a job without an API does not wait for.
-    from dataflow.engine.http.outside import Outside
+    from dataflow.engine.http.callers import Callers
 
-    return Outside(outlook, secret=context.secret)
+    return Callers(settings, secret=context.secret)
 
 
 def _make(step: Step) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
-from dataflow.engine.http.outlook import PATIENCE, Halted, Outlook
+from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
@@ -110,8 +110,8 @@ def make_work(
         DataflowError: A class cannot be set up, or the journal cannot be opened.
     """
     memory = open_memory(graph, folder)
-    outlook = Outlook(line=line, store=memory, patience=PATIENCE, strict=True)
-    resources = make_resources(graph, tables=tables, context=context, outlook=outlook)
+    settings = CallSettings(line=line, store=memory, patience=PATIENCE, strict=True)
+    resources = make_resources(graph, tables=tables, context=context, settings=settings)
     return PartitionWork(graph, folder, resources, setup=setup, memory=memory)
 
 
@@ -154,13 +154,13 @@ class PartitionWork:
 
     def halt(self) -> None:
         """Make no new calls; partitions that wait for some are given back."""
-        if self._resources.outside is not None:
-            self._resources.outside.halt()
+        if self._resources.callers is not None:
+            self._resources.callers.halt()
 
     def cancel(self) -> None:
         """End the calls in flight; their partitions fail."""
-        if self._resources.outside is not None:
-            self._resources.outside.cancel()
+        if self._resources.callers is not None:
+            self._resources.callers.cancel()
 
     def close(self) -> None:
         """Close what was opened for the run."""

@@ -28,20 +28,20 @@ from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 
 if TYPE_CHECKING:
-    from dataflow.engine.http.outlet import Outlet
+    from dataflow.engine.http.provider import Provider
     from dataflow.services.endpoint import Endpoint
 
 MALFORMED_ATTEMPTS = 2
 """An answer that is no JSON may have been cut on its way, so it is asked for once more."""
 
 
-class Asking:
+class EndpointCall:
     """What one service asks, as a coroutine function over the values of its columns."""
 
-    def __init__(self, endpoint: Endpoint, reader: AnswerReader, outlet: Outlet) -> None:
+    def __init__(self, endpoint: Endpoint, reader: AnswerReader, provider: Provider) -> None:
         self._endpoint = endpoint
         self._reader = reader
-        self._outlet = outlet
+        self._provider = provider
         self._columns = endpoint.columns
 
     async def __call__(self, values: Sequence[Any], call: Call) -> Any:
@@ -55,7 +55,7 @@ class Asking:
             request = self._request(dict(zip(self._columns, values, strict=True)), call)
         except ValueError as error:
             raise CallError("bad input", f"the request cannot be written: {error}") from error
-        return await self._outlet.caller.perform(lambda: self._attempt(request, call), call)
+        return await self._provider.caller.perform(lambda: self._attempt(request, call), call)
 
     def _request(self, record: dict[str, Any], call: Call) -> Request:
         endpoint = self._endpoint
@@ -72,7 +72,7 @@ class Asking:
         return Request(method=endpoint.method, url=url, headers=headers, body=body)
 
     async def _attempt(self, request: Request, call: Call) -> Any:
-        answer = await self._outlet.send(request)
+        answer = await self._provider.send(request)
         call.status = answer.status
         check_status(answer, self._endpoint.not_found)
         return read_value(answer, self._reader)

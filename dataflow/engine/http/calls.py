@@ -16,7 +16,7 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.memory import Memory
-from dataflow.engine.http.outlook import Halted
+from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
 

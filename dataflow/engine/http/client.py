@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dataflow.engine.http.attempts import Terms
-    from dataflow.engine.http.outlet import Outlet
+    from dataflow.engine.http.provider import Provider
 
 _OWN_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
 """Headers that belong to a connection, which is not httpx's."""
@@ -30,17 +30,19 @@ UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
 
 
 class PolicyTransport(httpx.AsyncBaseTransport):
-    """Sends the requests of an httpx client through an outlet.
+    """Sends the requests of an httpx client through an provider.
 
     Args:
-        outlet: Of the API.
+        provider: Of the API.
         terms: For requests that are made outside of a call.
         clock: Seconds that only grow.
         wall: Seconds since 1970, for a Retry-After that is a date.
     """
 
-    def __init__(self, outlet: Outlet, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]) -> None:
-        self._outlet = outlet
+    def __init__(
+        self, provider: Provider, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self._provider = provider
         self._terms = terms
         self._clock = clock
         self._wall = wall
@@ -61,7 +63,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
             return await self._attempt(sent, call, last)
 
         try:
-            answer = await self._outlet.caller.perform(attempt, call)
+            answer = await self._provider.caller.perform(attempt, call)
         except CallError as error:
             if not last:
                 raise _as_httpx(error, request) from error
@@ -76,7 +78,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
 
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
         last.clear()
-        answer = await self._outlet.send(sent)
+        answer = await self._provider.send(sent)
         call.status = answer.status
         if is_retryable_status(answer.status) or attempt_of_status(answer.status) is Attempt.FAILED:
             last.append(answer)
@@ -85,10 +87,11 @@ class PolicyTransport(httpx.AsyncBaseTransport):
 
     def _check_host(self, request: httpx.Request) -> None:
         """The secrets of an API go to its own host only."""
-        own = httpx.URL(self._outlet.api.url)
+        own = httpx.URL(self._provider.api.url)
         if (request.url.scheme, request.url.host, request.url.port) != (own.scheme, own.host, own.port):
             raise httpx.UnsupportedProtocol(
-                f"the client of API `{self._outlet.api.name}` calls {own.host} only; another host is another flow.API",
+                f"the client of API `{self._provider.api.name}` calls {own.host} only; "
+                "another host is another flow.API",
                 request=request,
             )
 
@@ -114,12 +117,12 @@ def _response(answer: Answer, request: httpx.Request) -> httpx.Response:
 
 
 def make_client(
-    outlet: Outlet, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]
+    provider: Provider, *, terms: Terms, clock: Callable[[], float], wall: Callable[[], float]
 ) -> httpx.AsyncClient:
     """The client of an API for functions; redirects are not followed, and the environment is not looked at."""
-    transport = PolicyTransport(outlet, terms=terms, clock=clock, wall=wall)
+    transport = PolicyTransport(provider, terms=terms, clock=clock, wall=wall)
     # What one record is given must not be sent for the next one.
     no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
     return httpx.AsyncClient(
-        base_url=outlet.api.url, transport=transport, timeout=None, trust_env=False, cookies=no_cookies
+        base_url=provider.api.url, transport=transport, timeout=None, trust_env=False, cookies=no_cookies
     )

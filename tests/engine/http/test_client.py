@@ -17,7 +17,7 @@ from dataflow.engine.http.attempts import Call, Terms
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.client import make_client
 from dataflow.engine.http.offline import Session
-from dataflow.engine.http.outlet import Outlet
+from dataflow.engine.http.provider import Provider
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Retry
 from dataflow.testing import Calls, Request, Response
@@ -34,12 +34,12 @@ def use(
 
     async def main() -> Any:
         gate = Gate("acme", limits=Limits(), line=session.line)
-        outlet = Outlet(acme, gate=gate, secret=str, session=session)
+        provider = Provider(acme, gate=gate, secret=str, session=session)
         try:
-            async with make_client(outlet, terms=terms, clock=time.monotonic, wall=time.time) as client:
+            async with make_client(provider, terms=terms, clock=time.monotonic, wall=time.time) as client:
                 return await body(client)
         finally:
-            await outlet.close()
+            await provider.close()
 
     return asyncio.run(main()), session.calls
 

@@ -18,7 +18,7 @@ class Halted(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class CallSettings:
     """How a process calls out.
 
     Attributes:
@@ -35,7 +35,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
+class Execution:
     """What calls are made for.
 
     Attributes:

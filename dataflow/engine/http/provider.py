@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dataflow.services.api import API
 
 
-class Outlet:
+class Provider:
     """Where all calls of one API in this process go out; made and used on one event loop.
 
     Args:

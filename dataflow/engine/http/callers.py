@@ -1,4 +1,4 @@
-"""Everything that one process holds to call APIs for one graph: a loop, an outlet for each API, what is remembered.
+"""Everything that one process holds to call APIs for one graph: a loop, a client for each API, what is remembered.
 
 The calls themselves are made in `calls`; a partition hands a step over here and gets its answers.
 """
@@ -20,13 +20,13 @@ from dataflow.engine.control.gate import Gate
 from dataflow.engine.control.home import LocalLine, process_plane
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.access import AccessCheck
-from dataflow.engine.http.answering import Asking
+from dataflow.engine.http.answering import EndpointCall
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
 from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
-from dataflow.engine.http.outlet import Outlet
-from dataflow.engine.http.outlook import Occasion, Outlook
+from dataflow.engine.http.provider import Provider
+from dataflow.engine.http.settings import CallSettings, Execution
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import RetryLater
 from dataflow.services.keys import Keys
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from dataflow.services.api import API
 
 
-class Outside:
+class Callers:
     """The APIs of one graph, as one process calls them; nothing is opened before the first call.
 
     Args:
-        outlook: How this process calls out.
+        settings: How this process calls out.
         secret: Gives the value of a secret by its name.
         clock: Seconds that only grow.
         wall: Seconds since 1970.
@@ -50,22 +50,22 @@ class Outside:
 
     def __init__(
         self,
-        outlook: Outlook,
+        settings: CallSettings,
         *,
         secret: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         session: Session | None = None,
     ) -> None:
-        self._outlook = outlook
+        self._settings = settings
         self._secret = secret
         self._session = session
-        self._double: Outside | None = None
-        self._line = session.line if session is not None else outlook.line or LocalLine(process_plane())
+        self._double: Callers | None = None
+        self._line = session.line if session is not None else settings.line or LocalLine(process_plane())
         self._clock = clock
         self._wall = wall
         self._io: IOLoop | None = None
-        self._outlets: dict[int, Outlet] = {}
+        self._providers: dict[int, Provider] = {}
         self._clients: dict[int, Any] = {}
         self._callings: dict[int, tuple[Calling, Keys, AccessCheck]] = {}
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Outside:
         *,
         columns: Sequence[Sequence[Any]],
         size: int,
-        on: Occasion,
+        on: Execution,
     ) -> Answers:
         """Call a service of an API for some records.
 
@@ -99,7 +99,7 @@ class Outside:
         if (session := SESSIONS.current) is not None and self._session is None:
             return self._offline(session).call(step, function, columns=columns, size=size, on=on)
         io, made, keys, check = self._calling(step, function)
-        patience = 0.0 if on.fail_fast else self._outlook.patience
+        patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
         answers = self._wait(io.start(make_calls(calling, shared, check=check)))
@@ -113,8 +113,10 @@ class Outside:
             return self._offline(session).client(api)
         with self._lock:
             if id(api) not in self._clients:
-                terms = Terms(timeout=api.timeout, retry=api.retry, patience=self._outlook.patience)
-                self._clients[id(api)] = make_client(self._outlet(api), terms=terms, clock=self._clock, wall=self._wall)
+                terms = Terms(timeout=api.timeout, retry=api.retry, patience=self._settings.patience)
+                self._clients[id(api)] = make_client(
+                    self._provider(api), terms=terms, clock=self._clock, wall=self._wall
+                )
             return self._clients[id(api)]
 
     def _wait(self, started: Future[Answers]) -> Answers:
@@ -143,16 +145,16 @@ class Outside:
             pool.shutdown(wait=False, cancel_futures=True)
         if self._io is None:
             return
-        for outlet in self._outlets.values():
-            self._io.run(outlet.close())
+        for provider in self._providers.values():
+            self._io.run(provider.close())
         self._io.close()
 
-    def _offline(self, session: Session) -> Outside:
+    def _offline(self, session: Session) -> Callers:
         """The same for a block that is offline, with limits, breakers and clients of its own."""
         with self._lock:
             if self._double is None or self._double._session is not session:
-                double = Outside(
-                    self._outlook, secret=self._secret, clock=self._clock, wall=self._wall, session=session
+                double = Callers(
+                    self._settings, secret=self._secret, clock=self._clock, wall=self._wall, session=session
                 )
                 double._io = IOLoop(self._loop().loop)
                 self._double = double
@@ -167,31 +169,33 @@ class Outside:
         with self._lock:
             io = self._loop()
             if step.index not in self._callings:
-                outlet = self._outlet(step.service.api)
-                calling = self._make(step, function, outlet)
+                provider = self._provider(step.service.api)
+                calling = self._make(step, function, provider)
                 keys = Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
-                check = AccessCheck(step.service, strict=self._outlook.strict)
+                check = AccessCheck(step.service, strict=self._settings.strict)
                 self._callings[step.index] = calling, keys, check
             return io, *self._callings[step.index]
 
-    def _make(self, step: Step, function: Any, outlet: Outlet) -> Calling:
+    def _make(self, step: Step, function: Any, provider: Provider) -> Calling:
         service, api = step.service, step.service.api
         assert service.returns is not None
         terms = self._terms(step)
         if service.form is Form.HTTP:
-            made: Any = Asking(service.endpoint, service.endpoint.reader(service.returns, name=service.name), outlet)
+            made: Any = EndpointCall(
+                service.endpoint, service.endpoint.reader(service.returns, name=service.name), provider
+            )
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             made = partial(_apply, function, self._clock)
         else:
             awaited = function if service.form is Form.ASYNC else self._on_threads(function, service.policy.threads)
-            made = partial(_perform, outlet, awaited)
+            made = partial(_perform, provider, awaited)
         remembers = terms.repeatable and not is_unlike(step)
         return Calling(
             function=made,
             terms=terms,
             side_by_side=MOST if api.concurrency is None else min(api.concurrency, MOST),
             memory=Memory(
-                self._outlook.store if remembers else None,
+                self._settings.store if remembers else None,
                 service=service.name,
                 returns=service.returns,
                 from_json=service.form is Form.HTTP,
@@ -217,18 +221,18 @@ class Outside:
         return Terms(
             timeout=service.policy.timeout or api.timeout,
             retry=service.policy.retry or api.retry,
-            patience=self._outlook.patience,
+            patience=self._settings.patience,
             repeatable=service.endpoint is None or service.endpoint.repeatable,
         )
 
-    def _outlet(self, api: API) -> Outlet:
-        if id(api) not in self._outlets:
-            self._outlets[id(api)] = self._loop().run(self._open(api))
-        return self._outlets[id(api)]
+    def _provider(self, api: API) -> Provider:
+        if id(api) not in self._providers:
+            self._providers[id(api)] = self._loop().run(self._open(api))
+        return self._providers[id(api)]
 
-    async def _open(self, api: API) -> Outlet:
+    async def _open(self, api: API) -> Provider:
         gate = Gate(api.name, limits=limits_of(api), line=self._line)
-        return Outlet(api, gate=gate, secret=self._secret, session=self._session)
+        return Provider(api, gate=gate, secret=self._secret, session=self._session)
 
 
 def limits_of(api: API) -> Limits:
@@ -281,9 +285,11 @@ def definition(step: Step) -> str:
     )
 
 
-async def _perform(outlet: Outlet, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call) -> Any:
+async def _perform(
+    provider: Provider, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call
+) -> Any:
     """Call a function that does not ask for the client: the whole call is one attempt."""
-    return await outlet.caller.perform(partial(_attempt, function, values), call)
+    return await provider.caller.perform(partial(_attempt, function, values), call)
 
 
 async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any]) -> Any:
