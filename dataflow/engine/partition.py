@@ -7,7 +7,7 @@ depend on which of them ends first.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -23,20 +23,32 @@ from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
 from dataflow.engine.resources import Resources
+from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import TIMEOUT, call_async, call_threads
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
 
+LOOK = 1.0
+"""Seconds between two looks of a waiting partition at whether another may begin."""
 
-def run_graph(graph: Graph, table: pa.Table, resources: Resources, *, clock: Clock = time.perf_counter) -> Environment:
+
+def run_graph(
+    graph: Graph,
+    table: pa.Table,
+    resources: Resources,
+    *,
+    turns: Turns | None = None,
+    clock: Clock = time.perf_counter,
+) -> Environment:
     """Run every service of the graph over the records of a table.
 
     Args:
         graph: The bound pipeline.
         table: The records, under `graph.source` (columns beyond it are ignored).
         resources: What the steps need beside records.
+        turns: Where this partition says that it only waits; None where nobody waits for its place.
         clock: Seconds, for the durations in the statistics.
 
     Returns:
@@ -56,7 +68,7 @@ def run_graph(graph: Graph, table: pa.Table, resources: Resources, *, clock: Clo
             if local is not None:
                 todo.remove(local)
                 environment.add(local, run_step(local, environment, resources, clock=clock))
-            _collect(waiting, environment, block=local is None)
+            _collect(waiting, environment, block=local is None, turns=turns)
     return environment
 
 
@@ -64,12 +76,26 @@ def _waiting_steps(graph: Graph) -> int:
     return sum(step.service.calls_out for step in graph.steps)
 
 
-def _collect(waiting: dict[Future[Effect], Step], environment: Environment, *, block: bool) -> None:
+def _collect(
+    waiting: dict[Future[Effect], Step], environment: Environment, *, block: bool, turns: Turns | None
+) -> None:
     if not waiting:
         return
-    done, _ = wait(waiting, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+    done, _ = wait(waiting, timeout=0, return_when=FIRST_COMPLETED)
+    if block and not done:
+        done = _wait(waiting, turns)
     for future in sorted(done, key=lambda one: waiting[one].index):
         environment.add(waiting.pop(future), future.result())
+
+
+def _wait(waiting: Iterable[Future[Effect]], turns: Turns | None) -> set[Future[Effect]]:
+    """Those that have ended, as soon as one has."""
+    if turns is None:
+        return wait(waiting, return_when=FIRST_COMPLETED).done
+    with turns.waiting():
+        while not (done := wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED).done):
+            turns.make_room()
+    return done
 
 
 def run_step(step: Step, environment: Environment, resources: Resources, *, clock: Clock) -> Effect:

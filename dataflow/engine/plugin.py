@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dataflow.engine.result import Completion
     from dataflow.plan.partitions import PartitionSpec
 
+_RUNNING = {"executing", "long-running"}
 _DROPPED = {"released", "cancelled", "forgotten"}
 """What becomes of a running task that is taken back; one that ends by itself is in memory or erred."""
 
@@ -68,7 +69,7 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def transition(self, key: Any, start: str, finish: str, **details: Any) -> None:
         """End the calls of a partition that nobody waits for any more, such as when its client has died."""
-        if start == "executing" and finish in _DROPPED and self.key in str(key):
+        if start in _RUNNING and finish in _DROPPED and self.key in str(key):
             cancel(self.key)
 
     async def teardown(self, worker: Worker) -> None:

@@ -128,6 +128,11 @@ class Graph:
         return tuple(step for step in self.steps if step.service.kind is kind)
 
     @property
+    def waits(self) -> bool:
+        """Whether partitions wait for something outside while others could compute."""
+        return any(step.service.calls_out for step in self.steps)
+
+    @property
     def calls_apis(self) -> bool:
         """Whether some service calls under the limits of an API."""
         return any(step.service.api is not None for step in self.steps)

@@ -10,9 +10,10 @@ from typing import Any
 from dataflow.engine.cluster import connect, current_client
 from dataflow.engine.drive import Engine
 from dataflow.engine.http.offline import refuse_processes
-from dataflow.engine.local import LocalEngine
+from dataflow.engine.local import LocalEngine, available_processors
 from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
+from dataflow.engine.turns import Turns
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.store.commit import RunFolder
@@ -35,9 +36,16 @@ def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool
     return sum(file.size for file in source.files) > SMALL_BYTES
 
 
-def local_engine(work: Callable[[PartitionSpec], Completion], settings: Settings, stack: ExitStack) -> Engine:
+def local_turns(graph: Graph, settings: Settings) -> Turns | None:
+    """The turns of partitions on threads of this process; None where nothing of the graph waits."""
+    return Turns(settings.threads or available_processors()) if graph.waits else None
+
+
+def local_engine(
+    work: Callable[[PartitionSpec], Completion], settings: Settings, stack: ExitStack, *, turns: Turns | None
+) -> Engine:
     """Threads of this process, ended with the stack."""
-    engine = LocalEngine(work, threads=settings.threads)
+    engine = LocalEngine(work, threads=settings.threads if turns is None else turns.most)
     stack.callback(engine.close)
     return engine
 

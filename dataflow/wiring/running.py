@@ -37,7 +37,7 @@ from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, prepare_arrow, wanted_types
-from dataflow.wiring.engines import cluster_engine, local_engine, uses_processes
+from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
@@ -267,9 +267,10 @@ class _Execution:
             require_secrets(planned.graph)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
-        work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup)
+        turns = local_turns(planned.graph, self.settings)
+        work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup, turns=turns)
         stack.callback(work.close)
-        return local_engine(work, self.settings, stack)
+        return local_engine(work, self.settings, stack, turns=turns)
 
     def _lost(self, report: Report, tell: Callable[[Event], None]) -> Report:
         if report.kind == "killed":

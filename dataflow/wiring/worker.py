@@ -15,6 +15,7 @@ from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
+from dataflow.engine.turns import Turns
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.plan.pipeline import Job, Pipeline
@@ -75,7 +76,18 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     prepare_arrow(graph)
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, parameters=setup["parameters"])
-    return make_work(graph, folder, tables=tables, context=context, setup=setup, line=find_line(graph, worker))
+    turns = worker_turns(graph, worker)
+    line = find_line(graph, worker)
+    return make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)
+
+
+def worker_turns(graph: Graph, worker: Any) -> Turns | None:
+    """The turns of the partitions of this worker; None where nothing of the graph waits."""
+    if worker is None or not graph.waits:
+        return None
+    from distributed import secede
+
+    return Turns(worker.state.nthreads, give_up_thread=secede)
 
 
 def find_line(graph: Graph, worker: Any) -> Any:
@@ -95,6 +107,7 @@ def make_work(
     context: Context,
     setup: Mapping[str, Any],
     line: Any = None,
+    turns: Turns | None = None,
 ) -> PartitionWork:
     """The work on partitions in this process, with all it holds.
 
@@ -105,6 +118,7 @@ def make_work(
         context: What `flow.Context` parameters get.
         setup: What `make_setup` made.
         line: The way to the control plane; None for the one of this process.
+        turns: Whose turn it is in this process; None where partitions have their threads for themselves.
 
     Raises:
         DataflowError: A class cannot be set up, or the journal cannot be opened.
@@ -112,7 +126,7 @@ def make_work(
     memory = open_memory(graph, folder)
     settings = CallSettings(line=line, store=memory, patience=PATIENCE, strict=True)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
-    return PartitionWork(graph, folder, resources, setup=setup, memory=memory)
+    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns)
 
 
 class PartitionWork:
@@ -126,6 +140,7 @@ class PartitionWork:
         *,
         setup: Mapping[str, Any],
         memory: JournalMemory | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._graph = graph
         self._folder = folder
@@ -135,13 +150,23 @@ class PartitionWork:
         self._key = tuple(setup["key"])
         self._profile = setup["profile"]
         self._memory = memory
+        self._turns = turns
+        self._halted = False
 
     def __call__(self, spec: PartitionSpec) -> Completion:
+        if self._turns is None:
+            return self._perform(spec)
+        with self._turns.partition():
+            return self._perform(spec)
+
+    def _perform(self, spec: PartitionSpec) -> Completion:
+        if self._halted:
+            return given_back(spec, stopped="stopped", again_in=0.0)
         record = self._folder.find(spec)
         if record is None:
             batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
             try:
-                environment = run_graph(self._graph, batch.table, self._resources)
+                environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns)
             except Impatient as error:
                 return given_back(spec, stopped=f"the {error.reason} keeps calls waiting", again_in=error.seconds)
             except Halted:
@@ -153,7 +178,8 @@ class PartitionWork:
         return completion(record)
 
     def halt(self) -> None:
-        """Make no new calls; partitions that wait for some are given back."""
+        """Make no new calls; partitions that wait for some, or for their turn, are given back."""
+        self._halted = self._turns is not None
         if self._resources.callers is not None:
             self._resources.callers.halt()
 
