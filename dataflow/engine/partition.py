@@ -136,8 +136,9 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
         on = Execution(run=resources.context.run, fail_fast=resources.fail_fast)
         return judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
     if form is Form.ASYNC:
-        started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT))
-        return judge(step, started.result())
+        with resources.io.watching(step.service):
+            started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT))
+            return judge(step, started.result())
     if policy.threads > 1:
         return judge(step, call_threads(function, columns, size=size, threads=policy.threads))
     return judge(step, call_each(function, columns, size))

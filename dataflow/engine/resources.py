@@ -105,14 +105,14 @@ def make_resources(
             instances.append(made)
             if step.service.policy.threads == 1:
                 locks[step.index] = threading.Lock()
-    context = context or Context()
+    context, settings = context or Context(), settings or CallSettings()
     lookups = [step for step in graph.steps if step.service.form is Form.LOOKUP]
     return Resources(
         functions=functions,
         indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
         context=context,
-        io=io or IOLoop(),
-        callers=_callers(graph, settings or CallSettings(), context=context),
+        io=io or IOLoop(warn=settings.warn),
+        callers=_callers(graph, settings, context=context),
         _instances=instances,
         _locks=locks,
     )

@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from dataflow.engine.calling import Answers
+from dataflow.engine.watchdog import Watchdog
+from dataflow.services.service import Service
+from dataflow.services.signature import Form
 
 Value = TypeVar("Value")
 
@@ -29,14 +34,24 @@ class IOLoop:
 
     Args:
         loop: A running loop to use instead, such as the one that awaits a single call; it is not closed.
+        warn: Called with a sentence about a service that blocks the loop; default: a Python warning.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None = None, *, warn: Callable[[str], object] = warnings.warn
+    ) -> None:
         self._own = loop is None
         self.loop = loop or asyncio.new_event_loop()
         if self._own:
             self._thread = threading.Thread(target=self.loop.run_forever, name="dataflow-io", daemon=True)
             self._thread.start()
+            self._watchdog = Watchdog(self.loop, thread=self._thread, warn=warn)
+
+    def watching(self, service: Service) -> AbstractContextManager[None]:
+        """Watch for the async function of a service to block the loop; a loop of somebody else is not watched."""
+        if not self._own or service.form is not Form.ASYNC or service.function is None:
+            return nullcontext()
+        return self._watchdog.watching(service.name, service.function)
 
     def start(self, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
         """Run a coroutine on the loop; the future may be cancelled, which cancels its calls."""
@@ -49,6 +64,7 @@ class IOLoop:
     def close(self) -> None:
         """Stop the loop and wait for its thread, if it is our own."""
         if self._own and not self.loop.is_closed():
+            self._watchdog.close()
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
             self.loop.close()

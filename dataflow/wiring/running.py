@@ -236,6 +236,7 @@ class _Execution:
                     lost.append(self._lost(report, tell))
                     continue
                 self._count([report.completion])
+                self._repeat(report.completion.warnings, tell)
                 self.run.duration = time.perf_counter() - self.began
                 tell(_committed(folder.run, report))
                 self._guard(planned)
@@ -286,6 +287,13 @@ class _Execution:
         self.run.counts = Statistics.merged([self.run.counts, *(one.statistics for one in completions)])
         self.run.done += len(completions)
 
+    def _repeat(self, warnings: tuple[str, ...], tell: Callable[[Event], None]) -> None:
+        """Say what a worker had to say, once for all of them."""
+        for message in dict.fromkeys(warnings):
+            if message not in self.run.warnings:
+                self.run.warnings.append(message)
+                tell(Event(kind="warned", run=self.run.id, message=message))
+
     def _guard(self, planned: Planned) -> None:
         """Stop the run where a service has failed too often."""
         counts = self.run.counts
@@ -305,9 +313,7 @@ class _Execution:
             part = self.run.counts.services.get(step.service.name)
             failed = 0 if part is None else part.failed + part.timed_out
             if failed and step.service.policy.priority is Priority.IMPORTANT:
-                message = f"`{step.service.name}` failed for {failed:,} records, which are marked degraded"
-                self.run.warnings.append(message)
-                tell(Event(kind="warned", run=self.run.id, message=message))
+                self._repeat((f"`{step.service.name}` failed for {failed:,} records, which are marked degraded",), tell)
 
 
 def _ignore(event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -124,9 +125,10 @@ def make_work(
         DataflowError: A class cannot be set up, or the journal cannot be opened.
     """
     memory = open_memory(graph, folder)
-    settings = CallSettings(line=line, store=memory, patience=PATIENCE, strict=True)
+    told: list[str] = []
+    settings = CallSettings(line=line, store=memory, patience=PATIENCE, strict=True, warn=told.append)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
-    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns)
+    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told)
 
 
 class PartitionWork:
@@ -141,6 +143,7 @@ class PartitionWork:
         setup: Mapping[str, Any],
         memory: JournalMemory | None = None,
         turns: Turns | None = None,
+        told: list[str],
     ) -> None:
         self._graph = graph
         self._folder = folder
@@ -151,6 +154,7 @@ class PartitionWork:
         self._profile = setup["profile"]
         self._memory = memory
         self._turns = turns
+        self._told = told
         self._halted = False
 
     def __call__(self, spec: PartitionSpec) -> Completion:
@@ -175,7 +179,14 @@ class PartitionWork:
                 self._memory.flush()
             result = settle(environment, batch, key=self._key, path=spec.path)
             record = self._folder.commit(spec, result, profile=self._profile)
-        return completion(record)
+        return replace(completion(record), warnings=self._warnings())
+
+    def _warnings(self) -> tuple[str, ...]:
+        """What services and limits had to say since the last partition."""
+        count = len(self._told)
+        said = tuple(self._told[:count])
+        del self._told[:count]
+        return said
 
     def halt(self) -> None:
         """Make no new calls; partitions that wait for some, or for their turn, are given back."""

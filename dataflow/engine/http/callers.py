@@ -102,7 +102,8 @@ class Callers:
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
-        answers = self._wait(io.start(make_calls(calling, shared, check=check)))
+        with io.watching(step.service):
+            answers = self._wait(io.start(make_calls(calling, shared, check=check)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:
@@ -162,7 +163,7 @@ class Callers:
 
     def _loop(self) -> IOLoop:
         if self._io is None:
-            self._io = IOLoop()
+            self._io = IOLoop(warn=self._settings.warn)
         return self._io
 
     def _calling(self, step: Step, function: Any) -> tuple[IOLoop, Calling, Keys, AccessCheck]:
@@ -231,7 +232,7 @@ class Callers:
         return self._providers[id(api)]
 
     async def _open(self, api: API) -> Provider:
-        gate = Gate(api.name, limits=limits_of(api), line=self._line)
+        gate = Gate(api.name, limits=limits_of(api), line=self._line, warn=self._settings.warn)
         return Provider(api, gate=gate, secret=self._secret, session=self._session)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,12 +28,14 @@ class CallSettings:
         store: Where answers are remembered, or None.
         patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
         strict: Whether a refused access ends the run.
+        warn: Called with a sentence that the user should see; default: a Python warning.
     """
 
     line: Line | None = None
     store: AnswerStore | None = None
     patience: float | None = None
     strict: bool = False
+    warn: Callable[[str], object] = warnings.warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
