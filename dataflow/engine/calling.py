@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of
-from dataflow.errors import Invalid, NotFound, Reject, Skip
+from dataflow.errors import Invalid, NotFound, Reject, Skip, Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
+from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.services.signature import Parameter
 from dataflow.services.types import Declared
 
@@ -37,7 +38,7 @@ class Answers:
         remembered: Places that needed no call, since the answer was known.
         waited: Seconds of waiting before calls, by reason.
         calls: Calls in all; None for one at each place.
-        deduplicated: Places that shared the call of another.
+        shared: Places that shared the call of an earlier one.
     """
 
     values: list[Any] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Answers:
     waited: dict[str, float] = field(default_factory=dict)
     calls: int | None = None
     retries: int = 0
-    deduplicated: int = 0
+    shared: list[int] = field(default_factory=list)
 
     def raise_at(self, row: int, error: BaseException) -> None:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
@@ -81,6 +82,8 @@ def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], si
 def judge(step: Step, answers: Answers) -> Effect:
     """What the answers of a service mean: values, verdicts, skips and failures."""
     effect = _sort_raised(answers)
+    if step.service.api is None:
+        effect = replace(effect, raised=_unexpected(answers))
     if step.service.kind is Kind.VALIDATION:
         return _verdicts(step, answers, effect)
     return _values(step, answers, effect)
@@ -132,10 +135,16 @@ def _sort_raised(answers: Answers) -> Effect:
         rejections=tuple(rejections),
         calls=len(answers.values) if answers.calls is None else answers.calls,
         retries=answers.retries,
-        deduplicated=answers.deduplicated,
+        shared=rows_of(answers.shared),
         waited=answers.waited,
         durations=tuple(answers.durations.values()),
     )
+
+
+def _unexpected(answers: Answers) -> Stretch | None:
+    """The longest stretch of calls that raised what is neither a word of dataflow's own nor a lack of time."""
+    rows = [row for row, error in answers.raised.items() if not isinstance(error, Verdict)]
+    return longest_stretch((row, row + 1) for row in sorted(rows) if row not in answers.timed_out)
 
 
 def _values(step: Step, answers: Answers, effect: Effect) -> Effect:

@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.calling import describe
 from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mark, Rows, Verdicts, mask_of, rows_of, to_mask
+from dataflow.errors import Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
-from dataflow.policies.bisection import bisect
+from dataflow.policies.bisection import Poison, bisect
+from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.services.signature import Container
 from dataflow.services.types import Declared, accepts, is_list, is_text
 
@@ -244,7 +246,14 @@ def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int
     blocks.sort(key=lambda block: block[0])
     values = tuple(pa.concat_arrays([block[2][at].cast(kind) for block in blocks]) for at, kind in enumerate(types))
     poisoned = rows_of(failure.row for failure in failures)
-    return _effect(step, values, calls=found.calls + 1, failures=failures, poisoned=poisoned)
+    effect = _effect(step, values, calls=found.calls + 1, failures=failures, poisoned=poisoned)
+    return replace(effect, raised=_unexpected(found.poison))
+
+
+def _unexpected(poison: Sequence[Poison]) -> Stretch | None:
+    """The longest stretch of calls that raised of themselves; a slice that was not cut further is one call."""
+    known = (WrongShapeError, Verdict)
+    return longest_stretch((one.start, one.stop) for one in poison if not isinstance(one.error, known))
 
 
 def _effect(

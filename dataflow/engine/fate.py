@@ -22,7 +22,7 @@ from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.partitions import Batch, Unreadable
 from dataflow.telemetry.durations import Durations
-from dataflow.telemetry.services import Waited
+from dataflow.telemetry.services import Streak, Waited
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics, unbalanced
 
 UNREADABLE = "source"
@@ -66,7 +66,7 @@ def settle(environment: Environment, batch: Batch, *, key: Sequence[str], path: 
     kept = ~rejected
     rejects = _rejects(environment, batch, rejected, key=key, path=path)
     output = output_table(environment, kept=kept)
-    statistics = count(environment, kept, unreadable=len(batch.unreadable))
+    statistics = count(environment, kept, batch=batch, path=path)
     broken = unbalanced(statistics, output=output.num_rows, rejects=rejects.num_rows)
     if broken:
         raise StoreError(
@@ -96,8 +96,16 @@ def run_columns(environment: Environment) -> list[Any]:
     return columns
 
 
-def count(environment: Environment, kept: Mask, *, unreadable: int = 0) -> Statistics:
-    """The counts of a partition."""
+def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, path: str = "") -> Statistics:
+    """The counts of a partition.
+
+    Args:
+        environment: The partition after its services.
+        kept: The records that go to the output.
+        batch: What was read, or None where the records come from no source.
+        path: The source file.
+    """
+    unreadable = 0 if batch is None else len(batch.unreadable)
     valid = verdicts.validity(environment)
     share = verdicts.completeness(environment).filter(pa.array(kept))
     return Statistics(
@@ -109,14 +117,48 @@ def count(environment: Environment, kept: Mask, *, unreadable: int = 0) -> Stati
         batches_processed=1,
         completeness_sum=pc.sum(share).as_py() or 0.0,
         completeness_count=len(share) - share.null_count,
+        failed_records=_failed_records(environment, kept) + unreadable,
         services={
-            step.service.name: _count_service(step, environment.effects[step.index], environment.size)
+            step.service.name: _count_service(
+                step, effect, size=environment.size, streak=None if batch is None else _streak(effect, batch, path=path)
+            )
             for step in environment.graph.steps
+            for effect in (environment.effects[step.index],)
         },
     )
 
 
-def _count_service(step: Step, effect: Effect, size: int) -> ServiceStatistics:
+def _failed_records(environment: Environment, kept: Mask) -> int:
+    """The records whose first rejecting service has failed for them; the others were judged."""
+    failed, left = 0, ~kept
+    for step in environment.graph.steps if left.any() else ():
+        rejected = environment.rejected_in(step) & left
+        failed += int(rejected[environment.effects[step.index].failed_rows].sum())
+        left &= ~rejected
+    return failed
+
+
+def _streak(effect: Effect, batch: Batch, *, path: str) -> Streak | None:
+    if effect.raised is None:
+        return None
+    start = effect.raised.start
+    error = next(failure.reason for failure in effect.failures if failure.row == start)
+    return Streak(calls=effect.raised.calls, error=error, file=path, row=batch.rows[start].as_py())
+
+
+def _shared(effect: Effect, size: int) -> dict[str, int]:
+    """The records that shared the call of an earlier one, by status."""
+    if not len(effect.shared):
+        return {}
+    repeats = mask_of(effect.shared, size)
+    found = Counter(failure.status for failure in effect.failures if repeats[failure.row])
+    for mark in effect.marks:
+        found[mark.status] += int(repeats[mark.rows].sum())
+    found[Status.SUCCEEDED] = len(effect.shared) - found.total()
+    return {status.value: number for status, number in found.items() if number}
+
+
+def _count_service(step: Step, effect: Effect, *, size: int, streak: Streak | None) -> ServiceStatistics:
     statuses: Counter[Status] = Counter(failure.status for failure in effect.failures)
     others = mask_of(effect.failed_rows, size)
     for mark in effect.marks:
@@ -136,11 +178,13 @@ def _count_service(step: Step, effect: Effect, size: int) -> ServiceStatistics:
         timed_out=statuses[Status.TIMED_OUT],
         skipped=statuses[Status.SKIPPED],
         not_attempted=statuses[Status.NOT_ATTEMPTED],
-        deduplicated=effect.deduplicated,
+        deduplicated=len(effect.shared),
+        shared=_shared(effect, size),
         retries=effect.retries,
         duration=_durations(effect),
         waited=Waited(**effect.waited),
         errors=dict(Counter(failure.reason for failure in effect.failures)),
+        streak=streak,
     )
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.outcomes import Status
+from dataflow.policies.guardrail import Stretch
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -93,7 +94,8 @@ class Effect:
         verdicts: What a validation judged.
         calls: Calls made, with those that repeated an attempt.
         retries: Calls among them that repeated an attempt.
-        deduplicated: Records that shared the call of another record.
+        shared: Records that shared the call of an earlier one.
+        raised: The longest stretch of calls of a local service that raised what nobody expects, or None.
         waited: Seconds of waiting before calls, by reason.
         seconds: Time spent calling.
         durations: Seconds of each call, where they were taken one by one.
@@ -106,7 +108,8 @@ class Effect:
     verdicts: Verdicts | None = None
     calls: int = 0
     retries: int = 0
-    deduplicated: int = 0
+    shared: Rows = field(default_factory=lambda: NO_ROWS)
+    raised: Stretch | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     durations: tuple[float, ...] = ()
@@ -191,6 +194,8 @@ def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
         failures=tuple(replace(failure, row=int(rows[failure.row])) for failure in effect.failures),
         rejections=tuple((int(rows[row]), text) for row, text in effect.rejections),
         verdicts=None if effect.verdicts is None else _spread_verdicts(effect.verdicts, rows, size),
+        shared=rows[effect.shared],
+        raised=None if effect.raised is None else replace(effect.raised, start=int(rows[effect.raised.start])),
     )
 
 

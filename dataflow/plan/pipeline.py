@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
+from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
 from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED
-from dataflow.services.units import share_or_count
+from dataflow.services.units import seconds
 
 if TYPE_CHECKING:
     from dataflow.plan.explain import Explanation
@@ -74,6 +75,7 @@ class Pipeline:
         *,
         key: str | Sequence[str] | None = None,
         max_failures: float | str = "1%",
+        min_found: MinFound | None = None,
         **settings: Any,
     ) -> Run:
         """Run every record of a source through the pipeline and publish a dataset.
@@ -83,12 +85,14 @@ class Pipeline:
             output: The name of the dataset in the catalog.
             key: See `Job`.
             max_failures: See `Job`.
-            **settings: See `dataflow.wiring.settings.Settings`.
+            min_found: See `Job`.
+            **settings: See `dataflow.wiring.settings.Settings`; `deadline=` is one of them.
 
         Raises:
             DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
         """
-        return Job(self, source=source, output=output, key=key, max_failures=max_failures).run(**settings)
+        job = Job(self, source=source, output=output, key=key, max_failures=max_failures, min_found=min_found)
+        return job.run(**settings)
 
     def call(self, record: Mapping[str, Any], **settings: Any) -> Result:
         """Run one record, services side by side, and return its data and what happened.
@@ -144,7 +148,13 @@ class Job:
         source: Where the records come from; see `Pipeline.run`.
         output: The name of the dataset that is published.
         key: The column, or columns, that name a record in rejects and failures; without it, file and row.
-        max_failures: The share ("1%") or count of failures of one service that ends the run; at least 100.
+        max_failures: The share ("1%", and at least 100) or count of failures that ends the run, by calls of each
+            service and by records rejected for them; verdicts do not count. 100 unexpected exceptions of one local
+            service in a row end it too, unless "100%" accepts everything.
+        min_found: The least share ("20%") of the answers of each enrichment that calls an API, or of those that
+            are named ({"company": "20%"}), that found something. Fewer end the run, once there are 100 answers,
+            or 10 at its end. Default: none.
+        deadline: Seconds, or "2h", after which a run ends, unless the run sets its own. Default: none.
     """
 
     pipeline: Pipeline
@@ -152,6 +162,8 @@ class Job:
     output: str
     key: str | Sequence[str] | None
     max_failures: float | str
+    min_found: MinFound | None
+    deadline: float | str | None
 
     def __init__(
         self,
@@ -161,10 +173,14 @@ class Job:
         output: str,
         key: str | Sequence[str] | None = None,
         max_failures: float | str = "1%",
+        min_found: MinFound | None = None,
+        deadline: float | str | None = None,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
-        share_or_count(max_failures, where="max_failures")
+        read_guardrails(pipeline.services, max_failures=max_failures, min_found=min_found)
+        if deadline is not None:
+            seconds(deadline, where="deadline")
         check_dataset_name(output)
         check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
@@ -172,6 +188,8 @@ class Job:
         object.__setattr__(self, "output", output)
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "max_failures", max_failures)
+        object.__setattr__(self, "min_found", min_found)
+        object.__setattr__(self, "deadline", deadline)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -179,6 +197,11 @@ class Job:
         if self.key is None:
             return ()
         return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @property
+    def guardrails(self) -> Guardrails:
+        """What ends a run of it before its time, apart from the deadline."""
+        return read_guardrails(self.pipeline.services, max_failures=self.max_failures, min_found=self.min_found)
 
     def run(self, **settings: Any) -> Run:
         """Run the job; see `Pipeline.run` for the errors and `dataflow.wiring.settings.Settings` for the settings."""

@@ -8,6 +8,7 @@ from dataflow.errors import DeclarationError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
 
@@ -42,15 +43,29 @@ def share_or_count(value: float | str, *, where: str) -> tuple[float, int | None
         if value < 0:
             raise problem
         return (0.0, value)
-    share = value
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)
-        if match is None:
-            raise problem
-        share = float(match.group(1)) / 100
-    if not isinstance(share, float) or not 0 <= share <= 1:
+    part = _part(value)
+    if part is None:
         raise problem
-    return (share, None)
+    return (part, None)
+
+
+def share(value: float | str, *, where: str) -> float:
+    """A share between 0 and 1 from 0.2 or "20%"; whole numbers are refused, since 1 could mean either.
+
+    Raises:
+        DeclarationError: It is neither.
+    """
+    part = _part(value)
+    if part is None:
+        raise DeclarationError(f'{where} takes a share such as "20%" or 0.2')
+    return part
+
+
+def _part(value: float | str) -> float | None:
+    """The share that a float or a percentage means, or None."""
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    part = float(match.group(1)) / 100 if match is not None else value
+    return part if isinstance(part, float) and 0 <= part <= 1 else None
 
 
 def _quantity(value: float | str, *, units: dict[str, float] | dict[str, int], where: str) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -35,7 +35,13 @@ def money(value: float) -> float:
     return round(value, 6)
 
 
-def _merged_errors(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _longest(streaks: Iterable[Streak | None]) -> Streak | None:
+    """The longest streak; of equal ones the first by file and row, so that the order of the parts does not matter."""
+    there = [one for one in streaks if one is not None]
+    return min(there, key=lambda one: (-one.calls, one.file, one.row, one.error), default=None)
+
+
+def _merged_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for part in parts:
         for name, count in part.items():
@@ -73,6 +79,23 @@ class Waited:
         return {name: round(getattr(self, name), 3) for name in _WAITS}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streak:
+    """Calls of a service in a row that raised what nobody expects.
+
+    Attributes:
+        calls: How many.
+        error: The class of the first exception.
+        file: The source file of the first record.
+        row: Its row there.
+    """
+
+    calls: int
+    error: str
+    file: str
+    row: int
+
+
 _NO_WAIT = Waited()
 _NO_DURATIONS = Durations()
 
@@ -93,6 +116,8 @@ class ServiceStatistics:
         duration: Seconds, by call for services that call out and by batch for local ones.
         waited: Seconds of waiting by reason, not part of `duration`.
         errors: Failed and timed-out records by class of error; read only.
+        shared: The records of `deduplicated` by status; read only, and no part of the public form.
+        streak: The longest streak of exceptions in one partition, for a local service; no part of it either.
     """
 
     kind: Kind
@@ -112,6 +137,15 @@ class ServiceStatistics:
     duration: Durations = _NO_DURATIONS
     waited: Waited = _NO_WAIT
     errors: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, int] = field(default_factory=dict)
+    streak: Streak | None = None
+
+    def calls_ending(self, *statuses: Status) -> int:
+        """Calls and remembered answers that ended in these ways: records that shared one count once.
+
+        For a local service, which shares none, these are records.
+        """
+        return sum(getattr(self, one.value) - self.shared.get(one.value, 0) for one in statuses)
 
     @classmethod
     def merged(cls, name: str, parts: Sequence[ServiceStatistics]) -> ServiceStatistics:
@@ -137,14 +171,18 @@ class ServiceStatistics:
             cost=math.fsum(part.cost for part in parts),
             duration=Durations.merged([part.duration for part in parts]),
             waited=Waited.merged([part.waited for part in parts]),
-            errors=_merged_errors(part.errors for part in parts),
+            errors=_merged_counts(part.errors for part in parts),
+            shared=_merged_counts(part.shared for part in parts),
+            streak=_longest(part.streak for part in parts),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The state as plain JSON values; what is 0 or empty is left out."""
         parts = {"duration": self.duration.to_dict(), "waited": self.waited.to_dict()}
         counts = dict(zip(_COUNTS, _counts(self), strict=True))
-        state = {**counts, "cost": self.cost, **parts, "errors": dict(self.errors)}
+        streak = None if self.streak is None else asdict(self.streak)
+        shown = {"errors": dict(self.errors), "shared": dict(self.shared), "streak": streak}
+        state = {**counts, "cost": self.cost, **parts, **shown}
         kept = {name: value for name, value in state.items() if value}
         return {"kind": self.kind.value, "priority": self.priority.value, **kept}
 
@@ -156,6 +194,7 @@ class ServiceStatistics:
             "priority": Priority(values["priority"]),
             "duration": Durations.from_dict(values.get("duration", {})),
             "waited": Waited(**values.get("waited", {})),
+            "streak": Streak(**values["streak"]) if "streak" in values else None,
         }
         return cls(**{**values, **parts})
 

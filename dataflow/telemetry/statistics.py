@@ -16,9 +16,9 @@ from typing import Any
 from dataflow.outcomes import Kind
 from dataflow.telemetry.columns import ColumnStatistics
 from dataflow.telemetry.durations import Durations
-from dataflow.telemetry.services import STATUSES, ServiceStatistics, Waited, added, money
+from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added, money
 
-__all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Waited", "unbalanced"]
+__all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Streak", "Waited", "unbalanced"]
 
 _COUNTS = (
     "total_records",
@@ -29,6 +29,7 @@ _COUNTS = (
     "degraded_records",
     "batches_processed",
     "completeness_count",
+    "failed_records",
 )
 _MERGED_AT_ONCE = 256
 
@@ -50,6 +51,8 @@ class Statistics:
         batches_processed: Partitions.
         completeness_sum: Sum of the completeness of the records that have one.
         completeness_count: How many records have one.
+        failed_records: Rejected records that a failure has rejected or that could not be read, and no verdict;
+            no part of the public form.
         cost: Money over all services.
         services: By name, in listed order; read only.
         columns: By name, in the order of the output; read only.
@@ -64,6 +67,7 @@ class Statistics:
     batches_processed: int = 0
     completeness_sum: float = 0.0
     completeness_count: int = 0
+    failed_records: int = 0
     cost: float = 0.0
     services: Mapping[str, ServiceStatistics] = field(default_factory=dict)
     columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)

@@ -152,6 +152,8 @@ def _as_job(loaded: Any, text: str, *, source: str | None, output: str | None) -
         output=output or loaded.output,
         key=loaded.key,
         max_failures=loaded.max_failures,
+        min_found=loaded.min_found,
+        deadline=loaded.deadline,
     )
 
 

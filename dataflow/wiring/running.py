@@ -28,9 +28,7 @@ from dataflow.plan.fingerprint import changes, fingerprints
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
-from dataflow.policies.guardrail import MaxFailures
 from dataflow.services.context import Context
-from dataflow.services.units import share_or_count
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
@@ -38,6 +36,7 @@ from dataflow.store.schemas import Schemas
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, prepare_arrow, wanted_types
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
+from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
@@ -72,27 +71,42 @@ def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
         DeclarationError: The job does not fit its source.
         SourceError: The source cannot be read.
         OutputLocked: Another run holds the output.
-        GuardrailReached: Too many failures; what is done is kept.
+        GuardrailReached: Too many failures, or too little found; what is done is kept.
         LimitReached: The deadline has come; what is done is kept.
         Interrupted: Stopped by a signal, or partitions are left; the same call goes on.
         ClusterError: The cluster cannot be reached, or was lost.
         StoreError: Something could not be committed or published.
     """
     chosen = read_settings(settings)
-    current = Run(id=new_id(), output=job.output, catalog=str(chosen.catalog))
+    execution = _execution(job, chosen, program)
+    current = execution.run
     if chosen.wait:
-        _Execution(job, chosen, current, program).perform()
+        execution.perform()
         return current
 
     def background() -> None:
         try:
-            _Execution(job, chosen, current, program).perform()
+            execution.perform()
         except BaseException as error:
             current._error = error
 
     current._thread = threading.Thread(target=background, name=f"dataflow-{current.id}", daemon=True)
     current._thread.start()
     return current
+
+
+def run_to_a_stop(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
+    """`run`, but a run that has stopped before its time is returned too, and `Run.wait` raises why it has.
+
+    Raises:
+        DataflowError: It has failed, so there is nothing to go on with.
+    """
+    execution = _execution(job, read_settings(settings), program)
+    try:
+        execution.perform()
+    except _CLEAN_ENDS as error:
+        execution.run._error = error
+    return execution.run
 
 
 def new_id() -> str:
@@ -138,8 +152,7 @@ class _Execution:
         self.program = program
         self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
-        share, count = share_or_count(job.max_failures, where="max_failures")
-        self.max_failures = MaxFailures(share=share, count=count)
+        self.guardrails = job.guardrails
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -213,7 +226,7 @@ class _Execution:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             tell(Event(kind="resumed", run=folder.run, partitions=len(done), records=rows, rejected=rejected))
         left = [spec for spec in specs if spec.identity not in done]
-        self._guard(planned)
+        self._stop_at(self._reached(planned))
         if left:
             self._drive(planned, folder, left, tell)
         if self.run.done < len(specs):
@@ -221,15 +234,18 @@ class _Execution:
                 f"run {folder.run} stopped after {self.run.done} of {len(specs)} partitions; "
                 "run the same command again to go on"
             )
+        self._stop_at(self._reached(planned, over=True))
 
     def _drive(
         self, planned: Planned, folder: RunFolder, left: list[PartitionSpec], tell: Callable[[Event], None]
     ) -> None:
         lost: list[Report] = []
+        reason: str | None = None
+        deadline = self.job.deadline if self.settings.deadline is None else self.settings.deadline
         with ExitStack() as stack:
             engine = self._engine(planned, folder, stack)
             stop = stack.enter_context(stop_on_signal())
-            late = stack.enter_context(stop_after(self.settings.deadline, stop))
+            late = stack.enter_context(stop_after(deadline, stop))
             reports = stack.enter_context(closing(drive(engine, left, stop=stop)))
             for report in reports:
                 if report.completion is None:
@@ -239,11 +255,15 @@ class _Execution:
                 self._repeat(report.completion.warnings, tell)
                 self.run.duration = time.perf_counter() - self.began
                 tell(_committed(folder.run, report))
-                self._guard(planned)
+                reason = reason or self._reached(planned)
+                if reason is not None:
+                    # What is in flight may be paid for, so it may still end and be committed.
+                    stop.set()
+        self._stop_at(reason)
         if late.is_set() and self.run.done < self.run.partitions:
             raise LimitReached(
-                f"the deadline of {self.settings.deadline} was reached after {self.run.done} of {self.run.partitions} "
-                "partitions; what is done is kept, run again with a later --deadline to go on"
+                f"the deadline of {deadline} was reached after {self.run.done} of {self.run.partitions} partitions; "
+                "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
             )
         if lost:
             raise Interrupted(
@@ -294,19 +314,16 @@ class _Execution:
                 self.run.warnings.append(message)
                 tell(Event(kind="warned", run=self.run.id, message=message))
 
-    def _guard(self, planned: Planned) -> None:
-        """Stop the run where a service has failed too often."""
+    def _reached(self, planned: Planned, *, over: bool = False) -> str | None:
+        """The guardrail that the run has reached by now, in words."""
         counts = self.run.counts
         records = planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
-        failures = {name: one.failed + one.timed_out for name, one in counts.services.items()}
-        came = max((one.records for one in counts.services.values()), default=counts.total_records)
-        failures["source"] = counts.total_records - came
-        reason = self.max_failures.exceeded(failures, records=records)
+        standing = Standing(run=self.run.id, counts=counts, records=records, over=over)
+        return reached(self.guardrails, planned.graph, standing)
+
+    def _stop_at(self, reason: str | None) -> None:
         if reason is not None:
-            raise GuardrailReached(
-                f"{reason}; `dataflow failures {self.run.id}` lists them; mend the service or raise max_failures, "
-                "then run the same command again to go on"
-            )
+            raise GuardrailReached(reason)
 
     def _warn(self, graph: Graph, tell: Callable[[Event], None]) -> None:
         for step in graph.steps:
@@ -314,6 +331,10 @@ class _Execution:
             failed = 0 if part is None else part.failed + part.timed_out
             if failed and step.service.policy.priority is Priority.IMPORTANT:
                 self._repeat((f"`{step.service.name}` failed for {failed:,} records, which are marked degraded",), tell)
+
+
+def _execution(job: Job, settings: Settings, program: Program | None) -> _Execution:
+    return _Execution(job, settings, Run(id=new_id(), output=job.output, catalog=str(settings.catalog)), program)
 
 
 def _ignore(event: Event) -> None:

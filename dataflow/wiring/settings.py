@@ -20,6 +20,10 @@ SMALL_BYTES = 16 * 2**20
 """Up to this size a source is run by threads of this process: starting worker processes would take longer."""
 
 
+_OF_A_JOB = ("key", "max_failures", "min_found")
+"""What people look for among the settings."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a job is run.
@@ -33,7 +37,8 @@ class Settings:
             and threads of this process for small ones.
         threads: Threads of each worker process, or of this process. Default 1 for processes.
         limit: Run only the first N records of the source.
-        deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept.
+        deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept. Default:
+            the job's own.
         resume: False starts a new run where an unfinished one could go on, and carries nothing over.
         if_changed: True does nothing where the newest version has the same plan.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
@@ -67,6 +72,10 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     known = [one.name for one in fields(Settings)]
     for name in given:
         if name not in known:
+            if name in _OF_A_JOB:
+                raise DeclarationError(
+                    f"`{name}` belongs to the job: Job(..., {name}=...) or Pipeline.run(..., {name}=...)"
+                )
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
             raise DeclarationError(f"a run has no setting `{name}`; {hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -281,3 +282,84 @@ def test_durations_and_calls_are_counted_where_a_service_was_called(run: Run) ->
     assert (report["records"], report["calls"], report["skipped"]) == (3, 2, 1)
     none = run([failing("bad", when="on")], {"x": [0], "on": [False]})
     assert none.statistics.services["bad"].calls == 0
+
+
+def test_records_rejected_by_a_failure_are_told_from_those_that_were_judged(run: Run) -> None:
+    @flow.enrichment(priority="optional")
+    def refusing(x: int) -> int:
+        if x in (4, 5):
+            raise flow.Reject("no")
+        if x == 6:
+            raise OSError
+        return x
+
+    services = [failing("one", 1), judging("judge", 1, 2, 3), failing("two", 2, 7), refusing]
+    bad = Unreadable(row=9, raw="?", error="no number", column="x")
+    result = run(services, {"x": list(range(9))}, invalid="reject", unreadable=[bad])
+    found = [(row["service"], row["reason"]) for row in result.rejects.to_pylist()]
+    by_failure = [one for one in found if one[1] not in ("invalid", "rejected") and one[0] != "judge"]
+    assert by_failure == [("one", "KeyError"), ("two", "KeyError"), ("source", "unreadable")]
+    assert result.statistics.failed_records == 3
+    assert result.statistics.rejected_records == 7
+
+
+def streak(result: PartitionResult, name: str) -> tuple[Any, ...] | None:
+    found = result.statistics.services[name].streak
+    return found and (found.calls, found.error, found.file, found.row)
+
+
+def test_a_streak_is_of_exceptions_and_says_where_it_began(run: Run) -> None:
+    @flow.transformation
+    def odd(x: int | None, y: str) -> int:
+        if x in (1, 2, 3):
+            raise ValueError
+        if x in (6, 7):
+            raise LookupError
+        if x == 8:
+            raise flow.Skip
+        if x == 9:
+            raise flow.RetryLater(after=1)
+        return "wrong" if x == 10 else 0  # type: ignore[return-value]
+
+    result = run([odd], {"x": list(range(12)), "y": ["a"] * 12}, first_row=100)
+    assert result.statistics.services["odd"].failed == 7
+    assert streak(result, "odd") == (3, "ValueError", "leads.csv", 101)
+    assert streak(run([odd], {"x": [0, 4], "y": ["a", "b"]}), "odd") is None
+
+
+def test_records_that_a_service_is_not_called_for_do_not_end_its_streak(run: Run) -> None:
+    result = run([failing("one", 1, 2, 3)], {"x": [None, 0, 1, None, 2, None, 3, 0]})
+    assert streak(result, "one") == (3, "KeyError", "leads.csv", 3)
+
+
+def test_verdicts_and_timeouts_are_no_streak(run: Run) -> None:
+    @flow.enrichment
+    def unknown(x: int) -> int:
+        raise flow.NotFound
+
+    @flow.validation
+    def never(x: int) -> None:
+        raise flow.Invalid("no")
+
+    @flow.enrichment(timeout=0.01)
+    async def slow(x: int) -> int:
+        await asyncio.sleep(5)
+        return x
+
+    result = run([unknown, never, slow], {"x": [1, 2, 3]})
+    assert [streak(result, name) for name in ("unknown", "never", "slow")] == [None] * 3
+    assert result.statistics.services["slow"].timed_out == 3
+
+
+@pytest.mark.parametrize(("options", "calls"), [({}, 4), ({"rowwise": False}, None)])
+def test_a_column_service_has_a_streak_of_the_records_that_it_raised_for_alone(
+    run: Run, options: dict[str, Any], calls: int | None
+) -> None:
+    @flow.transformation(returns=int, **options)
+    def parse(x: pa.Array) -> pa.Array:
+        if any(one in (3, 4, 5, 6) for one in x.to_pylist()):
+            raise ValueError
+        return x
+
+    found = streak(run([parse], {"x": list(range(8))}), "parse")
+    assert found == (calls and (calls, "ValueError", "leads.csv", 4))

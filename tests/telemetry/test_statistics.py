@@ -14,6 +14,7 @@ from dataflow.telemetry.statistics import (
     Durations,
     ServiceStatistics,
     Statistics,
+    Streak,
     Waited,
     unbalanced,
 )
@@ -30,6 +31,11 @@ SERVICES = {
 COLUMNS = {"amount": ("int64", st.integers()), "name": ("string", st.text(max_size=80))}
 
 
+streaks = st.builds(
+    Streak, calls=st.integers(1, 3), error=st.sampled_from("AB"), file=st.sampled_from("ab"), row=st.integers(1, 3)
+)
+
+
 @st.composite
 def service_statistics(draw, kind, priority):
     statuses = {status.value: draw(counts) for status in Status}
@@ -44,6 +50,8 @@ def service_statistics(draw, kind, priority):
         duration=Durations.of(draw(st.lists(exact, max_size=5))),
         waited=Waited(rate=draw(exact), concurrency=draw(exact), breaker=draw(exact), budget=draw(exact)),
         errors=draw(st.dictionaries(st.sampled_from(["KeyError", "timeout", "HTTP 500"]), counts)),
+        shared=draw(st.dictionaries(st.sampled_from(list(Status)).map(str), counts)),
+        streak=draw(st.none() | streaks),
     )
 
 
@@ -69,6 +77,7 @@ def partitions(draw):
         batches_processed=draw(counts),
         completeness_sum=draw(exact),
         completeness_count=draw(counts),
+        failed_records=draw(counts),
         cost=draw(exact),
         services={name: draw(service_statistics(*SERVICES[name])) for name in services},
         columns={name: draw(column_statistics(*COLUMNS[name])) for name in columns},
@@ -233,3 +242,26 @@ def test_the_repr_is_one_short_line():
     assert repr(statistics) == (
         "Statistics(1,204 records: 1,000 valid, 200 invalid, 4 rejected; 0 services, 0 columns)"
     )
+
+
+def test_records_that_shared_a_call_count_once_where_calls_are_asked_for():
+    service = local(failed=50, not_found=7, succeeded=9, deduplicated=45, shared={"failed": 41, "not_found": 4})
+    assert service.calls_ending(Status.FAILED) == 9
+    assert service.calls_ending(Status.FAILED, Status.TIMED_OUT, Status.NOT_FOUND) == 12
+    assert local(failed=50).calls_ending(Status.FAILED) == 50
+
+
+def test_the_longest_streak_of_all_partitions_stays_and_of_equal_ones_the_first_by_place():
+    streaks = [None, Streak(calls=3, error="B", file="b", row=1), Streak(calls=3, error="A", file="a", row=9), None]
+    parts = [local(streak=one) for one in streaks]
+    assert ServiceStatistics.merged("x", parts).streak == streaks[2]
+    assert ServiceStatistics.merged(
+        "x", [*parts, local(streak=Streak(calls=4, error="C", file="z", row=1))]
+    ).streak == (Streak(calls=4, error="C", file="z", row=1))
+
+
+def test_what_guardrails_need_is_no_part_of_the_public_form():
+    service = local(shared={"failed": 1}, streak=Streak(calls=1, error="A", file="a", row=1))
+    report = Statistics(failed_records=3, services={"email": service}).report(1.0)
+    assert not {"failed_records"} & report.keys()
+    assert not {"shared", "streak"} & report["services"]["email"].keys()

@@ -56,9 +56,11 @@ def test_a_file_with_a_job(write: Write) -> None:
     assert load(found.program).pipeline is found.job.pipeline
 
 
-def test_another_source_and_another_output(write: Write) -> None:
+def test_another_source_and_another_output(write: Write, tmp_path: Path) -> None:
     write(JOB)
+    write((tmp_path / "one.py").read_text().replace("max_failures=7", "max_failures=7, min_found={}, deadline='2h'"))
     job = find_job("one.py", source="b.csv", output="other").job
+    assert (job.min_found, job.deadline) == ({}, "2h")
     assert (job.source, job.output, job.key, job.max_failures) == ("b.csv", "other", "number", 7)
 
 

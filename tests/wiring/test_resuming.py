@@ -301,7 +301,10 @@ def test_the_limit_holds_when_all_partitions_are_done(project: Project) -> None:
 
 def test_unreadable_records_count_for_the_limit(project: Project) -> None:
     project.write("source/5.csv", "number\n1\nx\ny\n")
-    with pytest.raises(GuardrailReached, match="`source` failed for 2 records"):
+    with pytest.raises(
+        GuardrailReached,
+        match="2 records were rejected since a service failed or they could not be read, more than the 1",
+    ):
         project.run(max_failures=1)
 
 

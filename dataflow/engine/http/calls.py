@@ -171,7 +171,11 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
     if len(call_of) == len(shared.inputs):
         return answers
     whole = Answers(values=[answers.values[place] for place in call_of])
+    seen: set[int] = set()
     for row, place in enumerate(call_of):
+        if place in seen:
+            whole.shared.append(row)
+        seen.add(place)
         if place in answers.raised:
             whole.raised[row] = answers.raised[place]
         if place in answers.timed_out:
@@ -183,5 +187,4 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
         whole.attempts[row] = answers.attempts.get(place, 0)
     whole.calls, whole.retries = answers.calls, answers.retries
     whole.durations, whole.waited = answers.durations, answers.waited
-    whole.deduplicated = len(call_of) - len(shared.inputs)
     return whole

@@ -49,7 +49,8 @@ def test_equal_inputs_share_a_call_and_every_record_gets_its_own_answer(values: 
     answers = make(values, calling())
     assert answers.values == [2 * value for value in values]
     assert answers.calls == len(set(values))
-    assert answers.deduplicated == len(values) - len(set(values))
+    assert answers.shared == [row for row, value in enumerate(values) if value in values[:row]]
+    assert len(answers.shared) == len(values) - len(set(values))
     assert not answers.raised
 
 

@@ -1,0 +1,112 @@
+"""Watches the counts of a run and says, in words, which of its guardrails they have reached.
+
+Pure: what is allowed is decided in `policies.guardrail`, what a run does about it in `running`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataflow.outcomes import Status
+from dataflow.plan.graph import Graph, Step
+from dataflow.plan.guardrails import Guardrails
+from dataflow.policies.guardrail import STREAK, expected, too_few_found
+from dataflow.telemetry.statistics import ServiceStatistics, Statistics
+
+_FAILED = (Status.FAILED, Status.TIMED_OUT)
+_FOUND = (Status.SUCCEEDED, Status.CACHED)
+_ASKED = (*_FOUND, Status.NOT_FOUND, *_FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a run stands, as far as guardrails ask.
+
+    Attributes:
+        run: Its id.
+        counts: What was counted in what is committed.
+        records: Of the whole run, as far as known.
+        over: Whether everything is committed.
+    """
+
+    run: str
+    counts: Statistics
+    records: int
+    over: bool = False
+
+
+def reached(guardrails: Guardrails, graph: Graph, standing: Standing) -> str | None:
+    """The first guardrail that a run has reached, with what to try, or None.
+
+    Args:
+        guardrails: Those of the job.
+        graph: Its services, looked at in listed order.
+        standing: Where the run stands.
+    """
+    services = [(step, standing.counts.services.get(step.service.name)) for step in graph.steps]
+    there = [(step, part) for step, part in services if part is not None]
+    found = [_streak(guardrails, part, step, standing) for step, part in there]
+    found += [_failures(guardrails, part, step, standing) for step, part in there]
+    found += [_failed_records(guardrails, standing)]
+    found += [_too_few(guardrails, part, step, standing) for step, part in there]
+    return next((reason for reason in found if reason is not None), None)
+
+
+def _streak(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
+    streak = part.streak
+    if streak is None or streak.calls < STREAK or guardrails.max_failures.allows_all(standing.records):
+        return None
+    return (
+        f"`{step.service.name}` raised {streak.error} {streak.calls:,} times in a row, first for {streak.file} "
+        f"row {streak.row}, so the fault is probably its own; {_look(standing)}, "
+        'or accept them all with max_failures="100%"'
+    )
+
+
+def _failures(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
+    calls, records = part.calls_ending(*_FAILED), part.failed + part.timed_out
+    whole = expected(part.calls_ending(*_ASKED), seen=standing.counts.total_records, records=standing.records)
+    limit = guardrails.max_failures.exceeded(calls, whole=whole)
+    if limit is None:
+        return None
+    shared = f"{calls:,} calls, which {records:,} records share" if calls < records else f"{calls:,} records"
+    return (
+        f"`{step.service.name}` failed for {shared}, more than the {limit:,} that max_failures allows; "
+        f"{_look(standing)}, or raise max_failures= and run the same command again to go on"
+    )
+
+
+def _failed_records(guardrails: Guardrails, standing: Standing) -> str | None:
+    failed = standing.counts.failed_records
+    limit = guardrails.max_failures.exceeded(failed, whole=standing.records)
+    if limit is None:
+        return None
+    return (
+        f"{failed:,} records were rejected since a service failed or they could not be read, more than the {limit:,} "
+        f"that max_failures allows; {_look(standing)}, or raise max_failures= and run the same command again to go on"
+    )
+
+
+def _look(standing: Standing) -> str:
+    """How to see what failed, and to do it again: what is committed is not, unless the plan has changed."""
+    return (
+        f"`dataflow failures {standing.run}` lists them; mend what fails and run again "
+        "(with --no-resume where the job itself has not changed)"
+    )
+
+
+def _too_few(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
+    service = step.service
+    share = guardrails.min_found.get(service.name)
+    found = part.calls_ending(*_FOUND)
+    asked = found + part.calls_ending(Status.NOT_FOUND)
+    if share is None or not too_few_found(found, asked=asked, share=share, over=standing.over):
+        return None
+    columns = " and ".join(f"`{column.name}`" for column in step.inputs)
+    whom = "it" if service.api is None else f"the API {service.api.name}"
+    question = f"is {columns}, which it reads, what {whom} expects?" if columns else "is it asked for the right thing?"
+    return (
+        f"`{service.name}` found something for {found:,} of {asked:,} asked ({found / asked:.1%}), less than the "
+        f"{share * 100:.4g}% of min_found; {question} Mend it and run again, or lower min_found= and run the same "
+        "command again to go on"
+    )
