@@ -80,7 +80,11 @@ def run_command(arguments: list[str]) -> int:
 @SET
 @click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
 @click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
-@click.option("--deadline", metavar="DURATION", help='End cleanly after "90s", "2h", ...; exit code 4.')
+@click.option(
+    "--deadline",
+    metavar="DURATION",
+    help='End cleanly after "90s", "2h", ... instead of the job\'s own deadline; exit code 4.',
+)
 @click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 @click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
@@ -94,11 +98,12 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
         finished = _run(job, source=source, output=output, **options)
     if as_json:
         _print_json(_run_summary(finished))
-    else:
+    elif finished.status != "stopped":
         from dataflow.faces.render import run_text
         from dataflow.faces.view import view_run
 
         click.echo(run_text(view_run(finished)))
+    finished.wait()
 
 
 def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, **options: Any) -> Any:
@@ -112,11 +117,11 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
         warm_up(job)
     from dataflow.faces.progress import progress_for
     from dataflow.wiring.jobs import find_job, require_source
-    from dataflow.wiring.running import run as run_job
+    from dataflow.wiring.running import run_to_a_stop
 
     with progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
         found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
-        return run_job(
+        return run_to_a_stop(
             require_source(found, job),
             program=found.program,
             parameters=found.parameters,

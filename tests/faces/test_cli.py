@@ -219,11 +219,15 @@ def test_a_guardrail_ends_with_3_and_says_how_to_look_and_go_on(command: Command
     text = JOB.replace('key="number")\n\ndef', 'key="number", max_failures=2)\n\ndef')
     (tmp_path / "jobs.py").write_text(text)
     ended = command("run", "jobs.py", "--json")
-    assert (ended.code, ended.out) == (3, "")
     run = Catalog("datasets").runs("numbers")[0].id
+    assert ended.code == 3
+    assert [ended.json[name] for name in ("run", "version", "path", "status")] == [run, None, None, "stopped"]
+    assert ended.json["statistics"]["services"]["label"]["failed"] == 4
+    assert len(ended.json["sample_records"]) == 10
     assert "GuardrailReached: `label` failed for 4 records, more than the 2 that max_failures allows" in ended.err
     assert f"`dataflow failures {run}` lists them" in ended.err
     assert ended.err.count("max_failures allows") == 1
+    assert command("run", "jobs.py").out == ""
     assert "LookupError" in command("failures", run).out
     assert command("show", run).code == 0
     (tmp_path / "jobs.py").write_text(text.replace("max_failures=2", "max_failures=20"))
