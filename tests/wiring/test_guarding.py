@@ -198,17 +198,17 @@ def test_records_that_share_one_failing_call_count_once(bench: Bench) -> None:
 
 def test_failing_calls_end_a_run_and_a_higher_limit_goes_on_with_what_is_done(bench: Bench) -> None:
     bench.server.control(fault="status:422")
-    bench.write(*([f"{part}-{at % 5}.example" for at in range(50)] for part in range(4)))
+    bench.write(*([f"{part}-{at % 5}.example" for at in range(50)] for part in range(12)))
     asked = company(bench.server.url)
     match = r"`company` failed for \d+ calls, which \d+0 records share, more than the 7 that max_failures allows.*raise"
     first = bench.stopped(match, asked, kind=GuardrailReached, max_failures=7)
     assert bench.stopped("max_failures", asked, kind=GuardrailReached, max_failures=7) == first
     before = bench.calls()
-    assert 10 <= before < 20
-    done = bench.run(asked, max_failures=20)
+    assert 10 <= before < 60
+    done = bench.run(asked, max_failures=60)
     assert (done.id, done.status) == (first, "published")
-    assert bench.calls() == 20
-    assert done.statistics["services"]["company"]["failed"] == 200
+    assert bench.calls() == 60
+    assert done.statistics["services"]["company"]["failed"] == 600
 
 
 def test_records_rejected_by_several_services_end_a_run_that_none_of_them_would(bench: Bench) -> None:
@@ -416,7 +416,7 @@ def test_the_command_ends_with_3_or_4_says_so_in_json_and_goes_on(
     bench: Bench, command: Callable[..., tuple[int, dict[str, Any], str]]
 ) -> None:
     bench.server.control(unknown=1.0, latency=0.02)
-    bench.write(*([f"{part}-{at}.example" for at in range(150)] for part in range(4)))
+    bench.write(*([f"{part}-{at}.example" for at in range(150)] for part in range(12)))
     code, told, err = command()
     assert (code, told["status"], told["version"], told["path"]) == (3, "stopped", None, None)
     assert told["statistics"]["services"]["company"]["not_found"] >= 150
