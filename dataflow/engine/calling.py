@@ -32,7 +32,8 @@ class Answers:
         values: The values; None where an exception came.
         raised: The exceptions.
         timed_out: Places whose call ran out of time.
-        durations: Seconds of each call, where they are taken one by one.
+        durations: Seconds of the call of each place, where they are taken one by one.
+        seconds: Seconds of each call, where places share calls; else those of the places.
         attempts: Requests made, where a call may take several.
         statuses: HTTP statuses of the last answers.
         remembered: Places that needed no call, since the answer was known.
@@ -45,6 +46,7 @@ class Answers:
     raised: dict[int, BaseException] = field(default_factory=dict)
     timed_out: set[int] = field(default_factory=set)
     durations: dict[int, float] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
     attempts: dict[int, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     remembered: set[int] = field(default_factory=set)
@@ -137,7 +139,7 @@ def _sort_raised(answers: Answers) -> Effect:
         retries=answers.retries,
         shared=rows_of(answers.shared),
         waited=answers.waited,
-        durations=tuple(answers.durations.values()),
+        durations=tuple(answers.seconds or answers.durations.values()),
     )
 
 

@@ -9,7 +9,7 @@ Bodies are not fetched here, nothing is tried again, and statuses are not known.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow as pa
 from dataflow.errors import NotFound, RetryLater
 from dataflow.services.conversion import Convert, build_record, converter, holds_any
 from dataflow.services.records import MISSING
-from dataflow.services.selection import ROOT, MalformedAnswer, Path, RefusedAnswer, Selection, UnexpectedAnswer, follow
+from dataflow.services.selection import ROOT, MalformedAnswer, RefusedAnswer, Selection, UnexpectedAnswer, follow
 from dataflow.services.types import Declared, kind_of
 
 DEPTH = 200
@@ -74,7 +74,17 @@ def read_answer(body: bytes, reader: AnswerReader) -> Any:
     """
     if not body or body.isspace():
         return _nothing(reader)
-    parsed = parse(body, reader)
+    return read_item(parse(body, reader), reader)
+
+
+def read_item(parsed: Any, reader: AnswerReader) -> Any:
+    """The value that a parsed answer, or one item of a batch, holds.
+
+    Raises:
+        NotFound: It is null, and null is no value of the declared type; `accept` is not asked then.
+        UnexpectedAnswer: It is of another shape or type.
+        RefusedAnswer: `accept` refused it; whatever `accept` itself raises comes out as it is.
+    """
     if parsed is None:
         return _nothing(reader)
     if reader.accept is not None:
@@ -105,7 +115,7 @@ def parse(body: bytes, reader: AnswerReader) -> Any:
 
 
 def read_value(parsed: Any, reader: AnswerReader) -> Any:
-    """The value that a parsed answer, or one item of a batch, holds.
+    """The value that is selected from a parsed answer.
 
     Raises:
         NotFound: It is there and null, and null is no value of the declared type.
@@ -147,64 +157,3 @@ def _judge(verdict: Any) -> None:
     if verdict is not False and not isinstance(verdict, str):
         raise TypeError(f"accept= returned {kind_of(verdict)}; return True, False or the text of an error")
     raise RefusedAnswer(verdict or "accept= says that it is an error")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """The items of a batch answer, told apart.
-
-    Attributes:
-        found: The item for each place of the request that has one.
-        repeated: Items whose key had come before; the first counts.
-        unasked: Items whose key nobody asked for.
-    """
-
-    found: Mapping[int, Any]
-    repeated: int = 0
-    unasked: int = 0
-
-
-def split_batch(items: Any, *, keys: Sequence[Hashable], key_path: Path | None = None) -> Split:
-    """Match the items of a batch answer to what was asked, in whatever order and number they came.
-
-    Args:
-        items: The parsed list.
-        keys: What was asked, in order, as JSON has it (text, whole number); one that is asked twice is found twice.
-        key_path: Where an item repeats its key; None matches by order, which takes as many items as keys.
-
-    Raises:
-        UnexpectedAnswer: It is no list, an item has no key or one of another type than was asked, or the order
-            cannot be trusted because the numbers differ.
-    """
-    if not isinstance(items, list):
-        raise UnexpectedAnswer(f"expected list of a batch, got {kind_of(items)}")
-    if key_path is None:
-        if len(items) != len(keys):
-            raise UnexpectedAnswer(f"expected {len(keys)} items of a batch, got {len(items)}")
-        return Split(found=dict(enumerate(items)))
-    asked = {(type(key), key) for key in keys}
-    texts = {str(key) for key in keys}
-    by_key: dict[Any, Any] = {}
-    repeated = unasked = 0
-    for at, item in enumerate(items):
-        key = _key(key_path, item, at=at)
-        if key in by_key:
-            repeated += 1
-        elif key in asked:
-            by_key[key] = item
-        elif str(key[1]) in texts:
-            raise UnexpectedAnswer(f"item {at}: `{key_path.text}`: {kind_of(key[1])}, asked with another type")
-        else:
-            unasked += 1
-    found = {at: by_key[type(key), key] for at, key in enumerate(keys) if (type(key), key) in by_key}
-    return Split(found=found, repeated=repeated, unasked=unasked)
-
-
-def _key(path: Path, item: Any, *, at: int) -> tuple[type, Any]:
-    try:
-        found = follow(path, item)
-    except UnexpectedAnswer as error:
-        raise UnexpectedAnswer(f"item {at}: {error}") from None
-    if found is MISSING or found is None or isinstance(found, (dict, list)):
-        raise UnexpectedAnswer(f"item {at}: `{path.text}`: holds no key")
-    return type(found), found

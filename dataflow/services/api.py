@@ -16,6 +16,7 @@ from dataflow.policies.breaker import Breaker, read_breaker
 from dataflow.policies.rate import Rate, read_rates
 from dataflow.policies.retry import Retry, read_retry
 from dataflow.services.auth import Auth
+from dataflow.services.batch import BatchOptions
 from dataflow.services.endpoint import read_endpoint
 from dataflow.services.options import Options
 from dataflow.services.service import Service, check_name
@@ -115,7 +116,7 @@ class API:
         """Declare an enrichment that puts each record; see `request`."""
         return self.request(name, "PUT", path=path, **options)
 
-    def request(
+    def request(  # noqa: PLR0913 - the face of an endpoint, all by keyword
         self,
         name: str,
         /,
@@ -129,9 +130,12 @@ class API:
         accept: Callable[[Any], Any] | None = None,
         not_found: int | Sequence[int] = (404,),
         idempotent: bool | None = None,
+        batch: int | None = None,
+        items: str | None = None,
+        match: str | Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> Service:
-        """Declare an enrichment that makes one request for each distinct input.
+        """Declare an enrichment that makes one request for each distinct input, or for up to `batch` of them.
 
         Args:
             name: The name of the service.
@@ -145,6 +149,15 @@ class API:
             not_found: Statuses that mean that nothing is known about the record.
             idempotent: Whether a call may be repeated; by default as the method is, and POST with an
                 Idempotency-Key.
+            batch: Distinct inputs that may share a request. A list of one template in json or params, such as
+                `["{domain}"]`, then holds it once for each of them (the outermost such list does); `{domain}`
+                elsewhere in params or in the path is all values joined by commas. `select`, `returns` and `accept`
+                are about an item of the answer. A request that is refused as a whole (400, 413, 414, 422) is sent
+                again in halves.
+            items: Where in the answer of a batch the items are, such as `"data.results"`: a list, or an object whose
+                names are the inputs. Default: the whole answer.
+            match: Where an item repeats the input, such as `"domain"`, or {column: path}; an input without an item is
+                not found. Default: items come in the order of the request, as many as were asked for.
             **options: As for every service; `returns=` is needed.
 
         Raises:
@@ -162,6 +175,7 @@ class API:
             accept=accept,
             not_found=(not_found,) if isinstance(not_found, int) else not_found,
             idempotent=idempotent,
+            batch=BatchOptions(size=batch, items=items, match=match),
         )
         named: Options = {**options, "name": name}
         return endpoint.declare(named)

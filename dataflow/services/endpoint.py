@@ -13,6 +13,8 @@ from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.policies.retry import IDEMPOTENT_METHODS
 from dataflow.services.answers import AnswerReader
+from dataflow.services.batch import Batch, BatchOptions, check_batch, read_batch
+from dataflow.services.batch_template import Templates, read_templates
 from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.selection import read_select
 from dataflow.services.service import (
@@ -41,7 +43,7 @@ class Endpoint:
     Attributes:
         api: The account.
         method: Of the request, in capitals.
-        url: The whole URL with its path.
+        url: The whole URL with its path; it and the others take sequences of values where records share requests.
         params: The query, or None.
         json: The body, or None.
         headers: Sent as they are.
@@ -50,6 +52,7 @@ class Endpoint:
         not_found: Statuses that mean that nothing is known.
         repeatable: Whether a call whose answer was lost may be sent again.
         keyed: Whether an Idempotency-Key is sent.
+        batch: How records share requests, or None for one request each.
     """
 
     api: API
@@ -63,12 +66,12 @@ class Endpoint:
     not_found: tuple[int, ...]
     repeatable: bool
     keyed: bool
+    batch: Batch | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names in its templates, each once, in order."""
-        templates = [one for one in (self.url, self.params, self.json) if one is not None]
-        return tuple(dict.fromkeys(name for template in templates for name in template.columns))
+        return Templates(url=self.url, params=self.params, json=self.json).columns
 
     def declare(self, options: Options) -> Service:
         """The service that asks here.
@@ -127,6 +130,14 @@ def _check_kinds(accept: Any, not_found: Sequence[int], idempotent: Any, *, wher
         raise DeclarationError(f"{where}: not_found takes HTTP statuses, as numbers")
 
 
+def _read_templates(url: str, params: Any, json: Any, *, where: str) -> Templates:
+    return Templates(
+        url=read_url(url, where=f"{where}: path"),
+        params=None if params is None else read_params(params, where=f"{where}: params"),
+        json=None if json is None else read_json(json, where=f"{where}: json"),
+    )
+
+
 def read_endpoint(
     api: API,
     name: str,
@@ -140,6 +151,7 @@ def read_endpoint(
     accept: Callable[[Any], Any] | None,
     not_found: Sequence[int],
     idempotent: bool | None,
+    batch: BatchOptions,
 ) -> Endpoint:
     """Read the templates of an endpoint; see `API.request` for its arguments.
 
@@ -151,16 +163,20 @@ def read_endpoint(
     if path.startswith(("http://", "https://")):
         raise DeclarationError(f"{where}: the path begins with /; another host is another flow.API")
     _check_kinds(accept, not_found, idempotent, where=where)
+    url = f"{api.url}/{path.removeprefix('/')}"
+    shares = check_batch(batch, where=where)
+    templates = (read_templates if shares else _read_templates)(url, params, json, where=where)
     return Endpoint(
         api=api,
         method=method,
-        url=read_url(f"{api.url}/{path.removeprefix('/')}", where=f"{where}: path"),
-        params=None if params is None else read_params(params, where=f"{where}: params"),
-        json=None if json is None else read_json(json, where=f"{where}: json"),
+        url=templates.url,
+        params=templates.params,
+        json=templates.json,
         headers=dict(headers),
         select=select,
         accept=accept,
         not_found=tuple(not_found),
         repeatable=idempotent is not False,
         keyed=method not in IDEMPOTENT_METHODS and idempotent is not False,
+        batch=read_batch(batch, templates, where=where) if shares else None,
     )

@@ -108,6 +108,11 @@ class Service:
         """The account under whose limits it calls, or None."""
         return self.policy.api if self.endpoint is None else self.endpoint.api
 
+    @property
+    def batch(self) -> int:
+        """Records that share a call at most."""
+        return 1 if self.endpoint is None or self.endpoint.batch is None else int(self.endpoint.batch.size)
+
     def with_(self, **options: Unpack[Options]) -> Service:
         """The same service under other options, such as another name or other columns.
 

@@ -97,7 +97,7 @@ class _Columns(list[str]):
         return self.index(name)
 
 
-def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None) -> UrlTemplate:
+def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None, many: bool = False) -> UrlTemplate:
     """A url: a path from `/`, or a whole one with http or https.
 
     In the path a value is percent-encoded completely and stays within its segment: an empty one, `.` and `..` are
@@ -109,6 +109,7 @@ def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None)
         where: Who says so, for the error: "`company`: path".
         allow_hosts: Hosts that may be called, `api.example.com` or `*.example.com` (at any depth below it, not
             itself). Needed for columns in the host, checked for every whole url, of no concern to paths.
+        many: Whether path and query take a sequence of values for each column, which commas join.
 
     Raises:
         DeclarationError: It is no such url, or a column could change the host.
@@ -129,8 +130,9 @@ def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None)
         raise DeclarationError(f"{where} holds a segment . or .., which clients fold; write the path without it")
     columns = _Columns()
     host = _host(parts["host"], allow_hosts, columns, where=where) if parts["host"] else None
-    path = _joined(parts["path"], columns, write=_path_value, literal=_literal)
-    query = _joined(parts["query"], columns, write=_query_value, literal=_literal)
+    in_path, in_query = (_several(_path_value), _several(_query_value)) if many else (_path_value, _query_value)
+    path = _joined(parts["path"], columns, write=in_path, literal=_literal)
+    query = _joined(parts["query"], columns, write=in_query, literal=_literal)
     start = f"{parts['scheme']}://" if host is not None else ""
     if callable(host):
         at_host = host
@@ -310,6 +312,16 @@ def _path_value(value: Any, name: str) -> str:
 
 def _query_value(value: Any, name: str) -> str:
     return quote(_scalar(value, name), safe="")
+
+
+def _several(write: Write) -> Write:
+    def joined(values: Any, name: str) -> str:
+        texts = [write(value, name) for value in values]
+        if not all(texts) or any("%2C" in text for text in texts):
+            raise ValueError(f"`{name}`: is empty or holds a comma, and commas join the values of a batch")
+        return ",".join(texts)
+
+    return joined
 
 
 def _host_value(value: Any, name: str) -> str:

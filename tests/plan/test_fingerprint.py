@@ -205,6 +205,17 @@ def test_how_fast_a_service_is_called_is_no_part_of_the_plan() -> None:
     assert changes(prints(email), prints(email.with_(threads=4, timeout=3, isolate=True))) == []
 
 
+def test_where_the_items_of_a_batch_are_is_part_of_the_plan_and_its_size_is_not() -> None:
+    acme = flow.API("acme", "https://acme.example")
+
+    def asked(**options: Any) -> Any:
+        return prints(acme.post("sized", "/sizes", json=["{email}"], **{"returns": int, "batch": 10, **options}))
+
+    assert changes(asked(), asked(batch=100)) == []
+    assert changes(asked(), asked(items="data")) == ["service sized"]
+    assert changes(asked(match="id"), asked(match="email")) == ["service sized"]
+
+
 SERVICE = "@flow.enrichment\ndef service(email: str, n: int = 1) -> int: ..."
 RECORD = """
 class Company(TypedDict):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dataflow.errors import DeclarationError, NotFound, RetryLater
 from dataflow.services.annotations import declare, declare_fields
-from dataflow.services.answers import AnswerReader, is_deep, read_answer, split_batch
+from dataflow.services.answers import AnswerReader, is_deep, read_answer
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer, read_path, read_select
 
 
@@ -364,24 +364,3 @@ def test_accept_judges_the_parsed_answer_before_it_is_read() -> None:
         read(b"7", int, accept=lambda parsed: RetryLater("busy", after=3))
     with pytest.raises(TypeError, match="True, False or the text"):
         read(b"7", int, accept=lambda parsed: None)
-
-
-ITEMS = [{"id": "b", "v": 1}, {"id": "x", "v": 2}, {"id": "a", "v": 3}, {"id": "b", "v": 4}]
-
-
-def test_a_shuffled_and_partial_batch_is_matched_by_key() -> None:
-    found = split_batch(ITEMS, keys=["a", "b", "c", "b"], key_path=read_path("id", where=""))
-    assert {at: item["v"] for at, item in found.found.items()} == {0: 3, 1: 1, 3: 1}
-    assert (found.repeated, found.unasked) == (1, 1)
-
-
-def test_a_batch_without_keys_is_matched_by_order_where_the_numbers_agree() -> None:
-    assert split_batch([1, 2], keys=["a", "b"]).found == {0: 1, 1: 2}
-    with pytest.raises(UnexpectedAnswer, match="expected 2 items of a batch, got 1"):
-        split_batch([1], keys=["a", "b"])
-
-
-@pytest.mark.parametrize("items", [{}, None, [{}], [{"id": None}], [{"id": ["a"]}], ["a"], [{"id": 7}], [{"id": True}]])
-def test_a_batch_that_cannot_be_matched_is_unexpected(items: Any) -> None:
-    with pytest.raises(UnexpectedAnswer):
-        split_batch(items, keys=["7", "True"], key_path=read_path("id", where=""))

@@ -6,7 +6,7 @@ How often it is attempted is the caller's business.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -52,30 +52,40 @@ class EndpointCall:
             NotFound: The provider knows nothing about the record.
         """
         try:
-            request = self._request(dict(zip(self._columns, values, strict=True)), call)
+            request = write_request(self._endpoint, dict(zip(self._columns, values, strict=True)), key=call.key)
         except ValueError as error:
             raise CallError("bad input", f"the request cannot be written: {error}") from error
         return await self._provider.caller.perform(lambda: self._attempt(request, call), call)
-
-    def _request(self, record: dict[str, Any], call: Call) -> Request:
-        endpoint = self._endpoint
-        headers = dict(endpoint.headers)
-        body = None
-        if endpoint.json is not None:
-            body = msgspec.json.encode(endpoint.json.fill(record))
-            headers["Content-Type"] = "application/json"
-        if call.key is not None:
-            headers["Idempotency-Key"] = call.key
-        url = endpoint.url.fill(record)
-        if endpoint.params is not None:
-            url = with_query(url, urlencode(endpoint.params.fill(record), quote_via=quote))
-        return Request(method=endpoint.method, url=url, headers=headers, body=body)
 
     async def _attempt(self, request: Request, call: Call) -> Any:
         answer = await self._provider.send(request)
         call.status = answer.status
         check_status(answer, self._endpoint.not_found)
-        return read_value(answer, self._reader)
+        return read_value(answer.body, self._reader, status=answer.status)
+
+
+def write_request(endpoint: Endpoint, values: Mapping[str, Any], *, key: str | None) -> Request:
+    """The request of an endpoint.
+
+    Args:
+        endpoint: The endpoint.
+        values: By column: one, or a sequence of them where records share requests.
+        key: The Idempotency-Key, or None.
+
+    Raises:
+        ValueError: A value cannot be written where its template is.
+    """
+    headers = dict(endpoint.headers)
+    body = None
+    if endpoint.json is not None:
+        body = msgspec.json.encode(endpoint.json.fill(values))
+        headers["Content-Type"] = "application/json"
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    url = endpoint.url.fill(values)
+    if endpoint.params is not None:
+        url = with_query(url, urlencode(endpoint.params.fill(values), quote_via=quote))
+    return Request(method=endpoint.method, url=url, headers=headers, body=body)
 
 
 def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callable[[], float] = time.time) -> None:
@@ -100,22 +110,30 @@ def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callabl
     raise status_error(answer, now_wall=wall())
 
 
-def read_value(answer: Answer, reader: AnswerReader) -> Any:
-    """The value that an answer holds.
+def read_value(
+    found: Any, reader: AnswerReader, *, status: int, read: Callable[[Any, AnswerReader], Any] = read_answer
+) -> Any:
+    """What an answer holds.
+
+    Args:
+        found: Its body, or what `read` takes.
+        reader: Of the service.
+        status: The HTTP status of the answer.
+        read: Reads it; for one item of a batch, that instead of a body.
 
     Raises:
         NotFound: It is empty.
         AttemptError: It is not what was declared.
     """
     try:
-        return read_answer(answer.body, reader)
+        return read(found, reader)
     except MalformedAnswer as error:
         raise AttemptError(
             "malformed answer",
             f"the answer cannot be read: {error}",
             attempt=Attempt.REFUSED,
             again="repeatable",
-            status=answer.status,
+            status=status,
             limit=MALFORMED_ATTEMPTS,
         ) from error
     except UnexpectedAnswer as error:
@@ -123,11 +141,11 @@ def read_value(answer: Answer, reader: AnswerReader) -> Any:
             "unexpected answer",
             f"the answer is not what returns= says: {error}",
             attempt=Attempt.REFUSED,
-            status=answer.status,
+            status=status,
         ) from error
     except RefusedAnswer as error:
         raise AttemptError(
-            "refused answer", f"accept= refuses the answer: {error}", attempt=Attempt.REFUSED, status=answer.status
+            "refused answer", f"accept= refuses the answer: {error}", attempt=Attempt.REFUSED, status=status
         ) from error
     except RetryLater as error:
-        raise asked_again(error, status=answer.status) from error
+        raise asked_again(error, status=status) from error

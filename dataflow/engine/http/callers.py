@@ -22,6 +22,8 @@ from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.access import AccessCheck
 from dataflow.engine.http.answering import EndpointCall
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
+from dataflow.engine.http.batches import make_batches
+from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -102,8 +104,9 @@ class Callers:
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
+        make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service):
-            answers = self._wait(io.start(make_calls(calling, shared, check=check)))
+            answers = self._wait(io.start(make(calling, shared, check=check)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:
@@ -182,9 +185,8 @@ class Callers:
         assert service.returns is not None
         terms = self._terms(step)
         if service.form is Form.HTTP:
-            made: Any = EndpointCall(
-                service.endpoint, service.endpoint.reader(service.returns, name=service.name), provider
-            )
+            ask = EndpointCall if service.endpoint.batch is None else BatchCall
+            made: Any = ask(service.endpoint, service.endpoint.reader(service.returns, name=service.name), provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             made = partial(_apply, function, self._clock)
         else:
@@ -205,6 +207,7 @@ class Callers:
             prefix=f"{service.name}-{service.policy.version}",
             halted=self._halted.is_set,
             clock=self._clock,
+            batch=None if service.endpoint is None else service.endpoint.batch,
         )
 
     def _on_threads(self, function: Callable[..., Any], threads: int) -> Callable[..., Awaitable[Any]]:
@@ -282,6 +285,7 @@ def definition(step: Step) -> str:
             one.select,
             service.returns and service.returns.text,
             columns,
+            *([] if one.batch is None else one.batch.meaning),
         ]
     )
 

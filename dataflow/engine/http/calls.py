@@ -10,7 +10,7 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
@@ -19,6 +19,7 @@ from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
+from dataflow.services.batch import Batch
 
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
@@ -26,7 +27,11 @@ MOST = 256
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
 
-Function = Callable[[Sequence[Any], Call], Awaitable[Any]]
+Function = Callable[[Any, Call], Awaitable[Any]]
+"""Makes one call for the values of a record, or for an `Asked` where records share requests."""
+
+
+Todo = TypeVar("Todo")
 
 
 class Check(Protocol):
@@ -49,6 +54,7 @@ class Calling:
         prefix: What it begins with: the run and the service.
         halted: Whether no new call may be made.
         clock: Seconds that only grow.
+        batch: How records share requests, or None for a call each.
     """
 
     function: Function
@@ -59,6 +65,7 @@ class Calling:
     prefix: str = ""
     halted: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +109,28 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
-    todo = iter([at for at in range(len(shared.inputs)) if at not in answers.remembered])
+    todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
+    await side_by_side(calling, todo, lambda at: _make_one(calling, shared, at, answers=answers, check=check))
+    answers.calls = sum(answers.attempts.values())
+    return answers
+
+
+async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[Todo], Awaitable[None]]) -> None:
+    """Do what is left, as many at the same time as allowed.
+
+    Raises:
+        Impatient: A breaker keeps a call longer than the terms allow.
+        Halted: Some are left, and no new ones may be begun; those in flight have ended.
+    """
+    left = iter(todo)
 
     async def caller() -> None:
-        for at in todo:
+        for one in left:
             if calling.halted():
                 raise Halted
-            await _make_one(calling, shared, at, answers=answers, check=check)
+            await make(one)
 
-    left = len(shared.inputs) - len(answers.remembered)
-    callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, left))]
+    callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, len(todo)))]
     try:
         await asyncio.gather(*callers)
     except Halted:
@@ -122,8 +141,6 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
         for one in callers:
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
-    answers.calls = sum(answers.attempts.values())
-    return answers
 
 
 async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answers, check: Check) -> None:
@@ -135,7 +152,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
     )
     current_call.set(call)
     try:
-        answers.values[at] = await _value(calling, shared.inputs[at], call)
+        answers.values[at] = await value_of(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at])
         check(None)
     except (Impatient, GuardrailReached, DeclarationError):
@@ -156,7 +173,12 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answe
             answers.waited[reason] = answers.waited.get(reason, 0.0) + seconds
 
 
-async def _value(calling: Calling, inputs: Sequence[Any], call: Call) -> Any:
+async def value_of(calling: Calling, inputs: Any, call: Call) -> Any:
+    """What a call gives; an open breaker fails the call of somebody who does not wait.
+
+    Raises:
+        Impatient: A breaker keeps it longer than the terms allow.
+    """
     try:
         return await calling.function(inputs, call)
     except Impatient as error:
@@ -185,6 +207,7 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
         if place in answers.statuses:
             whole.statuses[row] = answers.statuses[place]
         whole.attempts[row] = answers.attempts.get(place, 0)
-    whole.calls, whole.retries = answers.calls, answers.retries
-    whole.durations, whole.waited = answers.durations, answers.waited
+    whole.calls, whole.retries, whole.waited = answers.calls, answers.retries, answers.waited
+    whole.seconds = answers.seconds or list(answers.durations.values())
+    whole.durations = {row: answers.durations.get(call_of[row], 0.0) for row in whole.raised}
     return whole
