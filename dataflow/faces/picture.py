@@ -129,6 +129,8 @@ def describe(line: StepLine) -> str:
         lines.append(f"writes {', '.join(line.writes)}")
     if line.when:
         lines.append(f"when {line.when}")
+    if line.batch > 1:
+        lines.append(f"{line.batch:,} records a call")
     lines += [f"after {name}: {why}" for name, why in zip(line.after, line.why, strict=True)]
     return "\n".join(map(printable, lines))
 

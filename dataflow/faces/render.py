@@ -145,7 +145,7 @@ def _line(line: StepLine) -> list[str]:
     return [
         f"<b>{_plain(line.name)}</b>",
         str(line.level + 1),
-        f"{_dot(COLOURS[line.kind])} {line.kind} {_faint(f'({line.form}, {line.priority})')}",
+        f"{_dot(COLOURS[line.kind])} {line.kind} {_faint(_plain(f'({line.called}, {line.priority})'))}",
         _plain(", ".join(line.reads)),
         _plain(", ".join(line.writes)),
         "<br>".join(waits),

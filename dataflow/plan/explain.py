@@ -26,6 +26,7 @@ class StepLine:
         after: The services it waits for directly.
         why: For each of these, the reason.
         when: Its `when=` text, or None.
+        batch: Records that share a call at most.
     """
 
     name: str
@@ -39,6 +40,17 @@ class StepLine:
     after: tuple[str, ...]
     why: tuple[str, ...]
     when: str | None
+    batch: int = 1
+
+    @property
+    def called(self) -> str:
+        """Its form, the API behind it, and how many records share a call."""
+        parts = [str(self.form)]
+        if self.api is not None:
+            parts.append(f"API {self.api}")
+        if self.batch > 1:
+            parts.append(f"{self.batch:,} records a call")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,7 @@ def _line(step: Step, graph: Graph, writers: dict[Column, Step], level: int) -> 
         after=tuple(graph.steps[index].service.name for index in waits),
         why=tuple(_why(step, graph.steps[index], writers) for index in waits),
         when=policy.when.text if policy.when else None,
+        batch=step.service.batch,
     )
 
 
@@ -147,8 +160,7 @@ def _text(explanation: Explanation) -> list[str]:
 
 
 def _details(line: StepLine) -> str:
-    form = line.form if line.api is None else f"{line.form}, API {line.api}"
-    parts = [f"{line.kind} ({form}, {line.priority})", ", ".join(line.reads)]
+    parts = [f"{line.kind} ({line.called}, {line.priority})", ", ".join(line.reads)]
     if line.writes:
         parts[-1] += " -> " + ", ".join(line.writes)
     if line.when:

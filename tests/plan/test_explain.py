@@ -83,3 +83,10 @@ def test_why_a_call_waits_for_a_critical_service() -> None:
     asked = company.with_(name="asked", when="vip", columns={"domain": "phone"})
     (line,) = [one for one in explained(domain, asked).lines if one.name == "asked"]
     assert line.why == ("calls out only for records that it has not rejected",)
+
+
+def test_records_that_share_a_call_are_told() -> None:
+    acme = flow.API("acme", "https://acme.example")
+    sized = acme.post("sized", "/sizes", json=["{email}"], batch=1000, returns=int)
+    assert "enrichment (http, API acme, 1,000 records a call, important)" in str(explained(sized))
+    assert "1,000 records a call" in explained(sized)._repr_html_()
