@@ -21,6 +21,7 @@ from dataflow.engine.collections import kind_of
 from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
+from dataflow.services.service import Service
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.files import files_at, translated
@@ -149,14 +150,16 @@ def partition_bytes(pipeline: Pipeline) -> int:
 
     What a call takes is not known before the first one, and neither is what a record takes; both are guessed.
     """
-    apis = [service.api for service in pipeline.services if service.api is not None]
-    if not apis:
-        return TARGET_BYTES
-    in_flight = min((api.concurrency for api in apis if api.concurrency is not None), default=_UNCAPPED)
-    rates = [rate.count / rate.period for api in apis for rate in api.rates if rate.unit == "calls"]
-    per_second = min([in_flight / _GUESSED_CALL, *rates])
-    records = min(max(per_second * _GUESSED_PARTITION, 500), 20_000)
-    return min(int(records * _GUESSED_RECORD), TARGET_BYTES)
+    called = [_records_called(service) for service in pipeline.services if service.api is not None]
+    return min(min(called) * _GUESSED_RECORD, TARGET_BYTES) if called else TARGET_BYTES
+
+
+def _records_called(service: Service) -> int:
+    """Records that a service gets through in half a minute: at least 500, and what 20 calls can carry."""
+    in_flight = _UNCAPPED if service.api.concurrency is None else service.api.concurrency
+    rates = [rate.count / rate.period for rate in service.api.rates if rate.unit == "calls"]
+    calls = min([in_flight / _GUESSED_CALL, *rates]) * _GUESSED_PARTITION
+    return int(min(max(calls, 500 / service.batch, 20), 20_000) * service.batch)
 
 
 def plan_source(

@@ -16,7 +16,7 @@ import dataflow as flow
 from dataflow.errors import SourceError
 from dataflow.store.catalog import Catalog
 from dataflow.testing import memory_catalog
-from dataflow.wiring.inputs import plan_source, resolve_source
+from dataflow.wiring.inputs import partition_bytes, plan_source, resolve_source
 from dataflow.wiring.run import Run
 
 RECORDS = [{"name": f"n{at}", "size": at, "extra": None if at % 3 else "x"} for at in range(12)]
@@ -205,3 +205,24 @@ def test_a_limit_cuts_the_plan(tmp_path: Path) -> None:
     source = resolve_source(tmp_path / "many", catalog=Catalog(tmp_path), spool=str(tmp_path))
     rows = [[spec.rows for spec in plan_source(source, {}, limit=limit).specs] for limit in (1, 4, 6, 100)]
     assert rows == [[1], [4], [4, 2], [4, 4, 4]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "batch", "records"),
+    [
+        ({}, None, 960),
+        ({}, 100, 96_000),
+        ({"rate": "10/s"}, None, 500),
+        ({"rate": "10/s"}, 100, 30_000),
+        ({"rate": "1/min"}, 100, 2_000),
+        ({"rate": "1/min"}, 10, 500),
+        ({"concurrency": None}, 1000, 262_144),
+    ],
+)
+def test_a_partition_holds_as_many_records_as_half_a_minute_of_calls_can_carry(
+    limits: dict[str, Any], batch: int | None, records: int
+) -> None:
+    api = flow.API("acme", "https://acme.example", **limits)
+    body = {"json": ["{name}"], "batch": batch} if batch else {"params": {"name": "{name}"}}
+    asked = flow.Pipeline("asked", [api.post("title", "/titles", returns=str, **body)])
+    assert partition_bytes(asked) == records * 256
