@@ -428,4 +428,4 @@ def test_the_command_ends_with_3_or_4_says_so_in_json_and_goes_on(
     assert "the deadline of 0.3s was reached" in err
     code, told, err = command("--set", "min_found=0%", "--set", "deadline=5min")
     assert (code, told["status"], told["run"], told["version"]) == (0, "published", run, 1)
-    assert bench.calls() == 600
+    assert bench.calls() == 1800

@@ -80,7 +80,7 @@ def test_each_record_ends_as_it_would_alone_however_poison_is_spread(values: lis
     assert len(store) == len({value for value in values if value >= 0})
     assert max(map(len, provider.asked), default=0) <= 4
     assert provider.most <= 3
-    assert answers.deduplicated == len(values) - len(set(values))
+    assert len(answers.shared) == len(values) - len(set(values))
 
 
 def test_what_is_remembered_is_not_asked_for_and_another_size_makes_no_difference() -> None:
