@@ -23,6 +23,9 @@ from dataflow.policies.deadline import Deadline
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
 
+STOPPED = "run stopped"
+"""The reason of what is not attempted, since its run was stopped and is published as it is."""
+
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
 
@@ -48,6 +51,7 @@ class Calling:
         keyed: Whether an Idempotency-Key is sent.
         prefix: What it begins with: the run and the service.
         halted: Whether no new call may be made.
+        may_call: False leaves what memory does not answer not attempted, at once.
         clock: Seconds that only grow.
     """
 
@@ -58,6 +62,7 @@ class Calling:
     keyed: bool = False
     prefix: str = ""
     halted: Callable[[], bool] = lambda: False
+    may_call: bool = True
     clock: Callable[[], float] = time.monotonic
 
 
@@ -102,6 +107,8 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
+    if not calling.may_call:
+        return _left_alone(answers)
     todo = iter([at for at in range(len(shared.inputs)) if at not in answers.remembered])
 
     async def caller() -> None:
@@ -123,6 +130,16 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
     answers.calls = sum(answers.attempts.values())
+    return answers
+
+
+def _left_alone(answers: Answers) -> Answers:
+    """The answers where no call is made: the places that memory does not fill are not attempted."""
+    answers.not_attempted = set(range(len(answers.values))) - answers.remembered
+    for at in answers.not_attempted:
+        answers.raise_at(at, CallError(STOPPED, "the run was stopped before this was called"))
+        answers.attempts[at] = 0
+    answers.calls = 0
     return answers
 
 
@@ -178,6 +195,8 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.timed_out.add(row)
         if place in answers.remembered:
             whole.remembered.add(row)
+        if place in answers.not_attempted:
+            whole.not_attempted.add(row)
         if place in answers.statuses:
             whole.statuses[row] = answers.statuses[place]
         whole.attempts[row] = answers.attempts.get(place, 0)

@@ -26,12 +26,14 @@ class CallSettings:
         store: Where answers are remembered, or None.
         patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
         strict: Whether a refused access ends the run.
+        may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
     """
 
     line: Line | None = None
     store: AnswerStore | None = None
     patience: float | None = None
     strict: bool = False
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
