@@ -95,6 +95,7 @@ def _endpoint(one: Endpoint) -> list[Any]:
         stable(one.select),
         None if one.accept is None else code_digest(one.accept),
         one.not_found,
+        *([one.api.allow_hosts] if one.api.allow_hosts else []),
     ]
 
 
