@@ -143,16 +143,17 @@ class RunFolder:
             return placed(self._ledger)
 
     def partial(self) -> Dataset:
-        """What is committed so far, to be read like a version of the dataset."""
-        ledger = self._ledger
+        """What is committed so far, to be read like a version; its manifest says how far the run has come too."""
+        ledger, head, epoch = self._ledger, self.head(), self.state()
         records = list(self.committed().values())
-        values = manifest(ledger.head(), records, version=None, created=_now(), lineage={})
+        values = msgspec.json.decode(manifest(head, records, version=None, created=_now(), lineage={}))
+        values |= {"state": epoch.state.value, "planned": head["planned"], "reason": epoch.reason}
         return Dataset(
             name=self.dataset,
             version=None,
             path=ledger.path("parts"),
             meta=ledger.path(),
-            manifest=msgspec.json.decode(values),
+            manifest=values,
             statistics=totals(records).report(0.0),
         )
 

@@ -125,7 +125,12 @@ class Run:
             return self.dataset
         from dataflow.wiring.opening import open_run
 
-        return open_run(self.id, catalog=self.catalog)
+        try:
+            return open_run(self.id, catalog=self.catalog)
+        except CatalogError:
+            if self.status != "running":
+                raise
+            raise CatalogError(f"run {self.id} is still being planned; ask again in a moment") from None
 
     def _published(self) -> Dataset:
         if self.dataset is not None:

@@ -142,13 +142,14 @@ class _Execution:
         self.settings = settings
         self.run = run
         self.program = program
-        self.began = time.perf_counter()
+        self.began = 0.0
         self.catalog = Catalog(settings.catalog)
         share, count = share_or_count(job.max_failures, where="max_failures")
         self.max_failures = MaxFailures(share=share, count=count)
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
+        self.began = time.perf_counter()
         with ExitStack() as stack:
             tell = self.settings.on_event or _ignore
             try:
@@ -156,7 +157,7 @@ class _Execution:
             except BaseException as error:
                 with suppress(AttributeError):
                     error.run = self.run  # type: ignore[attr-defined]
-                self.run.status = "stopped" if isinstance(error, _CLEAN_ENDS) else "failed"
+                self.run.status = "stopped" if self.as_it_is or isinstance(error, _CLEAN_ENDS) else "failed"
                 with suppress(Exception):
                     # A listener that fails again must not hide what ended the run.
                     tell(Event(kind="stopped", run=self.run.id, message=str(error)))
@@ -165,7 +166,8 @@ class _Execution:
                 self.run.duration = time.perf_counter() - self.began
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
-        stack.enter_context(self.catalog.lock(self.job.output, run=self.run.id))
+        # A stopped run is published where it is, whatever its job says by now.
+        stack.enter_context(self.catalog.lock(self.run.output, run=self.run.id))
         if self.as_it_is:
             self._publish_as_it_is(tell)
             return
@@ -205,6 +207,7 @@ class _Execution:
         self.run.duration = time.perf_counter() - self.began
         self.run.dataset = folder.publish(planned.source.specs, lineage=lineage, duration=self.run.duration)
         self.run.status = "published"
+        self.run._publish = None
         self._warn(planned.graph, tell)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
 

@@ -19,6 +19,8 @@ import pytest
 import dataflow as flow
 from dataflow.errors import CatalogError, DeclarationError, GuardrailReached, OutputLocked
 from dataflow.faces.cli import run_command
+from dataflow.faces.render import dataset_text
+from dataflow.faces.view import view_dataset
 from dataflow.outcomes import Priority
 from dataflow.store.catalog import Catalog
 from dataflow.store.ledger import RunState
@@ -119,6 +121,32 @@ def test_what_is_left_computes_locally_and_answers_from_what_is_remembered_witho
     assert [company[end] for end in ("succeeded", "cached", "not_attempted", "calls")] == [4, 2, 6, 4]
     assert company["errors"] == {}
     assert (shout["succeeded"], shout["skipped"]) == (6, 6)
+
+
+def test_what_a_stopped_run_has_is_shown_with_how_far_it_has_come(
+    desk: Callable[..., Desk], capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = desk()
+    stopped = one.stop()
+    for name in (stopped, "latest"):
+        found = flow.open(name)
+        assert found.to_arrow()["title"].to_pylist() == ["Tc0", "Tc1", "Tc2", "Tc3"]
+        assert (len(found.to_pandas()), found.head(2).num_rows, found.failures().num_rows) == (4, 2, 0)
+        capfd.readouterr()
+        assert one.command("show", name) == (0, [])
+        assert "state:   unfinished, 1 of 3 partitions\n" in capfd.readouterr().out
+    one.command("publish", stopped)
+    one.command("show", stopped)
+    assert "state:" not in capfd.readouterr().out
+
+
+def test_a_run_is_published_where_it_is_whatever_its_job_says_by_now(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    one.stop()
+    Path("job.py").write_text(JOB.format(priority="important").replace('output="companies"', 'output="others"'))
+    assert one.command("publish", "latest") == (0, [])
+    assert [info.name for info in one.catalog.datasets()] == ["companies"]
+    assert not Path("datasets/others").exists()
 
 
 def test_the_failures_tell_what_was_not_attempted_and_why(desk: Callable[..., Desk]) -> None:
@@ -273,6 +301,14 @@ def test_an_error_that_ends_a_run_has_the_run_which_shows_and_publishes_what_the
     assert run.statistics["not_attempted_records"] == 0
     assert run.publish() is run
     assert Catalog(tmp_path / "datasets").runs()[0].state is RunState.PUBLISHED
+
+
+def test_a_stopped_run_says_why_it_was_stopped(tmp_path: Path) -> None:
+    job, settings = guarded(tmp_path)
+    with pytest.raises(GuardrailReached) as raised:
+        job.run(**settings)
+    shown = dataset_text(view_dataset(flow.open(raised.value.run)))
+    assert re.search(r"state:   stopped, [123] of 3 partitions: ", shown)
 
 
 def test_a_run_from_python_is_not_published_by_the_command_which_says_how(
