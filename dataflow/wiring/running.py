@@ -18,7 +18,7 @@ from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_sig
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.engine.result import Completion
-from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
+from dataflow.errors import CatalogError, DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
 from dataflow.outcomes import Event
 from dataflow.plan.fingerprint import changes
 from dataflow.plan.graph import Graph
@@ -34,6 +34,7 @@ from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, uses_processes
 from dataflow.wiring.jobs import Reference
+from dataflow.wiring.memory import answers_since
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
@@ -178,7 +179,7 @@ class _Execution:
             self.run.dataset, self.run.status = newest, "unchanged"
             self.run.notes.append(f"nothing has changed since {newest}")
             return
-        folder = self._enter(planned, tell)
+        folder = self._enter(planned, newest)
         self.run.id = folder.run
         self._finish(planned, folder, newest, tell)
 
@@ -211,7 +212,7 @@ class _Execution:
         self._warn(planned.graph, tell)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
 
-    def _enter(self, planned: Planned, tell: Callable[[Event], None]) -> RunFolder:
+    def _enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""
         unfinished = self._unfinished()
         if unfinished is not None:
@@ -223,8 +224,22 @@ class _Execution:
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
         plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
         return self.catalog.start(
-            self.job.output, run_id=self.run.id, plan=plan, schemas=schemas_of(planned), key=self.job.keys
+            self.job.output,
+            run_id=self.run.id,
+            plan=plan,
+            schemas=schemas_of(planned),
+            key=self.job.keys,
+            answers_since=self._paid_before(planned, newest),
         )
+
+    def _paid_before(self, planned: Planned, newest: Dataset | None) -> str | None:
+        """Since when the answers serve that a run has left which was published as it is."""
+        if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
+            return None
+        with suppress(CatalogError):
+            # Where somebody has removed what is told about that run, its answers are paid for again.
+            return answers_since(self.catalog.run(newest.manifest["run"]))
+        return None
 
     def _unfinished(self) -> RunFolder | None:
         """The run that could go on; one that was killed while it was published as it is, is published first."""

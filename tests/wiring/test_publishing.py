@@ -24,6 +24,7 @@ from dataflow.faces.view import view_dataset
 from dataflow.outcomes import Priority
 from dataflow.store.catalog import Catalog
 from dataflow.store.ledger import RunState
+from dataflow.testing import memory_catalog
 from dataflow.wiring.run import Run
 from dataflow.wiring.running import publish_run
 
@@ -177,11 +178,18 @@ def test_the_run_is_over_and_the_next_one_does_what_was_left_only(desk: Callable
     one.command("publish", stopped)
     assert one.catalog.unfinished("companies") is None
     code, asked = one.command("run", "job.py:job", "--if-changed")
-    assert (code, sorted(asked)) == (0, sorted(f"c{at}" for at in range(4, 12)))
+    assert (code, sorted(asked)) == (0, sorted(f"c{at}" for at in range(6, 12)))
     assert one.catalog.open("companies").version == 2
     assert one.check_sums(2)["not_attempted_records"] == 0
     assert one.command("run", "job.py:job", "--if-changed") == (0, [])
     assert one.catalog.open("companies").version == 2
+
+
+def test_a_new_run_that_is_asked_for_pays_anew(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    one.stop()
+    one.command("publish", "latest")
+    assert len(one.command("run", "job.py:job", "--no-resume")[1]) == 12
 
 
 def test_a_run_is_published_once(desk: Callable[..., Desk], capfd: pytest.CaptureFixture[str]) -> None:
@@ -301,6 +309,15 @@ def test_an_error_that_ends_a_run_has_the_run_which_shows_and_publishes_what_the
     assert run.statistics["not_attempted_records"] == 0
     assert run.publish() is run
     assert Catalog(tmp_path / "datasets").runs()[0].state is RunState.PUBLISHED
+
+
+def test_a_catalog_in_an_object_store_takes_it_too(tmp_path: Path) -> None:
+    job, settings = guarded(tmp_path)
+    with pytest.raises(GuardrailReached) as raised:
+        job.run(**{**settings, "catalog": memory_catalog()})
+    run = raised.value.run.publish()
+    assert run.to_arrow()["half"].to_pylist() == list(range(15))
+    assert run.rejects(inputs=True)["number"].to_pylist() == list(range(1, 30, 2))
 
 
 def test_a_stopped_run_says_why_it_was_stopped(tmp_path: Path) -> None:

@@ -202,5 +202,7 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
         whole.attempts[row] = answers.attempts.get(place, 0)
     whole.calls, whole.retries = answers.calls, answers.retries
     whole.durations, whole.waited = answers.durations, answers.waited
-    whole.deduplicated = len(call_of) - len(shared.inputs)
+    # Records without an answer share no call: there was none.
+    alike = len(whole.not_attempted) - len(answers.not_attempted)
+    whole.deduplicated = len(call_of) - len(shared.inputs) - alike
     return whole

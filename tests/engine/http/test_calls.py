@@ -202,5 +202,6 @@ def test_where_no_call_may_be_made_memory_answers_and_the_rest_is_not_attempted(
     answers = make([1, 3, 2, 3], calling(never, store=store, may_call=False))
     assert answers.values == [2, None, 4, None]
     assert (answers.remembered, answers.not_attempted, answers.calls, asked) == ({0, 2}, {1, 3}, 0, [])
+    assert answers.deduplicated == 0
     assert {error.reason for error in answers.raised.values()} == {"run stopped"}  # type: ignore[attr-defined]
     assert [answers.attempts.get(row) for row in (1, 3)] == [0, 0]
