@@ -43,7 +43,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
-    _publish: Callable[[], None] | None = None
+    _publish: Callable[..., None] | None = None
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -74,12 +74,16 @@ class Run:
             raise self._error
         return self
 
-    def publish(self) -> Run:
+    def publish(self, **settings: Any) -> Run:
         """Publish a run that was stopped, as it is, as a new version, and return it.
 
         The partitions that are left are run without a new call: local services compute, those of an API answer
         from what is remembered, and all their other records are `not_attempted`. A run that is published already
         stays as it is.
+
+        Args:
+            **settings: Where it is done, if elsewhere than the run: `client`, `scheduler`, `workers`, `threads`, and
+                `on_event`; see `Settings`.
 
         Raises:
             OutputLocked: It is still running, or another run holds the output.
@@ -92,7 +96,7 @@ class Run:
         if self.dataset is None and self._publish is None:
             raise CatalogError(f"run {self.id} cannot be published here; use `dataflow publish {self.id}`")
         if self.dataset is None and self._publish is not None:
-            self._publish()
+            self._publish(**settings)
         return self
 
     def to_pandas(self) -> Any:

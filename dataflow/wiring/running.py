@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,9 +74,13 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
     """
     chosen = read_settings(settings)
     current = Run(id=new_id(), output=job.output, catalog=str(chosen.catalog))
-    # Whoever listened to the run may be gone by the time it is published as it is.
-    quiet = replace(chosen, on_event=None)
-    current._publish = _Execution(job, quiet, current, program, as_it_is=True).perform
+
+    def publish(**others: Any) -> None:
+        # Whoever listened to the run may be gone by then.
+        elsewhere = read_settings({**settings, "on_event": None, **others})
+        _Execution(job, elsewhere, current, program, as_it_is=True).perform()
+
+    current._publish = publish
     execution = _Execution(job, chosen, current, program, reference=reference)
     if chosen.wait:
         execution.perform()

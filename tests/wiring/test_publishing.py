@@ -302,8 +302,10 @@ def test_an_error_that_ends_a_run_has_the_run_which_shows_and_publishes_what_the
     assert run.failures().num_rows == run.rejects().num_rows >= 5
     with pytest.raises(CatalogError, match="has published nothing"):
         run.to_arrow()
-    published = run.publish()
+    events: list[str] = []
+    published = run.publish(threads=2, on_event=lambda event: events.append(event.kind))
     assert published is run
+    assert (events[0], events[-1]) == ("planned", "published")
     assert (run.status, run.version) == ("published", 1)
     assert run.to_arrow()["half"].to_pylist() == list(range(15))
     assert run.statistics["not_attempted_records"] == 0
