@@ -21,13 +21,22 @@ Every class keeps all it was given in `args`, so that it survives pickle. Nothin
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DataflowError(Exception):
-    """The root of everything that dataflow raises on purpose."""
+    """The root of everything that dataflow raises on purpose.
+
+    Attributes:
+        run: The `Run` that it has ended, else None; it stays behind when the error travels.
+    """
 
     exit_code: ClassVar[int] = 1
+    run: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle keeps: the class and all it was given."""
+        return type(self), self.args
 
 
 class DeclarationError(DataflowError):

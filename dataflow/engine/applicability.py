@@ -37,7 +37,7 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
             marks.append(Mark(status=Status.SKIPPED, reason=reason, rows=rows))
             missing.append(rows)
             if reason != MISSING:
-                tainted.append((reason.removesuffix(" failed"), rows))
+                tainted.append((reason, rows))
     if not marks:
         return Exclusions()
     absent = np.sort(np.concatenate(missing)) if missing else NO_ROWS
@@ -90,8 +90,8 @@ def _missing(step: Step, environment: Environment) -> Iterator[tuple[str, Mask]]
             nulls = nulls_of(environment.column(column))
             if nulls is None:
                 continue
-            for service, rows in environment.taints.get(column, ()):
-                yield f"{service} failed", nulls & mask_of(rows, environment.size)
+            for reason, rows in environment.taints.get(column, ()):
+                yield reason, nulls & mask_of(rows, environment.size)
             yield MISSING, nulls
 
 

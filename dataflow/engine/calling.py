@@ -37,6 +37,7 @@ class Answers:
         attempts: Requests made, where a call may take several.
         statuses: HTTP statuses of the last answers.
         remembered: Places that needed no call, since the answer was known.
+        not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
         waited: Seconds of waiting before calls, by reason.
         calls: Calls in all; None for one at each place.
         shared: Places that shared the call of an earlier one.
@@ -50,6 +51,7 @@ class Answers:
     attempts: dict[int, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     remembered: set[int] = field(default_factory=set)
+    not_attempted: set[int] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
     calls: int | None = None
     retries: int = 0
@@ -116,13 +118,12 @@ def _sort_raised(answers: Answers) -> Effect:
         elif isinstance(error, Reject):
             rejections.append((row, describe(error)))
         elif not isinstance(error, Invalid):
-            status = Status.TIMED_OUT if row in answers.timed_out else Status.FAILED
             failures.append(
                 Failure(
                     row=row,
                     reason=getattr(error, "reason", "") or type(error).__name__,
                     error=describe(error),
-                    status=status,
+                    status=_status(answers, row),
                     attempts=answers.attempts.get(row, 1),
                     duration=answers.durations.get(row, 0.0),
                     http_status=answers.statuses.get(row),
@@ -147,6 +148,12 @@ def _unexpected(answers: Answers) -> Stretch | None:
     """The longest stretch of calls that raised what is neither a word of dataflow's own nor a lack of time."""
     rows = [row for row, error in answers.raised.items() if not isinstance(error, Verdict)]
     return longest_stretch((row, row + 1) for row in sorted(rows) if row not in answers.timed_out)
+
+
+def _status(answers: Answers, row: int) -> Status:
+    if row in answers.not_attempted:
+        return Status.NOT_ATTEMPTED
+    return Status.TIMED_OUT if row in answers.timed_out else Status.FAILED
 
 
 def _values(step: Step, answers: Answers, effect: Effect) -> Effect:

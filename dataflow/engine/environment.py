@@ -30,7 +30,7 @@ class Environment:
         graph: The bound pipeline.
         size: Records.
         effects: What each step did, by its index.
-        taints: For a column, the services whose failure left nulls in it, with the rows.
+        taints: For a column, why a service left nulls in it (`company failed`), with the rows.
     """
 
     def __init__(self, graph: Graph, table: pa.Table) -> None:
@@ -144,9 +144,9 @@ class Environment:
             if len(failed) and step.service.policy.default is not REQUIRED:
                 value = _fill(value, mask_of(failed, self.size), _default(step, at))
             elif len(failed):
-                self.taints.setdefault(column, []).append((step.service.name, failed))
-            for service, rows in (*exclusions.tainted, *self._passed_on(step)):
-                self.taints.setdefault(column, []).append((service, rows))
+                self.taints.setdefault(column, []).extend(_taints(step, effect))
+            for taint in (*exclusions.tainted, *self._passed_on(step)):
+                self.taints.setdefault(column, []).append(taint)
             settled.append(value)
         return tuple(settled)
 
@@ -225,6 +225,14 @@ def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:
         for failure in effect.failures
     ]
     return found
+
+
+def _taints(step: Step, effect: Effect) -> list[tuple[str, Rows]]:
+    """Why the nulls of a step are there."""
+    name, unattempted = step.service.name, effect.unattempted_rows
+    failed = np.setdiff1d(effect.failed_rows, unattempted, assume_unique=True)
+    reasons = [(f"{name} failed", failed), (f"{name} not attempted", unattempted)]
+    return [(reason, rows) for reason, rows in reasons if len(rows)]
 
 
 def _default(step: Step, at: int) -> Any:

@@ -113,6 +113,7 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         valid_records=int((valid & kept).sum()),
         invalid_records=int((~valid & kept).sum()),
         rejected_records=int((~kept).sum()) + unreadable,
+        not_attempted_records=int(_unattempted(environment).sum()),
         degraded_records=int((verdicts.degraded(environment) & kept).sum()),
         batches_processed=1,
         completeness_sum=pc.sum(share).as_py() or 0.0,
@@ -158,6 +159,14 @@ def _shared(effect: Effect, size: int) -> dict[str, int]:
     return {status.value: number for status, number in found.items() if number}
 
 
+def _unattempted(environment: Environment) -> Mask:
+    """True for each record that lacks a service which was not attempted; it may be among the rejects."""
+    mask = np.zeros(environment.size, np.bool_)
+    for effect in environment.effects.values():
+        mask[effect.unattempted_rows] = True
+    return mask
+
+
 def _count_service(step: Step, effect: Effect, *, size: int, streak: Streak | None) -> ServiceStatistics:
     statuses: Counter[Status] = Counter(failure.status for failure in effect.failures)
     others = mask_of(effect.failed_rows, size)
@@ -183,7 +192,7 @@ def _count_service(step: Step, effect: Effect, *, size: int, streak: Streak | No
         retries=effect.retries,
         duration=_durations(effect),
         waited=Waited(**effect.waited),
-        errors=dict(Counter(failure.reason for failure in effect.failures)),
+        errors=dict(Counter(one.reason for one in effect.failures if one.status is not Status.NOT_ATTEMPTED)),
         streak=streak,
     )
 

@@ -37,13 +37,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A record whose service failed.
+    """A record whose service failed, or was not attempted for it: what it lacks then is the same.
 
     Attributes:
         row: Its place in the partition.
         reason: The class of the error, for counting.
         error: The text of the error; it may hold values.
-        status: `failed` or `timed_out`.
+        status: `failed`, `timed_out` or `not_attempted`.
         attempts: Calls made for it.
         duration: Seconds spent on it.
         http_status: Of the last answer, or None where there was none.
@@ -89,7 +89,7 @@ class Effect:
     Attributes:
         values: The columns it made, one value for each record; null where it failed or did not apply.
         marks: Records that were skipped or not found.
-        failures: Records it failed for.
+        failures: Records it failed for, or was not attempted for.
         rejections: Records it rejected, with the text.
         verdicts: What a validation judged.
         calls: Calls made, with those that repeated an attempt.
@@ -119,6 +119,11 @@ class Effect:
         """The places of the failures, ascending."""
         return rows_of(failure.row for failure in self.failures)
 
+    @property
+    def unattempted_rows(self) -> Rows:
+        """The places of those among them that were not attempted, ascending."""
+        return rows_of(failure.row for failure in self.failures if failure.status is Status.NOT_ATTEMPTED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusions:
@@ -130,7 +135,7 @@ class Exclusions:
         rejections: Records rejected because a required input is missing, with the text.
         invalid: Records that a validation finds invalid because a required input is missing.
         kept: Records whose columns keep their earlier values.
-        tainted: Records whose input is null because another service failed.
+        tainted: Records whose input is null because another service failed, with the reason of their skip.
     """
 
     rows: Rows | None = None

@@ -96,6 +96,43 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
     """
     with _own_stdout(as_json):
         finished = _run(job, source=source, output=output, **options)
+    _print_run(finished, as_json)
+
+
+@dataflow.command()
+@click.argument("run")
+@CATALOG
+@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
+@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes to start here.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each worker process.")
+@click.option("--env-file", type=click.Path(), help="A file of NAME=value lines that the job reads.")
+@click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
+@JSON
+def publish(run: str, env_file: str | None, no_progress: bool, as_json: bool, **options: Any) -> None:
+    """Publish RUN, which was stopped, as it is: no API is called any more.
+
+    What is left computes locally and answers from what is remembered; everything else counts as not attempted.
+    RUN is an id, or `latest`. Give the command in the folder in which the run was started.
+    """
+    _read_env(env_file)
+    from dataflow.faces.progress import progress_for
+    from dataflow.wiring.running import publish_run
+
+    with _own_stdout(as_json), progress_for(sys.stderr, enabled=not no_progress) as progress:
+        finished = publish_run(run, on_event=_without_ending(progress), **options)
+    _print_run(finished, as_json)
+
+
+def _read_env(env_file: str | None) -> None:
+    if env_file is not None:
+        from dataflow.wiring.secrets import read_env_file
+
+        read_env_file(env_file)
+
+
+def _print_run(finished: Any, as_json: bool) -> None:
+    """Tell what came of a run; one that has stopped ends the command with its error."""
     if as_json:
         _print_json(_run_summary(finished))
     elif finished.status != "stopped":
@@ -107,10 +144,7 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
 
 
 def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, **options: Any) -> Any:
-    if env_file is not None:
-        from dataflow.wiring.secrets import read_env_file
-
-        read_env_file(env_file)
+    _read_env(env_file)
     if options["workers"] is not None:
         from dataflow.wiring.warming import warm_up
 
@@ -124,6 +158,7 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
         return run_to_a_stop(
             require_source(found, job),
             program=found.program,
+            reference=found.reference,
             parameters=found.parameters,
             resume=not options.pop("no_resume"),
             on_event=_without_ending(progress),
@@ -263,16 +298,17 @@ def show(name: str, catalog: str, size: int, as_json: bool) -> None:
 @dataflow.command()
 @click.argument("name")
 @click.option("--service", help="Only the failures of this service.")
+@click.option("--inputs", is_flag=True, help="With the columns of the source, read again.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @CATALOG
 @JSON
-def failures(name: str, service: str | None, as_csv: bool, catalog: str, as_json: bool) -> None:
+def failures(name: str, service: str | None, inputs: bool, as_csv: bool, catalog: str, as_json: bool) -> None:
     """List what went wrong in a RUN or DATASET: failed outcomes, then rejected records."""
     from dataflow.wiring.opening import open_dataset
 
     found = open_dataset(name, catalog=catalog)
-    failed = found.failures().to_pylist()
-    rejected = [{"status": "rejected", **row} for row in found.rejects().to_pylist()]
+    failed = found.failures(inputs=inputs).to_pylist()
+    rejected = [{"status": "rejected", **row} for row in found.rejects(inputs=inputs).to_pylist()]
     rows = [row for row in [*failed, *rejected] if service in (None, row["service"])]
     if as_csv:
         _print_csv(rows)

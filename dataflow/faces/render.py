@@ -282,5 +282,6 @@ def _amounts(view: DatasetView) -> list[str]:
 
 
 def _facts(view: DatasetView) -> list[tuple[str, str]]:
-    facts = [("path", view.path), ("key", ", ".join(view.key)), ("run", view.run), ("created", view.created)]
+    facts = [("path", view.path), ("key", ", ".join(view.key)), ("run", view.run), ("state", view.state)]
+    facts.append(("created", view.created))
     return [(name, text) for name, text in facts if text]

@@ -99,6 +99,7 @@ class DatasetView:
         run: The id of the run that wrote it.
         created: When, as ISO text.
         key: The columns that name a record; empty for file and row.
+        state: Of a run that is not published: how far it has come, and why no further.
         columns: Name and type of each column.
     """
 
@@ -112,6 +113,7 @@ class DatasetView:
     run: str = ""
     created: str = ""
     key: tuple[str, ...] = ()
+    state: str = ""
     columns: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -175,8 +177,16 @@ def view_dataset(dataset: Dataset) -> DatasetView:
         run=manifest["run"],
         created=manifest["created"],
         key=tuple(manifest["key"]),
+        state=_state(manifest),
         columns=tuple((column["name"], column["type"]) for column in manifest["columns"]),
     )
+
+
+def _state(manifest: Mapping[str, Any]) -> str:
+    if "state" not in manifest:
+        return ""
+    done = f"{manifest['state']}, {len(manifest['parts'])} of {counted(manifest['planned'], 'partition')}"
+    return f"{done}: {manifest['reason']}" if manifest["reason"] else done
 
 
 def view_statistics(report: Mapping[str, Any]) -> StatisticsView:

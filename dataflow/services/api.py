@@ -20,6 +20,7 @@ from dataflow.services.batch import BatchOptions
 from dataflow.services.endpoint import read_endpoint
 from dataflow.services.options import Options
 from dataflow.services.service import Service, check_name
+from dataflow.services.template import read_hosts
 from dataflow.services.units import seconds, size
 
 CONCURRENCY = 16
@@ -43,6 +44,9 @@ class API:
         headers: Sent with every request.
         max_answer: Bytes, or "10MB", that an answer may have after decompression; a longer one is a failure.
         ca_file: A PEM file of certificates to trust beside the usual ones, such as those of a company.
+        allow_hosts: Other hosts of the account, `eu.acme.example` or `*.acme.example` (all below it): a path may
+            then be a whole url whose host comes from a record, `https://{host}/companies`. They get the secrets
+            too, and no host beside them does: a record that names one fails, and nothing is sent for it.
 
     Raises:
         DeclarationError: A limit or the URL cannot be understood.
@@ -59,6 +63,7 @@ class API:
     headers: Mapping[str, str]
     max_answer: int
     ca_file: str | None
+    allow_hosts: tuple[str, ...]
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class API:
         headers: Mapping[str, str] | None = None,
         max_answer: int | str = "10MB",
         ca_file: str | None = None,
+        allow_hosts: str | Sequence[str] = (),
     ) -> None:
         check_name(name)
         where = f"API `{name}`"
@@ -93,6 +99,7 @@ class API:
             "headers": MappingProxyType(dict(headers or {})),
             "max_answer": size(max_answer, where=f"{where}: max_answer"),
             "ca_file": ca_file,
+            "allow_hosts": read_hosts(allow_hosts, where=where),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -140,7 +147,8 @@ class API:
         Args:
             name: The name of the service.
             method: `GET`, `POST`, `PUT`, ...
-            path: A template such as `/companies/{domain}`; the columns that it names are what the service reads.
+            path: A template such as `/companies/{domain}`; the columns that it names are what the service reads. A
+                whole url where the API has `allow_hosts`.
             params: Templates of the query; a list repeats its parameter.
             json: The template of a JSON body; a text that is just `"{column}"` becomes the typed value.
             headers: Templates are not understood here; sent as they are.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
@@ -32,6 +33,7 @@ from dataflow.services.types import Declared
 if TYPE_CHECKING:
     from dataflow.services.api import API
 
+_WHOLE = ("http://", "https://")
 ANY_VALUE = Declared(text="a value", arrow=None)
 """What a template takes: anything but null, since a null has no place in a request."""
 
@@ -130,12 +132,39 @@ def _check_kinds(accept: Any, not_found: Sequence[int], idempotent: Any, *, wher
         raise DeclarationError(f"{where}: not_found takes HTTP statuses, as numbers")
 
 
-def _read_templates(url: str, params: Any, json: Any, *, where: str) -> Templates:
+def _read_templates(api: API, path: str, params: Any, json: Any, *, where: str) -> Templates:
     return Templates(
-        url=read_url(url, where=f"{where}: path"),
+        url=_url(api, path, where=where),
         params=None if params is None else read_params(params, where=f"{where}: params"),
         json=None if json is None else read_json(json, where=f"{where}: json"),
     )
+
+
+def _read_batch_templates(api: API, path: str, params: Any, json: Any, *, where: str) -> Templates:
+    if path.startswith(_WHOLE):
+        raise DeclarationError(f"{where}: the path begins with /; the records of a batch have one host")
+    return read_templates(_below(api, path), params, json, where=where)
+
+
+def _below(api: API, path: str) -> str:
+    return f"{api.url}/{path.removeprefix('/')}"
+
+
+def _url(api: API, path: str, *, where: str) -> Template[str]:
+    """The url of an endpoint: below that of the API, or at one of the other hosts that it allows."""
+    if not path.startswith(_WHOLE):
+        return read_url(_below(api, path), where=f"{where}: path")
+    if not api.allow_hosts:
+        raise DeclarationError(
+            f"{where}: the path begins with /; another host is another flow.API, or one that allow_hosts= of "
+            f"{api.name} lists"
+        )
+    if path.startswith("http://") and not api.url.startswith("http://"):
+        raise DeclarationError(f"{where}: the path begins with / or https://, as the url of {api.name} does")
+    own = urlsplit(api.url).hostname or ""
+    # A number of IPv6 is no name, and no template can write one.
+    hosts = api.allow_hosts if ":" in own else (own, *api.allow_hosts)
+    return read_url(path, where=f"{where}: path", allow_hosts=hosts)
 
 
 def read_endpoint(
@@ -160,12 +189,10 @@ def read_endpoint(
     """
     where = f"`{name}`"
     method = method.upper()
-    if path.startswith(("http://", "https://")):
-        raise DeclarationError(f"{where}: the path begins with /; another host is another flow.API")
     _check_kinds(accept, not_found, idempotent, where=where)
-    url = f"{api.url}/{path.removeprefix('/')}"
     shares = check_batch(batch, where=where)
-    templates = (read_templates if shares else _read_templates)(url, params, json, where=where)
+    read = _read_batch_templates if shares else _read_templates
+    templates = read(api, path, params, json, where=where)
     return Endpoint(
         api=api,
         method=method,

@@ -221,10 +221,10 @@ def _joined(text: str, columns: _Columns, *, write: Write, literal: Callable[[st
 
 def _host(host: str, allow_hosts: Sequence[str] | None, columns: _Columns, *, where: str) -> str | Fill:
     """The host of a whole url, or what fills and checks it."""
-    allowed = _allowed(allow_hosts, where=where)
+    allowed = None if allow_hosts is None else read_hosts(allow_hosts, where=where)
     parts = _NAMED_HOST.fullmatch(host)
     if _COLUMN.search(host) is None:
-        if "@" in host or (allowed is not None and not (parts and _is_allowed(parts["name"].lower(), allowed))):
+        if "@" in host or (allowed is not None and not (parts and is_allowed(parts["name"].lower(), allowed))):
             raise DeclarationError(f"{where} names a host with a user, or one that allow_hosts= does not list")
         return host
     if allowed is None:
@@ -242,16 +242,19 @@ def _host(host: str, allow_hosts: Sequence[str] | None, columns: _Columns, *, wh
 
     def checked(values: Values) -> str:
         filled: str = fill(values)
-        if not _HOST.fullmatch(filled) or not _is_allowed(filled, allowed):
+        if not _HOST.fullmatch(filled) or not is_allowed(filled, allowed):
             raise ValueError(f"{told}: gives a host that allow_hosts= does not list")
         return filled + port
 
     return checked
 
 
-def _allowed(hosts: Sequence[str] | None, *, where: str) -> tuple[str, ...] | None:
-    if hosts is None:
-        return None
+def read_hosts(hosts: str | Sequence[str], *, where: str) -> tuple[str, ...]:
+    """The hosts that may be called, in small letters: `api.example.com`, or `*.example.com` for all below it.
+
+    Raises:
+        DeclarationError: One is no such name.
+    """
     listed = (hosts,) if isinstance(hosts, str) else tuple(hosts)
     for one in listed:
         if not isinstance(one, str) or not _ALLOWED_HOST.fullmatch(one.lower()):
@@ -259,7 +262,8 @@ def _allowed(hosts: Sequence[str] | None, *, where: str) -> tuple[str, ...] | No
     return tuple(one.lower() for one in listed)
 
 
-def _is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+def is_allowed(host: str, allowed: Sequence[str]) -> bool:
+    """Whether a host, in small letters, is among those that `read_hosts` gave."""
     return any(host.endswith(one[1:]) and host != one[1:] if one.startswith("*") else host == one for one in allowed)
 
 

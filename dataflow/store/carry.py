@@ -29,7 +29,8 @@ def carry_over(
         folders: Where its parts, rejects and failures are.
 
     Returns:
-        The new records by identity; partitions that changed or whose files are gone are not among them.
+        The new records by identity; partitions that changed, whose files are gone or where something was not
+        attempted are not among them.
     """
     schema = schema_digest(ledger.schemas.output)
     present = {kind: ledger.files.sizes(folder) for kind, folder in folders.items()}
@@ -46,7 +47,11 @@ def _unchanged(
 ) -> Iterator[tuple[PartitionSpec, CommitRecord]]:
     for spec in specs:
         record = records.get(spec.identity)
-        if record is not None and all(present[kind].get(file.name) == file.bytes for kind, file in files_of(record)):
+        if (
+            record is not None
+            and not record.counts.not_attempted
+            and all(present[kind].get(file.name) == file.bytes for kind, file in files_of(record))
+        ):
             yield spec, record
 
 

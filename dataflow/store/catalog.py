@@ -163,6 +163,7 @@ class Catalog:
         plan: Mapping[str, Any],
         schemas: Schemas,
         key: Sequence[str] = (),
+        answers_since: str | None = None,
     ) -> RunFolder:
         """Open the folder of a new run; it exists from the moment its plan is written.
 
@@ -172,6 +173,7 @@ class Catalog:
             plan: Plain JSON values; its `specs` and `fingerprints` are used here.
             schemas: What the run writes.
             key: The columns that name a record.
+            answers_since: Since when what was paid for serves this run, as ISO text in UTC; by default since it starts.
 
         Raises:
             CatalogError: A name is not allowed, or the run exists.
@@ -188,6 +190,7 @@ class Catalog:
             "run": run_id,
             "dataset": dataset,
             "started": now,
+            "answers_since": answers_since or now,
             "planned": len(plan.get("specs", ())),
             "key": list(key),
             "fingerprints": plan.get("fingerprints", {}),

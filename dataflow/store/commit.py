@@ -19,7 +19,7 @@ from dataflow.store.dataset import SIDES, Dataset
 from dataflow.store.files import translated
 from dataflow.store.ledger import Epoch, Ledger, RunState, this_process
 from dataflow.store.manifest import manifest
-from dataflow.store.publish import Publication, publish
+from dataflow.store.publish import Publication, placed, publish
 from dataflow.store.records import CommitRecord
 from dataflow.store.writing import commit, totals
 
@@ -105,13 +105,17 @@ class RunFolder:
         folders = {"parts": dataset.path, **{kind: f"{dataset.meta}/{kind}" for kind in SIDES}}
         return carry_over(self._ledger, specs, records=dataset.records(), folders=folders)
 
-    def resume(self) -> RunFolder:
+    def resume(self, *, as_it_is: bool = False) -> RunFolder:
         """Take the run over: what is committed counts, and who worked on it before commits nothing any more.
+
+        Args:
+            as_it_is: True keeps partitions too where something was not attempted, which only publishing may
+                leave so; they are done anew by default.
 
         Raises:
             OutputLocked: Another process has done so at the same moment.
         """
-        return self._enter(RunState.UNFINISHED)
+        return self._enter(RunState.UNFINISHED, as_it_is=as_it_is)
 
     def stop(self, reason: str) -> RunFolder:
         """Note why the run ended before its time; it can be resumed, or published as it is."""
@@ -121,23 +125,35 @@ class RunFolder:
         """Note that nobody will resume the run, and why; its files stay until `prune`."""
         return self._enter(RunState.ABANDONED, reason)
 
-    def _enter(self, state: RunState, reason: str | None = None) -> RunFolder:
+    def _enter(self, state: RunState, reason: str | None = None, *, as_it_is: bool = True) -> RunFolder:
         with translated(f"run {self.run} of {self.dataset}: noting that it is {state}"):
-            accepted = tuple(self._ledger.committed())
+            found = self._ledger.committed()
+            accepted = tuple(name for name, record in found.items() if as_it_is or not record.counts.not_attempted)
             epoch = Epoch(state=state, started=_now(), by=this_process(), reason=reason, accepted=accepted)
             return RunFolder.from_dict({**asdict(self), "epoch": self._ledger.enter(epoch).epoch})
 
+    def state(self) -> Epoch:
+        """How far the run has come, why it was stopped, and as which version it was published."""
+        with translated(f"run {self.run} of {self.dataset}: reading how far it has come"):
+            return self._ledger.at(self._ledger.latest_epoch()).read_epoch()
+
+    def placed(self) -> Dataset | None:
+        """The version of a run that was killed after it was placed, before it was noted as published."""
+        with translated(f"run {self.run} of {self.dataset}: looking for its version"):
+            return placed(self._ledger)
+
     def partial(self) -> Dataset:
-        """What is committed so far, to be read like a version of the dataset."""
-        ledger = self._ledger
+        """What is committed so far, to be read like a version; its manifest says how far the run has come too."""
+        ledger, head, epoch = self._ledger, self.head(), self.state()
         records = list(self.committed().values())
-        values = manifest(ledger.head(), records, version=None, created=_now(), lineage={})
+        values = msgspec.json.decode(manifest(head, records, version=None, created=_now(), lineage={}))
+        values |= {"state": epoch.state.value, "planned": head["planned"], "reason": epoch.reason}
         return Dataset(
             name=self.dataset,
             version=None,
             path=ledger.path("parts"),
             meta=ledger.path(),
-            manifest=msgspec.json.decode(values),
+            manifest=values,
             statistics=totals(records).report(0.0),
         )
 

@@ -113,13 +113,40 @@ class Dataset:
             return self.schema.empty_table()
         return restored(pa.Table.from_batches(batches).slice(0, n), self.schema)
 
-    def rejects(self) -> pa.Table:
-        """The records that are not in the output, each with service, reason, error, source and raw text."""
-        return self._side("rejects", self._schemas.rejects)
+    def rejects(self, *, inputs: bool = False) -> pa.Table:
+        """The records that are not in the output, each with service, reason, error, source and raw text.
 
-    def failures(self) -> pa.Table:
-        """The outcomes that did not succeed, one row for each service and record."""
-        return self._side("failures", self._schemas.failures)
+        Args:
+            inputs: Whether the columns of the source are read again and joined; see `failures`.
+        """
+        found = self._side("rejects", self._schemas.rejects)
+        return self._with_inputs(found) if inputs else found
+
+    def failures(self, *, inputs: bool = False) -> pa.Table:
+        """The outcomes that did not succeed, one row for each service and record.
+
+        Args:
+            inputs: Whether the columns of the source are read again and joined, of those partitions only that are
+                concerned. They keep their names, but for `source_` before those that the failures have too.
+
+        Raises:
+            SourceError: With `inputs`: the source is gone or has changed since.
+            CatalogError: With `inputs`: nothing is known of the source any more.
+        """
+        found = self._side("failures", self._schemas.failures)
+        return self._with_inputs(found) if inputs else found
+
+    def _with_inputs(self, table: pa.Table) -> pa.Table:
+        # Reading sources takes a while to import.
+        from dataflow.store.inputs import joined
+
+        home = self.meta.rpartition("/_meta/" if self.version is not None else "/_runs/")[0]
+        path = f"{home}/_runs/{self.manifest['run']}/plan.json"
+        try:
+            plan = msgspec.json.decode(self._files.read(path))
+        except (FileNotFoundError, msgspec.DecodeError) as error:
+            raise CatalogError(f"{path}: is gone or damaged, and only there stands where {self} comes from") from error
+        return joined(table, plan, key=self.manifest["key"])
 
     def _side(self, kind: str, schema: pa.Schema) -> pa.Table:
         names = [part[kind]["name"] for part in self.manifest["parts"] if part[kind]]

@@ -60,9 +60,8 @@ def publish(ledger: Ledger, publication: Publication) -> Dataset:
         if state is not None and state.state is RunState.PUBLISHED and state.version is not None:
             return _finished(ledger, state.version)
         ledger.require_current()
-        version = _placed_version(ledger)
-        if version is None:
-            version = _place(ledger, publication)
+        before = placed(ledger)
+        version = _place(ledger, publication) if before is None or before.version is None else before.version
         _point(ledger)
         ledger.enter(
             Epoch(
@@ -191,13 +190,13 @@ def _intended(ledger: Ledger) -> int | None:
     return None
 
 
-def _placed_version(ledger: Ledger) -> int | None:
+def placed(ledger: Ledger) -> Dataset | None:
     """The version that this run has placed before it was killed, or None."""
     version = _intended(ledger)
     if version is None or version not in complete_versions(ledger.files, ledger.home):
         return None
-    placed = open_version(ledger.files, ledger.home, version)
-    return version if placed.manifest["run"] == ledger.run else None
+    found = open_version(ledger.files, ledger.home, version)
+    return found if found.manifest["run"] == ledger.run else None
 
 
 def _point(ledger: Ledger) -> None:

@@ -18,6 +18,13 @@ from dataflow.store.parts import PartFile
 from dataflow.telemetry.statistics import Statistics
 
 
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """The one count that is asked for without reading the others."""
+
+    not_attempted_records: int = 0
+
+
 class Counts:
     """The state of a `Statistics`: JSON in a file, deflated in memory, since all records of a run may be held."""
 
@@ -36,6 +43,11 @@ class Counts:
     def json(self) -> msgspec.Raw:
         """The state as JSON."""
         return msgspec.Raw(zlib.decompress(self._deflated))
+
+    @property
+    def not_attempted(self) -> int:
+        """Records that lack a service which was not attempted."""
+        return _lacking_decoder.decode(self.json).not_attempted_records
 
     @property
     def statistics(self) -> Statistics:
@@ -111,5 +123,6 @@ def _unpacked(value: Any) -> Any:
     return value.json
 
 
+_lacking_decoder = msgspec.json.Decoder(_Lacking)
 _record_decoder = msgspec.json.Decoder(CommitRecord, dec_hook=_packed)
 _record_encoder = msgspec.json.Encoder(enc_hook=_unpacked)

@@ -28,19 +28,29 @@ class Schemas:
     def to_dict(self) -> dict[str, str]:
         """Each schema in Arrow's own form as base64 text."""
         return {
-            name: base64.b64encode(schema.serialize()).decode()
+            name: schema_text(schema)
             for name, schema in (("output", self.output), ("rejects", self.rejects), ("failures", self.failures))
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, str]) -> Schemas:
         """The schemas that `to_dict` wrote."""
-        return cls(**{name: pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) for name, text in values.items()})
+        return cls(**{name: schema_of_text(text) for name, text in values.items()})
 
     def require_writable(self) -> None:
         """Raise StoreError where Parquet has no place for a column."""
         for schema in (self.output, self.rejects, self.failures):
             require_writable(schema)
+
+
+def schema_text(schema: pa.Schema) -> str:
+    """A schema in Arrow's own form as base64 text."""
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def schema_of_text(text: str) -> pa.Schema:
+    """The schema that `schema_text` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def columns_of(schema: pa.Schema) -> list[dict[str, object]]:

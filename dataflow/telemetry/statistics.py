@@ -46,7 +46,7 @@ class Statistics:
         valid_records: Records of the output that no validation judged invalid.
         invalid_records: The other records of the output.
         rejected_records: Records in the rejects.
-        not_attempted_records: Records that lack a service because of budget, deadline or breaker.
+        not_attempted_records: Records that lack a service because the run was stopped before; in output or rejects.
         degraded_records: Records of the output that lack an important service.
         batches_processed: Partitions.
         completeness_sum: Sum of the completeness of the records that have one.

@@ -69,7 +69,8 @@ def cluster_engine(
     """
     from dataflow.engine.plugin import Assignment
 
-    if graph.calls_apis:
+    calls = graph.calls_apis and setup["may_call"]
+    if calls:
         refuse_processes()
     cluster = stack.enter_context(
         connect(
@@ -82,13 +83,13 @@ def cluster_engine(
     )
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
-    if graph.calls_apis:
+    if calls:
         from dataflow.engine.control.scheduler import install
 
         install(cluster.client)
-    if cluster.workers is not None:
+    if calls and cluster.workers is not None:
         require_secrets(graph)
-    secrets = secrets_to_send(graph, cluster) if cluster.workers is None else {}
+    secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}
     engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets))
     stack.callback(engine.close)
     return engine

@@ -23,6 +23,25 @@ from dataflow.store.sources.source import format_by_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """How a command named its job, as typed, so that the same job can be found again; plain JSON values.
+
+    Attributes:
+        job: `jobs/x.py`, `x.py:name` or `module:name`.
+        folder: Where the command was given.
+        source: Another source than the job's.
+        output: Another output.
+        parameters: What was set.
+    """
+
+    job: str
+    folder: str
+    source: str | None
+    output: str | None
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A job and how it travels.
 
@@ -30,11 +49,13 @@ class Found:
         job: The job; its source is None where the command names a pipeline and no source.
         program: Its source, for workers.
         parameters: What was set for it.
+        reference: How the command named it.
     """
 
     job: Job
     program: Program
     parameters: dict[str, Any]
+    reference: Reference
 
 
 def find_job(
@@ -54,6 +75,9 @@ def find_job(
             message names file and line.
     """
     keep_pandas_out()
+    reference = Reference(
+        job=text, folder=str(Path.cwd()), source=source, output=output, parameters=dict(parameters or {})
+    )
     path, name = _locate(text)
     known = job_parameters(path, name)
     given = {key: _typed(key, value, known.get(key)) for key, value in (parameters or {}).items()}
@@ -62,7 +86,8 @@ def find_job(
         arguments, source = {**given, "source": source}, None
     program = pack_file(path, name, parameters=arguments)
     loaded = load(program)
-    return Found(job=_as_job(loaded, text, source=source, output=output), program=program, parameters=given)
+    job = _as_job(loaded, text, source=source, output=output)
+    return Found(job=job, program=program, parameters=given, reference=reference)
 
 
 def require_source(found: Found, text: str) -> Job:

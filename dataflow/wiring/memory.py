@@ -16,7 +16,8 @@ class JournalMemory:
 
     Args:
         journal: Where answers are kept.
-        since: When the run was started, in seconds since 1970; what is older was paid for by another run.
+        since: Since when answers serve the run, in seconds since 1970: since it was started, or since that one was
+            which was published as it is and left it something to do.
     """
 
     def __init__(self, journal: Journal, *, since: float) -> None:
@@ -41,6 +42,12 @@ class JournalMemory:
         self._journal.close()
 
 
+def answers_since(folder: RunFolder) -> str:
+    """Since when what was paid for serves a run, as ISO text in UTC."""
+    head = folder.head()
+    return str(head.get("answers_since", head["started"]))
+
+
 def open_memory(graph: Graph, folder: RunFolder) -> JournalMemory | None:
     """The journal of a catalog for one run, where a service of the graph has an API; else None.
 
@@ -49,5 +56,5 @@ def open_memory(graph: Graph, folder: RunFolder) -> JournalMemory | None:
     """
     if not graph.calls_apis:
         return None
-    since = datetime.fromisoformat(folder.head()["started"]).timestamp()
+    since = datetime.fromisoformat(answers_since(folder)).timestamp()
     return JournalMemory(Journal(journal_path(folder.root)), since=since)

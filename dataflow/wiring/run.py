@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.errors import CatalogError
+from dataflow.errors import CatalogError, OutputLocked
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
 
@@ -42,6 +43,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
+    _publish: Callable[..., None] | None = None
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -72,6 +74,31 @@ class Run:
             raise self._error
         return self
 
+    def publish(self, **settings: Any) -> Run:
+        """Publish a run that was stopped, as it is, as a new version, and return it.
+
+        The partitions that are left are run without a new call: local services compute, those of an API answer
+        from what is remembered, and all their other records are `not_attempted`. A run that is published already
+        stays as it is.
+
+        Args:
+            **settings: Where it is done, if elsewhere than the run: `client`, `scheduler`, `workers`, `threads`, and
+                `on_event`; see `Settings`.
+
+        Raises:
+            OutputLocked: It is still running, or another run holds the output.
+            DeclarationError: The source or what it is run with has changed since.
+            CatalogError: It has not begun, or was abandoned.
+            Interrupted: Publishing was stopped; the same call goes on.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise OutputLocked(f"run {self.id} has not ended; run.wait() waits for it")
+        if self.dataset is None and self._publish is None:
+            raise CatalogError(f"run {self.id} cannot be published here; use `dataflow publish {self.id}`")
+        if self.dataset is None and self._publish is not None:
+            self._publish(**settings)
+        return self
+
     def to_pandas(self) -> Any:
         """The output as a pandas DataFrame with Arrow types."""
         return self._published().to_pandas()
@@ -86,19 +113,28 @@ class Run:
 
     def head(self, n: int = 10) -> Any:
         """The first records of the output; of a live run, of the partitions committed so far."""
+        return self._so_far().head(n)
+
+    def rejects(self, *, inputs: bool = False) -> Any:
+        """The rejected records, as an Arrow table; see `Dataset.rejects`."""
+        return self._so_far().rejects(inputs=inputs)
+
+    def failures(self, *, inputs: bool = False) -> Any:
+        """The outcomes that did not succeed, as an Arrow table; see `Dataset.failures`."""
+        return self._so_far().failures(inputs=inputs)
+
+    def _so_far(self) -> Dataset:
+        """What was published, or what is committed by now."""
         if self.dataset is not None:
-            return self.dataset.head(n)
+            return self.dataset
         from dataflow.wiring.opening import open_run
 
-        return open_run(self.id, catalog=self.catalog).head(n)
-
-    def rejects(self) -> Any:
-        """The rejected records with service, reason, error, source file and row, as an Arrow table."""
-        return self._published().rejects()
-
-    def failures(self) -> Any:
-        """The outcomes that did not succeed, as an Arrow table."""
-        return self._published().failures()
+        try:
+            return open_run(self.id, catalog=self.catalog)
+        except CatalogError:
+            if self.status != "running":
+                raise
+            raise CatalogError(f"run {self.id} is still being planned; ask again in a moment") from None
 
     def _published(self) -> Dataset:
         if self.dataset is not None:

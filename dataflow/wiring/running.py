@@ -8,63 +8,57 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
-from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
-from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.engine.result import Completion
-from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
-from dataflow.outcomes import Event, Priority
-from dataflow.plan.fingerprint import changes, fingerprints
+from dataflow.errors import CatalogError, DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
+from dataflow.outcomes import Event
+from dataflow.plan.fingerprint import changes
 from dataflow.plan.graph import Graph
-from dataflow.plan.partitions import PartitionSpec, SourcePlan, known_rows
+from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.pipeline import Job
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
-from dataflow.store.schemas import Schemas
 from dataflow.telemetry.statistics import Statistics
-from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, prepare_arrow, wanted_types
+from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
-from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
+from dataflow.wiring.jobs import Reference
+from dataflow.wiring.memory import answers_since
+from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
+from dataflow.wiring.stopped import (
+    find_again,
+    planned_specs,
+    publishable,
+    published_as,
+    require_same_plan,
+    shortfalls,
+)
 from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A job bound to its source; `rows` is None where only reading tells how many records there are."""
-
-    job: Job
-    graph: Graph
-    source: SourcePlan
-    tables: dict[str, pa.Table]
-    fingerprints: dict[str, str]
-    rows: int | None
-
-
-def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
+def run(job: Job, *, program: Program | None = None, reference: Reference | None = None, **settings: Any) -> Run:
     """Run a job and publish its output; see `Settings` for what may be set.
 
     Args:
         job: What to run.
         program: How the job travels to workers, where it came from a file; else it is packed.
+        reference: How a command named the job, kept for `dataflow publish`.
         **settings: See `Settings`.
 
     Raises:
@@ -78,8 +72,15 @@ def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
         StoreError: Something could not be committed or published.
     """
     chosen = read_settings(settings)
-    execution = _execution(job, chosen, program)
+    execution = _execution(job, chosen, program, reference=reference)
     current = execution.run
+
+    def publish(**others: Any) -> None:
+        # Whoever listened to the run may be gone by then.
+        elsewhere = read_settings({**settings, "on_event": None, **others})
+        _Execution(job, elsewhere, current, program, as_it_is=True).perform()
+
+    current._publish = publish
     if chosen.wait:
         execution.perform()
         return current
@@ -95,13 +96,15 @@ def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
     return current
 
 
-def run_to_a_stop(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
+def run_to_a_stop(
+    job: Job, *, program: Program | None = None, reference: Reference | None = None, **settings: Any
+) -> Run:
     """`run`, but a run that has stopped before its time is returned too, and `Run.wait` raises why it has.
 
     Raises:
         DataflowError: It has failed, so there is nothing to go on with.
     """
-    execution = _execution(job, read_settings(settings), program)
+    execution = _execution(job, read_settings(settings), program, reference=reference)
     try:
         execution.perform()
     except _CLEAN_ENDS as error:
@@ -109,59 +112,71 @@ def run_to_a_stop(job: Job, *, program: Program | None = None, **settings: Any) 
     return execution.run
 
 
+def publish_run(run: str, *, catalog: str, **settings: Any) -> Run:
+    """Publish a stopped run as it is, with the job that its command had named; see `Run.publish`.
+
+    Args:
+        run: The id of the run, or `latest` for the newest one.
+        catalog: Where it is.
+        **settings: Where it is done and who listens; see `Settings`.
+
+    Raises:
+        DataflowError: As for `Run.publish`; DeclarationError too where the job cannot be found again.
+    """
+    folder = publishable(Catalog(catalog), run)
+    current = Run(id=folder.run, output=folder.dataset, catalog=catalog)
+    with Catalog(catalog).lock(folder.dataset, run=folder.run):
+        # A live run is refused before its job is looked for.
+        before = published_as(folder)
+    if before is not None:
+        _note_published(current, before)
+        return current
+    found = find_again(folder)
+    limit = folder.plan()["limit"]
+    chosen = read_settings({**settings, "catalog": catalog, "parameters": found.parameters, "limit": limit})
+    _Execution(found.job, chosen, current, found.program, as_it_is=True).perform()
+    return current
+
+
 def new_id() -> str:
     """A run id that sorts by time and does not repeat."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def plan_job(
-    job: Job, catalog: Catalog, *, limit: int | None = None, parameters: Mapping[str, Any] | None = None
-) -> Planned:
-    """Bind a job to its source.
-
-    Args:
-        job: What to run.
-        catalog: Where its output goes, and where names of datasets are looked up.
-        limit: The first records that are run, or None for all.
-        parameters: What `flow.Context.parameters` will hold.
-
-    Raises:
-        DataflowError: The source cannot be read, or the pipeline does not fit it.
-    """
-    keep_pandas_out()
-    found = resolve_source(job.source, catalog=catalog, spool=f"{catalog.root}/{job.output}/_runs")
-    source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
-    check_columns(source.schema)
-    tables = lookup_tables(job.pipeline, catalog)
-    graph = bind_pipeline(job.pipeline, source.schema, tables)
-    check_key(job.keys, graph)
-    parts = fingerprints(
-        graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters
-    )
-    rows = known_rows(source.specs)
-    return Planned(job=job, graph=graph, source=source, tables=tables, fingerprints=parts, rows=rows)
-
-
 class _Execution:
     """One run while it runs: what it holds and what it tells."""
 
-    def __init__(self, job: Job, settings: Settings, run: Run, program: Program | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        run: Run,
+        program: Program | None,
+        *,
+        reference: Reference | None = None,
+        as_it_is: bool = False,
+    ) -> None:
+        self.reference = reference
+        self.as_it_is = as_it_is
         self.job = job
         self.settings = settings
         self.run = run
         self.program = program
-        self.began = time.perf_counter()
+        self.began = 0.0
         self.catalog = Catalog(settings.catalog)
         self.guardrails = job.guardrails
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
+        self.began = time.perf_counter()
         with ExitStack() as stack:
             tell = self.settings.on_event or _ignore
             try:
                 self._perform(stack, tell)
             except BaseException as error:
-                self.run.status = "stopped" if isinstance(error, _CLEAN_ENDS) else "failed"
+                with suppress(AttributeError):
+                    error.run = self.run  # type: ignore[attr-defined]
+                self.run.status = "stopped" if self.as_it_is or isinstance(error, _CLEAN_ENDS) else "failed"
                 with suppress(Exception):
                     # A listener that fails again must not hide what ended the run.
                     tell(Event(kind="stopped", run=self.run.id, message=str(error)))
@@ -170,17 +185,38 @@ class _Execution:
                 self.run.duration = time.perf_counter() - self.began
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
-        stack.enter_context(self.catalog.lock(self.job.output, run=self.run.id))
+        # A stopped run is published where it is, whatever its job says by now.
+        stack.enter_context(self.catalog.lock(self.run.output, run=self.run.id))
+        if self.as_it_is:
+            self._publish_as_it_is(tell)
+            return
         planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
-        unchanged = newest is not None and not changes(newest.manifest["fingerprints"], planned.fingerprints)
-        if self.settings.if_changed and unchanged:
+        if self.settings.if_changed and newest is not None and is_current(newest, planned):
             self.run.dataset, self.run.status = newest, "unchanged"
             self.run.notes.append(f"nothing has changed since {newest}")
             return
-        folder = self._enter(planned, tell)
+        folder = self._enter(planned, newest)
         self.run.id = folder.run
+        self._finish(planned, folder, newest, tell)
+
+    def _publish_as_it_is(self, tell: Callable[[Event], None]) -> None:
+        """What is left of a stopped run without a new call, then its version."""
+        folder = publishable(self.catalog, self.run.id)
+        before = published_as(folder)
+        if before is not None:
+            _note_published(self.run, before)
+            return
+        planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
+        require_same_plan(folder, planned.fingerprints)
+        self.run.counts, self.run.done = Statistics(), 0
+        self._finish(planned, folder.resume(as_it_is=True), None, tell)
+
+    def _finish(
+        self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]
+    ) -> None:
+        """Do what is left, and publish."""
         try:
             self._work(planned, folder, newest, tell)
         except _CLEAN_ENDS as error:
@@ -190,12 +226,13 @@ class _Execution:
         self.run.duration = time.perf_counter() - self.began
         self.run.dataset = folder.publish(planned.source.specs, lineage=lineage, duration=self.run.duration)
         self.run.status = "published"
+        self.run._publish = None
         self._warn(planned.graph, tell)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
 
-    def _enter(self, planned: Planned, tell: Callable[[Event], None]) -> RunFolder:
+    def _enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""
-        unfinished = self.catalog.unfinished(self.job.output)
+        unfinished = self._unfinished()
         if unfinished is not None:
             differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
             if self.settings.resume and not differing:
@@ -203,15 +240,34 @@ class _Execution:
             reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
-        plan = {
-            "fingerprints": planned.fingerprints,
-            "pipeline": self.job.pipeline.name,
-            "services": [step.service.name for step in planned.graph.steps],
-            "specs": [spec.to_dict() for spec in planned.source.specs],
-        }
+        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
         return self.catalog.start(
-            self.job.output, run_id=self.run.id, plan=plan, schemas=schemas_of(planned), key=self.job.keys
+            self.job.output,
+            run_id=self.run.id,
+            plan=plan,
+            schemas=schemas_of(planned),
+            key=self.job.keys,
+            answers_since=self._paid_before(planned, newest),
         )
+
+    def _paid_before(self, planned: Planned, newest: Dataset | None) -> str | None:
+        """Since when the answers serve that a run has left which was published as it is."""
+        if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
+            return None
+        with suppress(CatalogError):
+            # Where somebody has removed what is told about that run, its answers are paid for again.
+            return answers_since(self.catalog.run(newest.manifest["run"]))
+        return None
+
+    def _unfinished(self) -> RunFolder | None:
+        """The run that could go on; one that was killed while it was published as it is, is published first."""
+        found = self.catalog.unfinished(self.job.output)
+        placed = None if found is None else found.placed()
+        if found is None or placed is None or is_whole(placed):
+            return found
+        dataset = found.resume(as_it_is=True).publish(planned_specs(found))
+        self.run.notes.append(f"run {found.run} is published as it was, as {dataset}")
+        return None
 
     def _work(self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]) -> None:
         specs = planned.source.specs
@@ -219,7 +275,7 @@ class _Execution:
         tell(Event(kind="planned", run=folder.run, partitions=len(specs), records=planned.rows or 0))
         planned_now = {spec.identity for spec in specs}
         done = {name: record for name, record in folder.committed().items() if name in planned_now}
-        if newest is not None and self.settings.resume and _carries(newest, planned):
+        if newest is not None and self.settings.resume and carries(newest, planned):
             done |= folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
         self._count([completion(record) for record in done.values()])
         if done:
@@ -241,7 +297,9 @@ class _Execution:
     ) -> None:
         lost: list[Report] = []
         reason: str | None = None
-        deadline = self.job.deadline if self.settings.deadline is None else self.settings.deadline
+        deadline = self.settings.deadline
+        if deadline is None and not self.as_it_is:
+            deadline = self.job.deadline
         with ExitStack() as stack:
             engine = self._engine(planned, folder, stack)
             stop = stack.enter_context(stop_on_signal())
@@ -280,11 +338,12 @@ class _Execution:
             catalog=self.catalog.root,
             parameters=self.settings.parameters,
             profile=self.settings.profile,
+            may_call=not self.as_it_is,
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
             return cluster_engine(program, setup, self.settings, stack, source=planned.source, graph=planned.graph)
-        if SESSIONS.current is None:
+        if SESSIONS.current is None and not self.as_it_is:
             require_secrets(planned.graph)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
@@ -316,6 +375,8 @@ class _Execution:
 
     def _reached(self, planned: Planned, *, over: bool = False) -> str | None:
         """The guardrail that the run has reached by now, in words."""
+        if self.as_it_is:
+            return None
         counts = self.run.counts
         records = planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
         standing = Standing(run=self.run.id, counts=counts, records=records, over=over)
@@ -328,32 +389,25 @@ class _Execution:
     def _warn(self, graph: Graph, tell: Callable[[Event], None]) -> None:
         for step in graph.steps:
             part = self.run.counts.services.get(step.service.name)
-            failed = 0 if part is None else part.failed + part.timed_out
-            if failed and step.service.policy.priority is Priority.IMPORTANT:
-                self._repeat((f"`{step.service.name}` failed for {failed:,} records, which are marked degraded",), tell)
+            for message in [] if part is None else shortfalls(step.service.name, part):
+                self._repeat((message,), tell)
 
 
-def _execution(job: Job, settings: Settings, program: Program | None) -> _Execution:
-    return _Execution(job, settings, Run(id=new_id(), output=job.output, catalog=str(settings.catalog)), program)
+def _execution(
+    job: Job, settings: Settings, program: Program | None, *, reference: Reference | None = None
+) -> _Execution:
+    current = Run(id=new_id(), output=job.output, catalog=str(settings.catalog))
+    return _Execution(job, settings, current, program, reference=reference)
+
+
+def _note_published(run: Run, dataset: Dataset) -> None:
+    """Show the version of a run that was published before."""
+    run.dataset, run.status = dataset, "unchanged"
+    run.notes.append(f"run {run.id} was published before, as {dataset}; nothing was done")
 
 
 def _ignore(event: Event) -> None:
     """The listener where nobody listens."""
-
-
-def schemas_of(planned: Planned) -> Schemas:
-    """The schemas of what the run writes."""
-    key = planned.job.keys
-    return Schemas(
-        output=planned.graph.output,
-        rejects=rejects_schema(planned.graph, key),
-        failures=failures_schema(planned.graph, key),
-    )
-
-
-def _carries(newest: Dataset, planned: Planned) -> bool:
-    """Whether the newest version was made under the same plan but for its source."""
-    return set(changes(newest.manifest["fingerprints"], planned.fingerprints)) <= {"source"}
 
 
 def _committed(run: str, report: Report) -> Event:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,7 @@ from dataflow.plan.pipeline import Job, Pipeline
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
+from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
@@ -42,16 +42,18 @@ def make_setup(
     catalog: str,
     parameters: Mapping[str, Any],
     profile: bool,
+    may_call: bool = True,
 ) -> dict[str, Any]:
-    """What workers need beside the job, as plain JSON values."""
+    """What workers need beside the job, as plain JSON values; `may_call=False` is for what calls no API."""
     return {
         "folder": folder.to_dict(),
         "options": dict(options),
-        "schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+        "schema": schema_text(schema),
         "key": list(key),
         "catalog": catalog,
         "parameters": dict(parameters),
         "profile": profile,
+        "may_call": may_call,
     }
 
 
@@ -71,14 +73,14 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     """
     keep_pandas_out()
     pipeline = loaded.pipeline if isinstance(loaded, Job) else loaded
-    schema = read_schema(setup["schema"])
+    schema = schema_of_text(setup["schema"])
     tables = lookup_tables(pipeline, Catalog(setup["catalog"]))
     graph = bind_pipeline(pipeline, schema, tables)
     prepare_arrow(graph)
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, parameters=setup["parameters"])
+    line = find_line(graph, worker) if setup["may_call"] else None
     turns = worker_turns(graph, worker)
-    line = find_line(graph, worker)
     return make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)
 
 
@@ -126,7 +128,14 @@ def make_work(
     """
     memory = open_memory(graph, folder)
     told: list[str] = []
-    settings = CallSettings(line=line, store=memory, patience=PATIENCE, strict=True, warn=told.append)
+    settings = CallSettings(
+        line=line,
+        store=memory,
+        patience=PATIENCE,
+        strict=True,
+        warn=told.append,
+        may_call=setup["may_call"],
+    )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told)
 
@@ -149,7 +158,7 @@ class PartitionWork:
         self._folder = folder
         self._resources = resources
         self._options = setup["options"]
-        self._schema = read_schema(setup["schema"])
+        self._schema = schema_of_text(setup["schema"])
         self._key = tuple(setup["key"])
         self._profile = setup["profile"]
         self._memory = memory
@@ -231,11 +240,6 @@ def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch
         rows=batch.rows.slice(0, kept),
         unreadable=tuple(one for one in batch.unreadable if one.row <= last),
     )
-
-
-def read_schema(text: str) -> pa.Schema:
-    """The schema that `make_setup` wrote."""
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def completion(record: CommitRecord) -> Completion:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dataflow.engine.fate import settle
+from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import make_resources
 from dataflow.engine.result import PartitionResult
@@ -27,11 +28,12 @@ def run_services(
     context: Context | None = None,
     unreadable: Sequence[Unreadable] = (),
     first_row: int = 1,
+    settings: CallSettings | None = None,
 ) -> PartitionResult:
     records = table if isinstance(table, pa.Table) else pa.table(dict(table))
     schemas = {name: one.schema for name, one in (tables or {}).items()}
     graph = bind(services, records.schema, name="test", invalid=invalid, tables=schemas)
-    resources = make_resources(graph, tables=tables or {}, context=context)
+    resources = make_resources(graph, tables=tables or {}, context=context, settings=settings)
     try:
         environment = run_graph(graph, records, resources)
     finally:

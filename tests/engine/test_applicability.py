@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import dataflow as flow
+from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.result import PartitionResult
 
 Run = Callable[..., PartitionResult]
@@ -261,3 +262,19 @@ def test_a_column_that_changes_its_type_holds_nothing_for_a_record_that_was_reje
     result = run([critical, flow.transformation(into="domain")(count)], {"domain": ["abc", "down"]})
     assert result.output["domain"].to_pylist() == [3]
     assert result.rejects["service"].to_pylist() == ["company"]
+
+
+def test_a_null_of_what_was_not_attempted_is_not_told_as_a_failure(run: Run) -> None:
+    api = flow.API("acme", "https://acme.example")
+    company = api.get("company", "/{domain}", returns=str)
+    shout = flow.enrichment(name="shout", columns={"text": "company"})(_shout)
+    loud = flow.enrichment(name="loud", columns={"text": "shout"})(_shout)
+    result = run([company, shout, loud, why], {"domain": ["a"]}, settings=CallSettings(may_call=False))
+    assert result.output["why"].to_pylist() == [
+        [
+            "company not_attempted: run stopped",
+            "shout skipped: company not attempted",
+            "loud skipped: company not attempted",
+        ]
+    ]
+    assert result.statistics.not_attempted_records == 1

@@ -205,6 +205,21 @@ def test_failures_are_listed_as_a_table_as_csv_and_as_json(command: Command) -> 
     assert command("failures", run, "--service", "small").out == "nothing failed\n"
 
 
+def test_failures_are_listed_with_their_rows_of_the_source(command: Command, tmp_path: Path) -> None:
+    run = command("run", "jobs.py", "--json").json["run"]
+    table = list(csv.DictReader(io.StringIO(command("failures", run, "--inputs", "--csv").out)))
+    assert [(row["number"], row["note"]) for row in table] == [
+        ("13", "t13"),
+        *[(str(number), f"t{number}") for number in (0, 5, 10, 15)],
+        ("13", "t13"),
+        ("", ""),
+    ]
+    (tmp_path / "numbers.csv").write_text("number,note\n13,other\n")
+    refused = command("failures", run, "--inputs")
+    assert (refused.code, refused.out) == (2, "")
+    assert "numbers.csv: the file has changed since the run was planned" in refused.err
+
+
 def test_old_versions_are_pruned(command: Command) -> None:
     for _ in range(3):
         command("run", "jobs.py", "--no-resume")

@@ -38,6 +38,8 @@ def test_the_defaults_are_those_of_the_table() -> None:
         ("breaker", {"threshold": 9}, "breaker", Breaker(threshold=9)),
         ("max_answer", "1MiB", "max_answer", 2**20),
         ("ca_file", "ca.pem", "ca_file", "ca.pem"),
+        ("allow_hosts", "EU.acme.example", "allow_hosts", ("eu.acme.example",)),
+        ("allow_hosts", ["*.acme.example"], "allow_hosts", ("*.acme.example",)),
     ],
 )
 def test_options_are_read_in_the_forms_that_people_write(
@@ -66,6 +68,7 @@ def test_a_slash_at_the_end_of_the_url_says_nothing() -> None:
         ({"retry": 0}, "retry takes the attempts in all"),
         ({"breaker": "on"}, r"breaker takes flow.Breaker\(...\)"),
         ({"max_answer": "big"}, "max_answer takes bytes or a size"),
+        ({"allow_hosts": "https://eu.acme.example"}, "allow_hosts= takes names such as api.example.com"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused_by_name(options: dict[str, Any], said: str) -> None:

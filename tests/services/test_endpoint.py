@@ -76,7 +76,8 @@ def test_the_path_is_added_to_the_url_of_the_api(path: str, value: Any, url: str
     ("path", "options", "said"),
     [
         ("/c", {}, "`company` reads no column; name one in its path, params or json"),
-        ("https://other.example/{x}", {}, "the path begins with /; another host is another flow.API"),
+        ("https://other.example/{x}", {}, "the path begins with /; another host is another flow.API, or one that"),
+        ("https://{x}/c", {}, "the path begins with /; another host is another flow.API, or one that allow_hosts= of"),
         ("/c/{x:>3}", {}, "path holds {x:>3}, but only {column} is replaced"),
         ("/c/{x!r}", {}, "path holds {x!r}, but only {column} is replaced"),
         ("/c/../{x}", {}, "path holds a segment . or .."),
@@ -125,3 +126,31 @@ def test_it_travels_to_workers() -> None:
 def test_it_cannot_be_called_as_a_function() -> None:
     with pytest.raises(DeclarationError, match="`company` is declared without a function; use it in a pipeline"):
         company()("a")
+
+
+REGIONAL = flow.API("acme", "https://acme.example/v2", allow_hosts=("eu.acme.example", "*.us.acme.example"))
+
+
+def test_a_whole_url_may_name_the_hosts_that_the_api_allows_and_its_own() -> None:
+    url = REGIONAL.get("company", "https://{host}/c/{x}", returns=str).endpoint.url
+    for host in ("eu.acme.example", "EU.acme.example", "east.us.acme.example", "acme.example"):
+        assert url.fill([host, "a b"]) == f"https://{host.lower()}/c/a%20b"
+    for host in ("evil.example", "us.acme.example", "eu.acme.example.evil.example", "eu.acme.example@evil.example", ""):
+        with pytest.raises(ValueError, match="`host`: gives a host that allow_hosts= does not list"):
+            url.fill([host, "a"])
+    assert REGIONAL.get("c", "https://eu.acme.example/{x}", returns=str).endpoint.columns == ("x",)
+    assert REGIONAL.get("c", "/{x}", returns=str).endpoint.url.fill(["1"]) == "https://acme.example/v2/1"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("http://{host}/c", "the path begins with / or https://, as the url of acme does"),
+        ("https://evil.example/{x}", "one that allow_hosts= does not list"),
+        ("https://{host}:{port}/c", "only the name may vary"),
+        ("https://user@{host}/c", "only the name may vary"),
+    ],
+)
+def test_a_whole_url_that_could_lead_elsewhere_is_refused_while_declaring(path: str, said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        REGIONAL.get("company", path, returns=str)

@@ -385,3 +385,33 @@ def test_a_partition_of_another_schema_is_not_carried_over(catalog: Catalog) -> 
     wider = replace(SCHEMAS, output=SCHEMAS.output.append(pa.field("more", pa.bool_())))
     run = catalog.start("leads", run_id="r2", plan={}, schemas=wider)
     assert run.carry_over(SPECS, before) == {}
+
+
+def incomplete(index: int) -> PartitionResult:
+    """A partition as only publishing may leave it: a service was not attempted for a record."""
+    whole = result_of(index)
+    return replace(whole, statistics=replace(whole.statistics, not_attempted_records=1))
+
+
+def test_a_partition_where_something_was_not_attempted_is_done_anew_unless_it_is_published_as_it_is(
+    catalog: Catalog,
+) -> None:
+    run = started(catalog)
+    run.commit(SPECS[0], result_of(0))
+    run.commit(SPECS[1], incomplete(1))
+    stopped = run.stop("because")
+    assert len(stopped.committed()) == 2
+    kept = stopped.resume(as_it_is=True)
+    assert len(kept.committed()) == 2
+    again = kept.resume()
+    assert list(again.committed()) == [SPECS[0].identity]
+    again.commit(SPECS[1], result_of(1, names=["new"]))
+    assert again.publish(SPECS).to_arrow()["name"].to_pylist() == ["ann", "bob", "eve", "new"]
+
+
+def test_a_partition_where_something_was_not_attempted_is_not_carried_over(catalog: Catalog) -> None:
+    run = started(catalog)
+    run.commit(SPECS[0], result_of(0))
+    run.commit(SPECS[1], incomplete(1))
+    before = run.publish(SPECS)
+    assert list(started(catalog, "r2").carry_over(SPECS, before)) == [SPECS[0].identity]

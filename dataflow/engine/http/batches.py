@@ -11,7 +11,7 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Calling, Check, Shared, side_by_side, value_of
+from dataflow.engine.http.calls import Calling, Check, Shared, leave_alone, side_by_side, value_of
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
@@ -30,6 +30,8 @@ async def make_batches(calling: Calling, shared: Shared, *, check: Check) -> Ans
         Halted: Calls are left, and no new ones may be made; those in flight have ended.
     """
     batches = _Batches(calling, shared, check)
+    if not calling.may_call:
+        return leave_alone(batches.answers)
     await side_by_side(calling, batches.cut(), batches.ask)
     return batches.answers
 

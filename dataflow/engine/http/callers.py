@@ -206,6 +206,7 @@ class Callers:
             keyed=service.endpoint is not None and service.endpoint.keyed,
             prefix=f"{service.name}-{service.policy.version}",
             halted=self._halted.is_set,
+            may_call=self._settings.may_call,
             clock=self._clock,
             batch=None if service.endpoint is None else service.endpoint.batch,
         )

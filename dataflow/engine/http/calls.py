@@ -24,6 +24,9 @@ from dataflow.services.batch import Batch
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
 
+STOPPED = "run stopped"
+"""The reason of what is not attempted, since its run was stopped and is published as it is."""
+
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
 
@@ -53,6 +56,7 @@ class Calling:
         keyed: Whether an Idempotency-Key is sent.
         prefix: What it begins with: the run and the service.
         halted: Whether no new call may be made.
+        may_call: False leaves what memory does not answer not attempted, at once.
         clock: Seconds that only grow.
         batch: How records share requests, or None for a call each.
     """
@@ -64,6 +68,7 @@ class Calling:
     keyed: bool = False
     prefix: str = ""
     halted: Callable[[], bool] = lambda: False
+    may_call: bool = True
     clock: Callable[[], float] = time.monotonic
     batch: Batch | None = None
 
@@ -109,6 +114,8 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
+    if not calling.may_call:
+        return leave_alone(answers)
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
     await side_by_side(calling, todo, lambda at: _make_one(calling, shared, at, answers=answers, check=check))
     answers.calls = sum(answers.attempts.values())
@@ -141,6 +148,16 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
         for one in callers:
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
+
+
+def leave_alone(answers: Answers) -> Answers:
+    """The answers where no call is made: the places that memory does not fill are not attempted."""
+    answers.not_attempted = set(range(len(answers.values))) - answers.remembered
+    for at in answers.not_attempted:
+        answers.raise_at(at, CallError(STOPPED, "the run was stopped before this was called"))
+        answers.attempts[at] = 0
+    answers.calls = 0
+    return answers
 
 
 async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answers, check: Check) -> None:
@@ -195,7 +212,8 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
     whole = Answers(values=[answers.values[place] for place in call_of])
     seen: set[int] = set()
     for row, place in enumerate(call_of):
-        if place in seen:
+        # Records without an answer share no call: there was none.
+        if place in seen and place not in answers.not_attempted:
             whole.shared.append(row)
         seen.add(place)
         if place in answers.raised:
@@ -204,6 +222,8 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.timed_out.add(row)
         if place in answers.remembered:
             whole.remembered.add(row)
+        if place in answers.not_attempted:
+            whole.not_attempted.add(row)
         if place in answers.statuses:
             whole.statuses[row] = answers.statuses[place]
         whole.attempts[row] = answers.attempts.get(place, 0)

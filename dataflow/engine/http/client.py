@@ -15,6 +15,7 @@ from dataflow.engine.http.attempts import Answer, Call, CallError, Request, stat
 from dataflow.engine.http.calls import current_call
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status
+from dataflow.services.template import is_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,12 +87,14 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         return answer
 
     def _check_host(self, request: httpx.Request) -> None:
-        """The secrets of an API go to its own host only."""
-        own = httpx.URL(self._provider.api.url)
-        if (request.url.scheme, request.url.host, request.url.port) != (own.scheme, own.host, own.port):
+        """The secrets of an API go to its own host only, and to those that it allows."""
+        api, url = self._provider.api, request.url
+        own = httpx.URL(api.url)
+        known = url.host == own.host or is_allowed(url.host.lower(), api.allow_hosts)
+        if not known or (url.scheme, url.port) != (own.scheme, own.port):
             raise httpx.UnsupportedProtocol(
-                f"the client of API `{self._provider.api.name}` calls {own.host} only; "
-                "another host is another flow.API",
+                f"the client of API `{api.name}` calls {', '.join([own.host, *api.allow_hosts])} only, with the scheme "
+                "and port of its url; another host is another flow.API, or one of its allow_hosts=",
                 request=request,
             )
 

@@ -219,7 +219,7 @@ def read_request(api: API, sent: attempts.Request) -> Request:
     """The request as its handler sees it."""
     from multidict import CIMultiDict
 
-    parts = urlsplit(sent.url)
+    parts, own = urlsplit(sent.url), urlsplit(api.url)
     params: dict[str, Any] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         known = params.get(name)
@@ -230,7 +230,7 @@ def read_request(api: API, sent: attempts.Request) -> Request:
         api=api.name,
         method=sent.method,
         url=sent.url,
-        path=unquote(parts.path.removeprefix(urlsplit(api.url).path)),
+        path=unquote(parts.path.removeprefix(own.path) if parts.netloc == own.netloc else parts.path),
         params=params,
         headers=headers,
         body=sent.body or b"",

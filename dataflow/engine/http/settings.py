@@ -29,6 +29,7 @@ class CallSettings:
         patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
         strict: Whether a refused access ends the run.
         warn: Called with a sentence that the user should see; default: a Python warning.
+        may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
     """
 
     line: Line | None = None
@@ -36,6 +37,7 @@ class CallSettings:
     patience: float | None = None
     strict: bool = False
     warn: Callable[[str], object] = warnings.warn
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,7 +147,7 @@ def translate(error: Exception, *, reused: bool = False) -> AttemptError:
 
 
 def _context(api: API) -> Any:
-    if not api.url.startswith("https"):
+    if not api.url.startswith("https") and api.ca_file is None:
         return True
     context = ssl.create_default_context()
     if api.ca_file is not None:

@@ -190,3 +190,19 @@ def test_a_call_that_is_cancelled_midway_leaves_nothing_behind() -> None:
     asyncio.run(main())
     assert sorted(ended) == [0, 1, 2, 3, 4]
     assert len(store) == 1
+
+
+def test_where_no_call_may_be_made_memory_answers_and_the_rest_is_not_attempted() -> None:
+    store = Store()
+    make([1, 2], calling(store=store))
+    asked: list[Any] = []
+
+    async def never(inputs: Sequence[Any], call: Call) -> Any:
+        asked.append(inputs)
+
+    answers = make([1, 3, 2, 3], calling(never, store=store, may_call=False))
+    assert answers.values == [2, None, 4, None]
+    assert (answers.remembered, answers.not_attempted, answers.calls, asked) == ({0, 2}, {1, 3}, 0, [])
+    assert answers.shared == []
+    assert {error.reason for error in answers.raised.values()} == {"run stopped"}  # type: ignore[attr-defined]
+    assert [answers.attempts.get(row) for row in (1, 3)] == [0, 0]

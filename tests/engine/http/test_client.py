@@ -26,11 +26,14 @@ TERMS = Terms(timeout=5, retry=Retry(attempts=3, initial=0), patience=None)
 
 
 def use(
-    body: Callable[[httpx.AsyncClient], Awaitable[Any]], handler: Callable[[Request], Any], terms: Terms = TERMS
+    body: Callable[[httpx.AsyncClient], Awaitable[Any]],
+    handler: Callable[[Request], Any],
+    terms: Terms = TERMS,
+    **options: Any,
 ) -> tuple[Any, Calls]:
     """What a function does with the client of an API whose provider is played by a handler."""
     session = Session({"acme": handler})
-    acme = flow.API("acme", "https://acme.example/v2", headers={"X-Team": "leads"})
+    acme = flow.API("acme", "https://acme.example/v2", headers={"X-Team": "leads"}, **options)
 
     async def main() -> Any:
         gate = Gate("acme", limits=Limits(), line=session.line)
@@ -107,10 +110,33 @@ def test_a_post_with_an_idempotency_key_is_tried_again() -> None:
 @pytest.mark.parametrize("url", ["https://evil.example/x", "http://acme.example/v2/x", "https://acme.example:444/x"])
 def test_another_host_is_refused_before_anything_is_sent(url: str) -> None:
     async def body(client: httpx.AsyncClient) -> None:
-        with pytest.raises(httpx.UnsupportedProtocol, match=r"`acme` calls acme.example only; .* another flow.API"):
+        with pytest.raises(httpx.UnsupportedProtocol, match=r"`acme` calls acme.example only, .* another flow.API"):
             await client.get(url)
 
     assert len(use(body, lambda request: {})[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://eu.acme.example/x", 1),
+        ("https://acme.example/x", 1),
+        ("http://eu.acme.example/x", 0),
+        ("https://eu.acme.example:444/x", 0),
+        ("https://us.acme.example/x", 0),
+    ],
+)
+def test_another_host_is_called_where_the_api_allows_it_with_the_scheme_and_port_of_its_url(
+    url: str, sent: int
+) -> None:
+    async def body(client: httpx.AsyncClient) -> str:
+        try:
+            return str((await client.get(url)).json())
+        except httpx.UnsupportedProtocol:
+            return "refused"
+
+    found, calls = use(body, lambda request: request.path, allow_hosts="eu.acme.example")
+    assert (found, [one.url for one in calls]) == (("/x", [url]) if sent else ("refused", []))
 
 
 def _raise(error: Exception) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 import dataflow as flow
@@ -162,3 +163,25 @@ def test_no_secret_is_ever_written_down(
     for text in (*told, *run.notes, *run.warnings, caplog.text, written.out, written.err, repr(api), repr(service)):
         assert CANARY not in text
     assert_nowhere(tmp_path)
+
+
+def test_a_host_from_a_record_gets_the_secrets_only_if_the_api_allows_it_and_else_nothing_is_sent(bench: Any) -> None:
+    bench.server.control(auth="bearer", secret=CANARY)
+    api = bench.api(auth=flow.bearer("LEADS_KEY"), allow_hosts=("localhost",))
+    port = bench.server.url.rpartition(":")[2]
+    company = api.get(
+        "company", f"http://{{host}}:{port}/v2/companies/{{key}}", returns={"title": str}, select={"title": "name"}
+    )
+    hosts = ["localhost", "evil.example", "localhost.evil.example", "127.0.0.1"]
+    table = pa.table({"key": [f"k{at}.example" for at in range(4)], "host": hosts})
+    run = flow.Pipeline("test", [company]).run(table, output="out", catalog=bench.catalog)
+    titles = run.to_arrow()["title"].to_pylist()
+    assert None not in (titles[0], titles[3])
+    assert titles == [titles[0], None, None, titles[3]]
+    assert sorted(key for _, _, key, *_ in bench.log()) == ["k0.example", "k3.example"]
+    failures = run.failures().to_pylist()
+    assert [(one["source_row"], one["status"], one["attempts"]) for one in failures] == [
+        (2, "failed", 0),
+        (3, "failed", 0),
+    ]
+    assert {one["reason"] for one in failures} == {"bad input"}
