@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
 from dataflow.plan.partitions import PartitionSpec
+from dataflow.policies.breaker import OUTAGE
 from dataflow.services.units import seconds
 
 RESUBMITS = 3
@@ -27,8 +28,6 @@ GRACE = 20.0
 """Seconds for what is in flight after a stop: it may be waiting for answers that are paid for."""
 TICK = 0.25
 """Seconds at most between two looks of `Engine.completed` at the world."""
-OUTAGE = 600.0
-"""Seconds without any partition done, while some are given back, after which a run stops: somebody has to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,17 +61,25 @@ class Caller:
             Impatient: The breaker keeps it longer than the terms allow.
         """
         while True:
+            entered = await self._enter(call)
+            before = call.seconds
             try:
-                return await self._attempt(attempt, call)
+                return await self._attempt(attempt, call, entered)
             except AttemptError as error:
-                wait = self._wait(call, error)
+                down = error.attempt is Attempt.FAILED and (entered.probe or self._is_down)
+                excused = down and call.waits_for_breaker
+                if excused:
+                    call.excused += 1
+                    call.lose(call.seconds - before)
+                wait = self._wait(call, error, down=down)
                 if wait is None:
                     raise _given_up(call, error) from error
+                if excused:
+                    call.lose(wait)
                 call.retries += 1
                 await asyncio.sleep(wait)
 
-    async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
-        entered = await self._enter(call)
+    async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began = self._clock()
         ending, after = Attempt.ABANDONED, None
         try:
@@ -96,13 +104,13 @@ class Caller:
             self._gate.leave(entered, ending, after=after)
 
     async def _enter(self, call: Call) -> Pass:
-        entered = await self._gate.enter(patience=call.terms.patience)
+        entered = await self._gate.enter(patience=call.patience)
         call.wait(entered.waited)
         if self._is_down and not entered.probe:
             # A dead provider fails hundreds of calls while the news of the first ones is on its way.
             self._gate.leave(entered, Attempt.ABANDONED)
             await asyncio.sleep(HEARING)
-            entered = await self._gate.enter(patience=call.terms.patience)
+            entered = await self._gate.enter(patience=call.patience)
             call.wait(entered.waited)
         return entered
 
@@ -124,17 +132,18 @@ class Caller:
             return
         self._budget = note_call(_BUDGET, self._budget, now=now)
 
-    def _wait(self, call: Call, error: AttemptError) -> float | None:
+    def _wait(self, call: Call, error: AttemptError, *, down: bool) -> float | None:
         """Seconds until the next attempt, or None where there is none."""
         if error.again == "never" or (error.again == "repeatable" and not call.terms.repeatable):
             return None
-        if error.limit is not None and call.attempts >= error.limit:
+        counted = call.attempts - call.excused
+        if error.limit is not None and counted >= error.limit:
             return None
         now = self._clock()
-        wait = wait_before_next(call.terms.retry, attempts=call.attempts, draw=self._draw(), after=error.after)
+        wait = wait_before_next(call.terms.retry, attempts=counted, draw=self._draw(), after=error.after)
         if wait is None or not allows(call.deadline, wait, now=now):
             return None
-        if error.stale or (self._is_down and error.attempt is Attempt.FAILED):
+        if error.stale or down:
             # While the provider is down, retries wait for the breaker: a budget could spare it nothing more.
             return wait
         self._budget, granted = take(_BUDGET, self._budget, now=now)
