@@ -132,10 +132,17 @@ class Call:
         return self.terms.patience != 0 and self.lost < OUTAGE
 
     def wait(self, waited: Mapping[Any, float]) -> None:
-        """Add seconds of waiting; those for a breaker do not count for the deadline, and it has all attempts again."""
+        """Add seconds of waiting.
+
+        Those for a breaker do not count for the deadline, and the call has all its attempts again; nor do those before
+        the first attempt: how long the queue of an API is depends on how many workers stand in it.
+        """
         for reason, seconds in waited.items():
             if seconds:
                 self.waited[reason] = self.waited.get(reason, 0.0) + seconds
+        if not (self.attempts or (self.part_of and self.part_of.attempts)):
+            queued = sum(seconds for reason, seconds in waited.items() if reason != "breaker")
+            self.deadline = self.deadline.excused(queued)
         if excused := waited.get("breaker", 0.0):
             if self.waits_for_breaker:
                 self.excused = self.attempts

@@ -138,14 +138,18 @@ def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for() -> None:
     assert time.monotonic() - began < 20
 
 
-def test_waiting_for_a_breaker_does_not_use_up_the_time_of_a_record() -> None:
+@pytest.mark.parametrize(("attempts", "left"), [(0, 255.0), (1, 50.0)])
+def test_what_a_record_waits_for_before_its_first_attempt_or_for_a_breaker_takes_none_of_its_time(
+    attempts: int, left: float
+) -> None:
     events: list[str] = []
     clock = SettableClock(350.0)
     call = a_call()
-    gate = Turnstile(events, {"breaker": 100.0, "rate": 5.0})
+    call.attempts = attempts
+    gate = Turnstile(events, {"breaker": 100.0, "rate": 205.0})
     assert asyncio.run(caller(gate, clock).perform(endings("value", events=events), call)) == "value"
-    assert call.waited == {"breaker": 100.0, "rate": 5.0}
-    assert call.deadline.left(350.0) == 50.0
+    assert call.waited == {"breaker": 100.0, "rate": 205.0}
+    assert call.deadline.left(350.0) == left
 
 
 def test_a_retry_after_is_waited_for_at_least() -> None:
