@@ -90,6 +90,17 @@ class Terms:
     repeatable: bool = True
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stop:
+    """Whether calls that belong together may begin further attempts.
+
+    Attributes:
+        error: What keeps them from it, raised where one would begin; None while they may.
+    """
+
+    error: Exception | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One call while it is made, over all its attempts.
@@ -99,6 +110,7 @@ class Call:
         deadline: By when it must have ended.
         key: The Idempotency-Key, or None.
         part_of: The call of a function that this is one request of, or None.
+        stop: Whether it may begin further attempts.
         attempts: Requests that were sent.
         excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
@@ -106,12 +118,15 @@ class Call:
         lost: Seconds that went to waiting for a breaker and to attempts that were excused.
         waited: Seconds of waiting by reason.
         status: The HTTP status of the last answer.
+        waiting: Requests of it that wait for their turn now, and
+        in_flight: those that are being answered.
     """
 
     terms: Terms
     deadline: Deadline
     key: str | None = None
     part_of: Call | None = None
+    stop: Stop = field(default_factory=Stop)
     attempts: int = 0
     excused: int = 0
     retries: int = 0
@@ -119,6 +134,18 @@ class Call:
     lost: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
     status: int | None = None
+    waiting: int = 0
+    in_flight: int = 0
+
+    @property
+    def whole(self) -> Call:
+        """The call of the record, which this is or is part of."""
+        return self.part_of or self
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing of it is under way that would be paid for."""
+        return self.waiting > 0 and self.in_flight == 0
 
     @property
     def patience(self) -> float | None:
@@ -140,7 +167,7 @@ class Call:
         for reason, seconds in waited.items():
             if seconds:
                 self.waited[reason] = self.waited.get(reason, 0.0) + seconds
-        if not (self.attempts or (self.part_of and self.part_of.attempts)):
+        if not (self.attempts or self.whole.attempts):
             queued = sum(seconds for reason, seconds in waited.items() if reason != "breaker")
             self.deadline = self.deadline.excused(queued)
         if excused := waited.get("breaker", 0.0):

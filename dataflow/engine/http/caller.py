@@ -59,29 +59,22 @@ class Caller:
         Raises:
             CallError: None succeeded.
             Impatient: The breaker keeps it longer than the terms allow.
+            Exception: What `call.stop` says, where another attempt would begin.
         """
+        wait = 0.0
         while True:
-            entered = await self._enter(call)
+            entered = await self._enter(call, after=wait)
             before = call.seconds
             try:
                 return await self._attempt(attempt, call, entered)
             except AttemptError as error:
-                down = error.attempt is Attempt.FAILED and (entered.probe or self._is_down)
-                excused = down and call.waits_for_breaker
-                if excused:
-                    call.excused += 1
-                    call.lose(call.seconds - before)
-                wait = self._wait(call, error, down=down)
-                if wait is None:
-                    raise _given_up(call, error) from error
-                if excused:
-                    call.lose(wait)
+                wait = self._next(call, error, probe=entered.probe, seconds=call.seconds - before)
                 call.retries += 1
-                await asyncio.sleep(wait)
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began = self._clock()
         ending, after = Attempt.ABANDONED, None
+        call.whole.in_flight += 1
         try:
             left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
             if left <= 0:
@@ -99,20 +92,31 @@ class Caller:
         else:
             return value
         finally:
+            call.whole.in_flight -= 1
             call.seconds += self._clock() - began
             self._judge(ending)
             self._gate.leave(entered, ending, after=after)
 
-    async def _enter(self, call: Call) -> Pass:
-        entered = await self._gate.enter(patience=call.patience)
-        call.wait(entered.waited)
-        if self._is_down and not entered.probe:
-            # A dead provider fails hundreds of calls while the news of the first ones is on its way.
-            self._gate.leave(entered, Attempt.ABANDONED)
-            await asyncio.sleep(HEARING)
+    async def _enter(self, call: Call, *, after: float) -> Pass:
+        """Wait so many seconds, and then for the turn of the next attempt."""
+        whole = call.whole
+        whole.waiting += 1
+        try:
+            if after > 0:
+                await asyncio.sleep(after)
+            if whole.stop.error is not None:
+                raise whole.stop.error
             entered = await self._gate.enter(patience=call.patience)
             call.wait(entered.waited)
-        return entered
+            if self._is_down and not entered.probe:
+                # A dead provider fails hundreds of calls while the news of the first ones is on its way.
+                self._gate.leave(entered, Attempt.ABANDONED)
+                await asyncio.sleep(HEARING)
+                entered = await self._gate.enter(patience=call.patience)
+                call.wait(entered.waited)
+            return entered
+        finally:
+            whole.waiting -= 1
 
     @property
     def _is_down(self) -> bool:
@@ -131,6 +135,20 @@ class Caller:
             # A retry must not pay for further ones.
             return
         self._budget = note_call(_BUDGET, self._budget, now=now)
+
+    def _next(self, call: Call, error: AttemptError, *, probe: bool, seconds: float) -> float:
+        """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
+        down = error.attempt is Attempt.FAILED and (probe or self._is_down)
+        excused = down and call.waits_for_breaker
+        if excused:
+            call.excused += 1
+            call.lose(seconds)
+        wait = self._wait(call, error, down=down)
+        if wait is None:
+            raise _given_up(call, error) from error
+        if excused:
+            call.lose(wait)
+        return wait
 
     def _wait(self, call: Call, error: AttemptError, *, down: bool) -> float | None:
         """Seconds until the next attempt, or None where there is none."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from dataflow.plan.graph import Step
     from dataflow.services.api import API
 
+LOOK = 0.1
+"""Seconds between two looks at a function whose time may be up."""
+
 
 class Callers:
     """The APIs of one graph, as one process calls them; nothing is opened before the first call.
@@ -310,9 +313,10 @@ async def _apply(
     try:
         while not task.done():
             left = call.deadline.left(clock())
-            if left <= 0:
+            if left <= 0 and not call.only_waits:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
-            await asyncio.wait({task}, timeout=left)
+            # What its requests wait for is known, and perhaps excused, when they have waited.
+            await asyncio.wait({task}, timeout=max(left, LOOK))
         return task.result()
     finally:
         task.cancel()

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import Call, CallError, Terms
+from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
@@ -97,25 +97,35 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """Make every distinct call that memory does not answer; the answers are those of the distinct calls.
 
     Raises:
-        Impatient: A breaker keeps a call longer than the terms allow; what has been answered is remembered.
-        Halted: Calls are left, and no new ones may be made; those in flight have ended.
+        Impatient: A breaker keeps a call longer than the terms allow, and
+        Halted: calls are left, and no new ones may be made. In both cases those in flight have ended, and what has
+            been answered is remembered.
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
     todo = iter([at for at in range(len(shared.inputs)) if at not in answers.remembered])
 
-    async def caller() -> None:
+    stop = Stop()
+    made: dict[int, Call] = {}
+
+    async def caller(number: int) -> None:
         for at in todo:
             if calling.halted():
                 raise Halted
-            await _make_one(calling, shared, at, answers=answers, check=check)
+            if stop.error is not None:
+                return
+            made[number] = _new_call(calling, shared, at, stop=stop)
+            await _make_one(calling, shared, at, call=made[number], answers=answers, check=check)
 
     left = len(shared.inputs) - len(answers.remembered)
-    callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, left))]
+    callers = [asyncio.ensure_future(caller(number)) for number in range(min(calling.side_by_side, left))]
     try:
         await asyncio.gather(*callers)
-    except Halted:
+    except (Halted, Impatient) as error:
         # What is in flight is paid for.
+        stop.error = error
+        for number in [number for number, call in made.items() if call.only_waits]:
+            callers[number].cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         raise
     finally:
@@ -126,19 +136,18 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     return answers
 
 
-async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answers, check: Check) -> None:
-    began = calling.clock()
-    call = Call(
-        terms=calling.terms,
-        deadline=Deadline(started=began),
-        key=f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None,
-    )
+def _new_call(calling: Calling, shared: Shared, at: int, *, stop: Stop) -> Call:
+    key = f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None
+    return Call(terms=calling.terms, deadline=Deadline(started=calling.clock()), key=key, stop=stop)
+
+
+async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, answers: Answers, check: Check) -> None:
     current_call.set(call)
     try:
         answers.values[at] = await _value(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at])
         check(None)
-    except (Impatient, GuardrailReached, DeclarationError):
+    except (Impatient, Halted, GuardrailReached, DeclarationError):
         raise
     except Exception as error:
         check(error)

@@ -291,3 +291,19 @@ def test_a_probe_whose_answer_was_lost_is_not_sent_again_where_that_does_harm(ag
     with suppress(CallError):
         asyncio.run(caller(Outage([], clock, wait=1.0), clock).perform(attempt, call))
     assert call.attempts == sent
+
+
+def test_a_call_in_flight_is_not_tried_again_once_its_partition_is_given_back() -> None:
+    events: list[str] = []
+    call = a_call()
+
+    async def attempt() -> None:
+        assert (call.in_flight, call.only_waits) == (1, False)
+        events.append("attempt")
+        call.stop.error = Impatient("breaker", 7.0)
+        raise error()
+
+    with pytest.raises(Impatient):
+        asyncio.run(caller(Turnstile(events)).perform(attempt, call))
+    assert events == ["enter", "attempt", "failed"]
+    assert (call.in_flight, call.waiting) == (0, 0)
