@@ -30,6 +30,7 @@ from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
 from dataflow.engine.control.plane import PROTOCOL
+from dataflow.engine.control.report import Report
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
 from dataflow.policies.retry import Attempt
@@ -39,6 +40,8 @@ __all__ = ["Gate", "Impatient", "Line", "Pass"]
 
 REPORT = 0.1
 """Seconds after the first call at which the plane hears of it, where no call has to wait."""
+HEARING = 0.05
+"""Seconds that no call starts after the failure that makes the breaker open: its home hears of it within 0.02 s."""
 
 _NO_CAP = 1 << 30
 
@@ -96,21 +99,16 @@ class Gate:
         self._plane: str | None = None
         # What it has to be told.
         self._number = 0
-        self._clear()
+        self._report = Report()
+        self._outcomes = self._report.outcomes
         self._streak = 0
+        self._hearing_until = -math.inf
         self._probing = 0
         # What is going on.
         self._wake: asyncio.TimerHandle | None = None
         self._told_idle = True
         self._closed = False
         self._waits = Waits()
-
-    def _clear(self) -> None:
-        self._outcomes: list[str] = []
-        self._probed: list[str] = []
-        self._throttled: list[float | None] = []
-        self._stock.unused = []
-        self._tokens: list[tuple[float, int, int]] = []
 
     async def enter(self, *, patience: float | None = None) -> Pass:
         """Wait until one call may start.
@@ -147,7 +145,7 @@ class Gate:
             tokens: What it used, where that is known; else it is taken to have used what was reserved.
         """
         self._in_flight -= 1
-        (self._probed if pass_.probe else self._outcomes).append(attempt[0])
+        (self._report.probes if pass_.probe else self._outcomes).append(attempt[0])
         if attempt is Attempt.SUCCEEDED:
             self._streak = 0
         elif attempt is not Attempt.REFUSED:
@@ -169,7 +167,12 @@ class Gate:
         self._closed, self._slotted, self._share = True, True, 0
         if self._wake is not None:
             self._wake.cancel()
-        await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._probed))
+        await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._report.probes))
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the API fails for all: its breaker is not closed, or opens as soon as its home has heard."""
+        return self._probes is not None or self._clock() < self._hearing_until
 
     @property
     def exchanges(self) -> int:
@@ -178,7 +181,7 @@ class Gate:
 
     def _note(self, attempt: Attempt, after: float | None) -> None:
         if attempt is Attempt.THROTTLED:
-            self._throttled.append(after)
+            self._report.throttled.append(after)
             if after is not None:
                 self._pause_until = max(self._pause_until, self._clock() + min(after, LONGEST))
             self._link.urge()
@@ -187,6 +190,13 @@ class Gate:
             breaker = self._limits.breaker
             if breaker is not None and self._streak % breaker.threshold == 0:
                 self._link.urge()
+                if self._streak == breaker.threshold:
+                    self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Let no call start while the news of a dead provider is on its way: it would fail hundreds of them."""
+        self._hearing_until = self._clock() + HEARING
+        self._pause_until = max(self._pause_until, self._hearing_until)
 
     def _note_pass(self, pass_: Pass, tokens: int | None) -> None:
         if pass_.probe:
@@ -194,7 +204,7 @@ class Gate:
             if self._probing == 0:
                 self._link.urge()
         if pass_.slot is not None and pass_.tokens and tokens is not None:
-            self._tokens.append((pass_.slot, pass_.tokens, tokens))
+            self._report.tokens.append((pass_.slot, pass_.tokens, tokens))
 
     async def _wait(self, patience: float | None) -> Pass:
         if self._closed:
@@ -316,13 +326,13 @@ class Gate:
         if wanted == 0:
             # Nobody needs them; and no call starts before the reply, so that the share is free at once.
             self._stock.clear()
-            self._probed += [Attempt.ABANDONED[0]] * (self._probes or 0)
+            self._report.probes += [Attempt.ABANDONED[0]] * (self._probes or 0)
             self._probes = self._probes and 0
             self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
         self._told_idle = wanted == 0
         self._arrivals = 0
         self._number += 1
-        request = {
+        return {
             "protocol": PROTOCOL,
             "holder": self.holder,
             "api": self.api,
@@ -333,19 +343,14 @@ class Gate:
             "in_flight": self._in_flight,
             "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
             "in_hand": len(self._stock),
-            "outcomes": "".join(self._outcomes),
-            "probes": "".join(self._probed),
-            "throttled": self._throttled,
-            "unused": self._stock.unused,
-            "tokens": self._tokens,
+            "unused": self._stock.take_unused(),
+            **self._report.take(),
         }
-        self._clear()
-        return request
 
     def _apply(self, reply: dict[str, Any], asked: float) -> float | None:
         if not reply.get("stale"):
             self._use(reply, asked=asked, now=self._clock())
-        idle = not (self._queue or self._in_flight or self._arrivals or self._outcomes or self._probed)
+        idle = not (self._queue or self._in_flight or self._arrivals or self._outcomes or self._report.probes)
         if self._told_idle and (idle or self._queue):
             return None if idle else 0.0
         return float(reply.get("next", REPORT))
@@ -364,6 +369,8 @@ class Gate:
             self._stock.add(reply["slots"], time=reply["now"])
         self._breaker_until = now + reply["breaker"]["wait"]
         probes = reply["breaker"]["probes"]
+        if probes is None and self._probes is not None:
+            self._streak = 0
         self._probes = None if probes is None else probes + (self._probes or 0)
         self._pause_until = max(self._pause_until, now + reply["pause"]) if reply["pause"] else self._pause_until
         if reply["warning"]:

@@ -22,9 +22,6 @@ from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, 
 
 Value = TypeVar("Value")
 
-HEARING = 0.05
-"""Seconds that a call holds back once where the breaker is about to open: its home hears of it within 0.02 s."""
-
 _BUDGET = RetryBudget()
 
 
@@ -33,7 +30,6 @@ class Caller:
 
     Args:
         gate: Where calls wait for breaker, rate and concurrency.
-        threshold: Failures in a row that open the breaker, None without one.
         clock: Seconds that only grow.
         draw: Numbers from 0 to 1, for the jitter.
     """
@@ -42,13 +38,10 @@ class Caller:
         self,
         gate: Gate,
         *,
-        threshold: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._gate = gate
-        self._threshold = threshold
-        self._failures = 0
         self._clock = clock
         self._draw = draw
         self._budget = BudgetState()
@@ -68,7 +61,7 @@ class Caller:
             try:
                 return await self._attempt(attempt, call, entered)
             except AttemptError as error:
-                wait = self._next(call, error, probe=entered.probe, seconds=call.seconds - before)
+                wait = self._next(call, error, seconds=call.seconds - before)
                 call.retries += 1
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
@@ -94,7 +87,6 @@ class Caller:
         finally:
             call.whole.in_flight -= 1
             call.seconds += self._clock() - began
-            self._judge(ending)
             self._gate.leave(entered, ending, after=after)
 
     async def _enter(self, call: Call, *, after: float) -> Pass:
@@ -108,26 +100,9 @@ class Caller:
                 raise whole.stop.error
             entered = await self._gate.enter(patience=call.patience)
             call.wait(entered.waited)
-            if self._is_down and not entered.probe:
-                # A dead provider fails hundreds of calls while the news of the first ones is on its way.
-                self._gate.leave(entered, Attempt.ABANDONED)
-                await asyncio.sleep(HEARING)
-                entered = await self._gate.enter(patience=call.patience)
-                call.wait(entered.waited)
             return entered
         finally:
             whole.waiting -= 1
-
-    @property
-    def _is_down(self) -> bool:
-        """Whether the last calls have all failed, so many that the breaker opens as soon as it hears of them."""
-        return self._threshold is not None and self._failures >= self._threshold
-
-    def _judge(self, ending: Attempt) -> None:
-        if ending is Attempt.SUCCEEDED:
-            self._failures = 0
-        elif ending is Attempt.FAILED:
-            self._failures += 1
 
     def _count(self, call: Call, now: float) -> None:
         call.attempts += 1
@@ -136,9 +111,9 @@ class Caller:
             return
         self._budget = note_call(_BUDGET, self._budget, now=now)
 
-    def _next(self, call: Call, error: AttemptError, *, probe: bool, seconds: float) -> float:
+    def _next(self, call: Call, error: AttemptError, *, seconds: float) -> float:
         """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
-        down = error.attempt is Attempt.FAILED and (probe or self._is_down)
+        down = error.attempt is Attempt.FAILED and self._gate.is_down
         excused = down and call.waits_for_breaker
         if excused:
             call.excused += 1

@@ -23,6 +23,8 @@ from dataflow.testing import SettableClock
 class Turnstile:
     """A gate that lets everybody through and writes down who came and how it ended."""
 
+    is_down = False
+
     def __init__(self, events: list[str], waited: dict[str, float] | None = None) -> None:
         self.events = events
         self.waited: Any = waited or {}
@@ -220,6 +222,8 @@ def test_a_gate_that_loses_patience_is_heard() -> None:
 
 class Outage(Turnstile):
     """A gate whose breaker is open: each call waits for it and is a probe."""
+
+    is_down = True
 
     def __init__(self, events: list[str], clock: SettableClock, *, wait: float) -> None:
         super().__init__(events, {"breaker": wait})

@@ -179,7 +179,7 @@ def test_a_probe_in_flight_is_not_cancelled_by_a_call_that_lost_patience_and_clo
         gate = Gate("acme", limits=limits, line=LocalLine(plane))
         gate.leave(await gate.enter(), Attempt.FAILED)
         await asyncio.sleep(0.1)
-        caller = Caller(gate, threshold=1)
+        caller = Caller(gate)
 
         async def slow() -> int:
             await asyncio.sleep(1.5)
