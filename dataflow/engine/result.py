@@ -38,6 +38,7 @@ class Completion:
         statistics: Mergeable counts.
         stopped: Why nothing was committed, or None where the commit record is on disk.
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
+        outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
     """
 
     identity: str
@@ -47,3 +48,4 @@ class Completion:
     statistics: Statistics
     stopped: str | None = None
     again_in: float = 0.0
+    outage: bool = True

@@ -5,6 +5,7 @@ Each decision is made where it is pure, in `plan`, `policies` and `engine`; here
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -12,11 +13,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
+from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.engine.http.offline import SESSIONS
@@ -30,7 +33,7 @@ from dataflow.plan.partitions import PartitionSpec, SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
 from dataflow.policies.guardrail import MaxFailures
 from dataflow.services.context import Context
-from dataflow.services.units import share_or_count
+from dataflow.services.units import about, share_or_count
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
@@ -39,6 +42,7 @@ from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, prepare_arrow, wanted_types
 from dataflow.wiring.engines import cluster_engine, local_engine, uses_processes
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
+from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
@@ -46,6 +50,9 @@ from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
+
+TOLD_AGAIN = 3600.0
+"""Seconds after which it is said again that a limit is used up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +147,7 @@ class _Execution:
         self.catalog = Catalog(settings.catalog)
         share, count = share_or_count(job.max_failures, where="max_failures")
         self.max_failures = MaxFailures(share=share, count=count)
+        self._told: dict[str, float] = {}
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -227,10 +235,13 @@ class _Execution:
     ) -> None:
         lost: list[Report] = []
         with ExitStack() as stack:
-            engine = self._engine(planned, folder, stack)
+            apis = long_limited(planned.graph) if SESSIONS.current is None else ()
+            keeper = CountKeeper(self.catalog.root, apis=apis, warn=partial(self._say, tell))
+            engine = self._engine(planned, folder, stack, keeper)
             stop = stack.enter_context(stop_on_signal())
             late = stack.enter_context(stop_after(self.settings.deadline, stop))
-            reports = stack.enter_context(closing(drive(engine, left, stop=stop)))
+            waits = partial(self._wait, tell)
+            reports = stack.enter_context(closing(drive(engine, left, stop=stop, look=keeper.look, wait=waits)))
             for report in reports:
                 if report.completion is None:
                     lost.append(self._lost(report, tell))
@@ -250,7 +261,7 @@ class _Execution:
                 "the rest is done; look at what the services do with these records, then run again"
             )
 
-    def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack) -> Engine:
+    def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack, keeper: CountKeeper) -> Engine:
         setup = make_setup(
             folder,
             options=planned.source.options,
@@ -262,9 +273,13 @@ class _Execution:
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
-            return cluster_engine(program, setup, self.settings, stack, source=planned.source, graph=planned.graph)
+            return cluster_engine(
+                program, setup, self.settings, stack, source=planned.source, graph=planned.graph, keeper=keeper
+            )
         if SESSIONS.current is None:
             require_secrets(planned.graph)
+        keeper.open(process_plane().id, ask)
+        stack.callback(keeper.keep)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
         work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup)
@@ -299,14 +314,24 @@ class _Execution:
                 "then run the same command again to go on"
             )
 
+    def _wait(self, tell: Callable[[Event], None], completion: Completion) -> None:
+        """A partition was given back: say for which limit and until when, once an hour."""
+        now, problem = time.monotonic(), completion.stopped
+        if completion.outage or problem is None or now < self._told.get(problem, -math.inf) + TOLD_AGAIN:
+            return
+        self._told[problem] = now
+        self._say(tell, f"{problem}, next call in {about(completion.again_in)}")
+
+    def _say(self, tell: Callable[[Event], None], message: str) -> None:
+        self.run.warnings.append(message)
+        tell(Event(kind="warned", run=self.run.id, message=message))
+
     def _warn(self, graph: Graph, tell: Callable[[Event], None]) -> None:
         for step in graph.steps:
             part = self.run.counts.services.get(step.service.name)
             failed = 0 if part is None else part.failed + part.timed_out
             if failed and step.service.policy.priority is Priority.IMPORTANT:
-                message = f"`{step.service.name}` failed for {failed:,} records, which are marked degraded"
-                self.run.warnings.append(message)
-                tell(Event(kind="warned", run=self.run.id, message=message))
+                self._say(tell, f"`{step.service.name}` failed for {failed:,} records, which are marked degraded")
 
 
 def _ignore(event: Event) -> None:

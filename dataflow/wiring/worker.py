@@ -143,7 +143,8 @@ class PartitionWork:
             try:
                 environment = run_graph(self._graph, batch.table, self._resources)
             except Impatient as error:
-                return given_back(spec, stopped=f"the {error.reason} keeps calls waiting", again_in=error.seconds)
+                outage = error.reason == "breaker"
+                return given_back(spec, stopped=error.problem, again_in=error.seconds, outage=outage)
             except Halted:
                 return given_back(spec, stopped="stopped", again_in=0.0)
             if self._memory is not None:
@@ -169,7 +170,7 @@ class PartitionWork:
             self._memory.close()
 
 
-def given_back(spec: PartitionSpec, *, stopped: str, again_in: float) -> Completion:
+def given_back(spec: PartitionSpec, *, stopped: str, again_in: float, outage: bool = True) -> Completion:
     """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
     return Completion(
         identity=spec.identity,
@@ -179,6 +180,7 @@ def given_back(spec: PartitionSpec, *, stopped: str, again_in: float) -> Complet
         statistics=Statistics(),
         stopped=stopped,
         again_in=again_in,
+        outage=outage,
     )
 
 

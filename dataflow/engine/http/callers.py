@@ -95,7 +95,7 @@ class Callers:
             on: What the calls are made for.
 
         Raises:
-            Impatient: A breaker is open for longer than this process waits.
+            Impatient: A breaker is open, or a rate used up, for longer than this process waits.
             Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
         """

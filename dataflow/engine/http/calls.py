@@ -19,6 +19,7 @@ from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
+from dataflow.services.units import about
 
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
@@ -97,7 +98,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """Make every distinct call that memory does not answer; the answers are those of the distinct calls.
 
     Raises:
-        Impatient: A breaker keeps a call longer than the terms allow, and
+        Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
         Halted: calls are left, and no new ones may be made. In both cases those in flight have ended, and what has
             been answered is remembered.
     """
@@ -169,9 +170,11 @@ async def _value(calling: Calling, inputs: Sequence[Any], call: Call) -> Any:
     try:
         return await calling.function(inputs, call)
     except Impatient as error:
-        if calling.terms.patience == 0:
-            raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
-        raise
+        if calling.terms.patience != 0:
+            raise
+        if error.reason == "rate":
+            raise CallError("rate used up", f"{error.problem}, next call in {about(error.seconds)}") from error
+        raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
 
 
 def spread_answers(answers: Answers, shared: Shared) -> Answers:

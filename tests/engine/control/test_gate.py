@@ -326,3 +326,26 @@ def test_gates_on_several_loops_share_the_plane_of_the_process() -> None:
 
     asyncio.run(main())
     assert most <= 3
+
+
+def test_a_long_limit_that_is_used_up_turns_away_who_does_not_wait_for_ever_and_warns_the_others_once() -> None:
+    said: list[str] = []
+
+    async def main() -> None:
+        plane, limits = Plane(now=time.monotonic()), Limits(rates=read_rates("3/day", where="test"))
+        gate = Gate("acme", limits=limits, line=LocalLine(plane), warn=said.append)
+        passes = [await gate.enter(patience=0) for _ in range(3)]
+        for patience in (0, 30.0):
+            with pytest.raises(Impatient) as raised:
+                await gate.enter(patience=patience)
+            assert (raised.value.reason, raised.value.problem) == ("rate", "`acme`: 3/day is used up")
+            assert raised.value.seconds > 86_000
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(gate.enter(), 0.5)
+        for pass_ in passes:
+            gate.leave(pass_, OK)
+        await gate.close()
+
+    asyncio.run(main())
+    assert said == ["`acme`: 3/day is used up, next call in 25 h"]
