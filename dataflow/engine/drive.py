@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
 from dataflow.plan.partitions import PartitionSpec
+from dataflow.policies.breaker import OUTAGE
 from dataflow.services.units import seconds
 
 RESUBMITS = 3
@@ -27,8 +28,6 @@ GRACE = 20.0
 """Seconds for what is in flight after a stop: it may be waiting for answers that are paid for."""
 TICK = 0.25
 """Seconds at most between two looks of `Engine.completed` at the world."""
-OUTAGE = 600.0
-"""Seconds without any partition done, while some are given back, after which a run stops: somebody has to look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +91,14 @@ def drive(
     stop: threading.Event | None = None,
     grace: float = GRACE,
     clock: Callable[[], float] = time.monotonic,
+    look: Callable[[], object] = lambda: None,
+    wait: Callable[[Completion], object] = lambda completion: None,
 ) -> Generator[Report, None, None]:
     """Run all partitions and report each of them once, in the order in which they end.
 
     Closing the iterator cancels what is in flight. A partition whose worker was killed is handed out again, 3
     times at most; then it is reported as `killed`. One that was given back, because an API is down, is handed out
-    again when its time has come; what it had paid for by then is remembered.
+    again when its time has come; what it had paid for by then is remembered. While many wait, no others begin.
 
     Args:
         engine: Who runs them.
@@ -105,6 +106,8 @@ def drive(
         stop: When set, nothing more is handed out and the iterator ends with what is in flight.
         grace: Seconds after which a stop cancels what is still in flight.
         clock: Seconds that only grow.
+        look: Called again and again while the run goes on, at least every `TICK` seconds.
+        wait: Told of each partition that was given back.
 
     Raises:
         ClusterError: The cluster was lost. What is committed stays so; the same command goes on.
@@ -112,12 +115,13 @@ def drive(
         Interrupted: Nothing but given back partitions came for ten minutes.
     """
     stop = stop or threading.Event()
-    window = _Window(specs, clock=clock)
+    window = _Window(specs, clock=clock, wait=wait)
     engine.submit(window.take(engine.threads))
     stopped: float | None = None
     try:
         while window.in_flight or (window.waits and not stop.is_set()):
             for batch in engine.completed():
+                look()
                 yield from window.settle(batch)
                 if not stop.is_set():
                     engine.submit(window.take(engine.threads))
@@ -131,6 +135,7 @@ def drive(
             if stop.is_set():
                 return
             stop.wait(TICK if window.waits else 0)
+            look()
             engine.submit(window.take(engine.threads))
     finally:
         if window.in_flight:
@@ -194,11 +199,15 @@ def lost_cluster(problem: str) -> ClusterError:
 class _Window:
     """What is still to do, in flight, and to be done again."""
 
-    def __init__(self, specs: Iterable[PartitionSpec], *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, specs: Iterable[PartitionSpec], *, clock: Callable[[], float], wait: Callable[[Completion], object]
+    ) -> None:
         self.in_flight = 0
         self._clock = clock
+        self._wait = wait
         self._later: list[tuple[float, PartitionSpec]] = []
         self._stuck: float | None = None
+        self._seen = 0.0
         self._todo = iter(specs)
         self._again: deque[PartitionSpec] = deque()
         self._kills: Counter[str] = Counter()
@@ -213,7 +222,7 @@ class _Window:
         now = self._clock()
         self._again.extend(spec for at, spec in self._later if at <= now)
         self._later = [(at, spec) for at, spec in self._later if at > now]
-        room = max(0, window_size(threads) - self.in_flight)
+        room = max(0, window_size(threads) - self.in_flight - len(self._later))
         again = [self._again.popleft() for _ in range(min(room, len(self._again)))]
         taken = [*again, *islice(self._todo, room - len(again))]
         self.in_flight += len(taken)
@@ -245,14 +254,21 @@ class _Window:
         if completion is None or completion.stopped is None:
             self._stuck = None
             return False
-        self._stuck = now if self._stuck is None else self._stuck
-        if now - self._stuck >= OUTAGE:
+        self._wait(completion)
+        if completion.outage and self._has_lasted(now) >= OUTAGE:
             raise Interrupted(
                 f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "
                 "run the same command again to go on"
             )
         self._later.append((now + completion.again_in, report.spec))
         return True
+
+    def _has_lasted(self, now: float) -> float:
+        """Seconds of an outage so far; one that was not seen for ten minutes, as for a rate, is another one."""
+        if self._stuck is None or now - self._seen > OUTAGE:
+            self._stuck = now
+        self._seen = now
+        return now - self._stuck
 
 
 def _ending(report: Report) -> DataflowError | None:

@@ -39,6 +39,7 @@ class Completion:
         stopped: Why nothing was committed, or None where the commit record is on disk.
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
         warnings: Sentences from its process that nobody has heard yet.
+        outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
     """
 
     identity: str
@@ -49,3 +50,4 @@ class Completion:
     stopped: str | None = None
     again_in: float = 0.0
     warnings: tuple[str, ...] = ()
+    outage: bool = True

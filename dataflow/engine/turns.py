@@ -9,6 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 SIDE_BY_SIDE = 4
 """Partitions begun in one process at the same time, computing or waiting: enough to hide the tail of one."""
@@ -66,3 +70,10 @@ class Turns:
             taken = self._rooms > 0
             self._rooms -= taken
         return taken
+
+
+def turns_of(worker: Worker) -> Turns:
+    """The turns of a Dask worker: a partition that gives up its thread lets the worker begin another task."""
+    from distributed import secede
+
+    return Turns(worker.state.nthreads, give_up_thread=secede)

@@ -27,6 +27,8 @@ Held = Literal["open", "closed"]
 
 SLOTS = 60
 """Into which the window is cut: seconds for the default window; memory and error are bounded by it."""
+OUTAGE = 600.0
+"""Seconds for which a batch waits for an API that is down without anything done; then somebody has to look."""
 ASK_AGAIN = 1.0
 """Seconds at most until it is worth asking again where a report or a hand may change everything at any time."""
 

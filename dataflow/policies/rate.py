@@ -35,6 +35,7 @@ _ROUNDING = 1e-6
 """Makes steps longer by more than what adding up floats can make them shorter."""
 _PERIODS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400}
 _PERIODS |= {"day": 86400}
+_NAMES = {"day": 86400.0, "h": 3600.0, "min": 60.0}
 _THOUSANDS = {"": 1, "k": 1_000, "m": 1_000_000}
 _TEXT = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([km]?)\s*(calls|tokens)?\s*(?:/|per\b)\s*(\d*)\s*([a-z]+)\s*", re.I)
 
@@ -52,6 +53,13 @@ class Rate:
     count: int
     period: float
     unit: Literal["calls", "tokens"] = "calls"
+
+    @property
+    def text(self) -> str:
+        """As an author writes it: `50000/day`, `200000 tokens/min`."""
+        fitting = [(self.period / size, name) for name, size in _NAMES.items() if self.period % size == 0]
+        times, name = fitting[0] if fitting else (self.period, "s")
+        return f"{self.count}{' tokens' if self.unit == 'tokens' else ''}/{'' if times == 1 else f'{times:g} '}{name}"
 
     @property
     def paced(self) -> bool:
@@ -246,6 +254,15 @@ def wait_for_room(rate: Rate, tally: Tally, *, now: float, tolerance: float, wan
             if lacking <= 0:
                 return max(0.0, moment - now)
     return 0.0
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """What was counted of one window in several places, together."""
+    pieces: dict[int, int] = {}
+    for tally in tallies:
+        for piece, amount in tally.pieces:
+            pieces[piece] = pieces.get(piece, 0) + amount
+    return Tally(pieces=tuple(sorted(pieces.items())))
 
 
 def aged(rate: Rate, tally: Tally, *, now: float) -> list[list[float]]:

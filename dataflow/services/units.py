@@ -1,7 +1,8 @@
-"""The strings people write for quantities: durations, sizes and shares."""
+"""The strings people write and read for quantities: durations, sizes and shares."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from dataflow.errors import DeclarationError
@@ -66,6 +67,14 @@ def _part(value: float | str) -> float | None:
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     part = float(match.group(1)) / 100 if match is not None else value
     return part if isinstance(part, float) and 0 <= part <= 1 else None
+
+
+def about(duration: float) -> str:
+    """Seconds for people, rounded up: `40 s`, `25 min`, `7 h`, `2 days`."""
+    for unit, size, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if math.ceil(duration / size) <= most:
+            return f"{math.ceil(duration / size)} {unit}"
+    return f"{math.ceil(duration / 86400)} days"
 
 
 def _quantity(value: float | str, *, units: dict[str, float] | dict[str, int], where: str) -> float:

@@ -17,6 +17,7 @@ from dataflow.engine.turns import Turns
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.store.commit import RunFolder
+from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.reach import check_reach
 from dataflow.wiring.secrets import require_secrets, secrets_to_send
 from dataflow.wiring.settings import SMALL_BYTES, Settings
@@ -58,6 +59,7 @@ def cluster_engine(
     *,
     source: SourcePlan,
     graph: Graph,
+    keeper: CountKeeper,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with the stack.
 
@@ -84,9 +86,17 @@ def cluster_engine(
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
     if calls:
-        from dataflow.engine.control.scheduler import install
+        from dataflow.engine.control.scheduler import ask, install
 
         install(cluster.client)
+
+        def ask_there(do: str, **given: Any) -> Any:
+            if (trouble := cluster.trouble()) is not None:
+                raise trouble
+            return ask(cluster.client, do, **given)
+
+        keeper.open(ask_there("identity"), ask_there)
+        stack.callback(keeper.keep)
     if calls and cluster.workers is not None:
         require_secrets(graph)
     secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}

@@ -5,6 +5,7 @@ Each decision is made where it is pure, in `plan`, `policies` and `engine`; here
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -12,8 +13,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
@@ -25,6 +28,7 @@ from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.pipeline import Job
 from dataflow.services.context import Context
+from dataflow.services.units import about
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
@@ -33,6 +37,7 @@ from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.jobs import Reference
+from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.memory import answers_since
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.run import Run
@@ -50,6 +55,9 @@ from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
+
+TOLD_AGAIN = 3600.0
+"""Seconds after which it is said again that a limit is used up."""
 
 
 def run(job: Job, *, program: Program | None = None, reference: Reference | None = None, **settings: Any) -> Run:
@@ -165,6 +173,7 @@ class _Execution:
         self.began = 0.0
         self.catalog = Catalog(settings.catalog)
         self.guardrails = job.guardrails
+        self._told: dict[str, float] = {}
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -301,10 +310,13 @@ class _Execution:
         if deadline is None and not self.as_it_is:
             deadline = self.job.deadline
         with ExitStack() as stack:
-            engine = self._engine(planned, folder, stack)
+            apis = long_limited(planned.graph) if SESSIONS.current is None else ()
+            keeper = CountKeeper(self.catalog.root, apis=apis, warn=partial(self._say, tell))
+            engine = self._engine(planned, folder, stack, keeper)
             stop = stack.enter_context(stop_on_signal())
             late = stack.enter_context(stop_after(deadline, stop))
-            reports = stack.enter_context(closing(drive(engine, left, stop=stop)))
+            waits = partial(self._wait, tell)
+            reports = stack.enter_context(closing(drive(engine, left, stop=stop, look=keeper.look, wait=waits)))
             for report in reports:
                 if report.completion is None:
                     lost.append(self._lost(report, tell))
@@ -329,7 +341,7 @@ class _Execution:
                 "the rest is done; look at what the services do with these records, then run again"
             )
 
-    def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack) -> Engine:
+    def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack, keeper: CountKeeper) -> Engine:
         setup = make_setup(
             folder,
             options=planned.source.options,
@@ -342,9 +354,13 @@ class _Execution:
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self.program or pack_object(self.job.pipeline)
-            return cluster_engine(program, setup, self.settings, stack, source=planned.source, graph=planned.graph)
+            return cluster_engine(
+                program, setup, self.settings, stack, source=planned.source, graph=planned.graph, keeper=keeper
+            )
         if SESSIONS.current is None and not self.as_it_is:
             require_secrets(planned.graph)
+        keeper.open(process_plane().id, ask)
+        stack.callback(keeper.keep)
         prepare_arrow(planned.graph)
         context = Context(run=folder.run, parameters=self.settings.parameters)
         turns = local_turns(planned.graph, self.settings)
@@ -370,8 +386,7 @@ class _Execution:
         """Say what a worker had to say, once for all of them."""
         for message in dict.fromkeys(warnings):
             if message not in self.run.warnings:
-                self.run.warnings.append(message)
-                tell(Event(kind="warned", run=self.run.id, message=message))
+                self._say(tell, message)
 
     def _reached(self, planned: Planned, *, over: bool = False) -> str | None:
         """The guardrail that the run has reached by now, in words."""
@@ -385,6 +400,18 @@ class _Execution:
     def _stop_at(self, reason: str | None) -> None:
         if reason is not None:
             raise GuardrailReached(reason)
+
+    def _wait(self, tell: Callable[[Event], None], completion: Completion) -> None:
+        """A partition was given back: say for which limit and until when, once an hour."""
+        now, problem = time.monotonic(), completion.stopped
+        if completion.outage or problem is None or now < self._told.get(problem, -math.inf) + TOLD_AGAIN:
+            return
+        self._told[problem] = now
+        self._say(tell, f"{problem}, next call in {about(completion.again_in)}")
+
+    def _say(self, tell: Callable[[Event], None], message: str) -> None:
+        self.run.warnings.append(message)
+        tell(Event(kind="warned", run=self.run.id, message=message))
 
     def _warn(self, graph: Graph, tell: Callable[[Event], None]) -> None:
         for step in graph.steps:

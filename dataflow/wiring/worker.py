@@ -15,7 +15,7 @@ from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
-from dataflow.engine.turns import Turns
+from dataflow.engine.turns import Turns, turns_of
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.plan.pipeline import Job, Pipeline
@@ -80,17 +80,8 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, parameters=setup["parameters"])
     line = find_line(graph, worker) if setup["may_call"] else None
-    turns = worker_turns(graph, worker)
+    turns = turns_of(worker) if worker is not None and graph.waits else None
     return make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)
-
-
-def worker_turns(graph: Graph, worker: Any) -> Turns | None:
-    """The turns of the partitions of this worker; None where nothing of the graph waits."""
-    if worker is None or not graph.waits:
-        return None
-    from distributed import secede
-
-    return Turns(worker.state.nthreads, give_up_thread=secede)
 
 
 def find_line(graph: Graph, worker: Any) -> Any:
@@ -181,7 +172,8 @@ class PartitionWork:
             try:
                 environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns)
             except Impatient as error:
-                return given_back(spec, stopped=f"the {error.reason} keeps calls waiting", again_in=error.seconds)
+                outage = error.reason == "breaker"
+                return given_back(spec, stopped=error.problem, again_in=error.seconds, outage=outage)
             except Halted:
                 return given_back(spec, stopped="stopped", again_in=0.0)
             if self._memory is not None:
@@ -215,7 +207,7 @@ class PartitionWork:
             self._memory.close()
 
 
-def given_back(spec: PartitionSpec, *, stopped: str, again_in: float) -> Completion:
+def given_back(spec: PartitionSpec, *, stopped: str, again_in: float, outage: bool = True) -> Completion:
     """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
     return Completion(
         identity=spec.identity,
@@ -225,6 +217,7 @@ def given_back(spec: PartitionSpec, *, stopped: str, again_in: float) -> Complet
         statistics=Statistics(),
         stopped=stopped,
         again_in=again_in,
+        outage=outage,
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from dataflow.engine.drive import Report, drive, stop_on_signal, window_size
 from dataflow.engine.result import Completion
-from dataflow.errors import ClusterError, DeclarationError
+from dataflow.errors import ClusterError, DeclarationError, Interrupted
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.telemetry.statistics import Statistics
 
@@ -167,6 +170,50 @@ def test_an_abandoned_drive_cancels_what_is_in_flight() -> None:
     next(reports)
     reports.close()
     assert engine.cancelled
+
+
+class GivingBack(Scripted):
+    """An engine whose partitions are given back so many times."""
+
+    def __init__(self, times: int, *, outage: bool, again_in: float) -> None:
+        super().__init__(size=1000)
+        self.times = times
+        self.outage = outage
+        self.again_in = again_in
+
+    def answer(self, spec: PartitionSpec) -> Report:
+        report = done(spec)
+        assert report.completion is not None
+        if self.attempts.count(spec.index) > self.times:
+            return report
+        waits = {"stopped": "`acme`: 50/day is used up", "again_in": self.again_in, "outage": self.outage}
+        return replace(report, completion=replace(report.completion, **waits))
+
+
+def jumping() -> Callable[[], float]:
+    """A clock on which a hundred seconds pass between any two looks."""
+    return partial(next, itertools.count(0, 100))
+
+
+def test_an_outage_of_ten_minutes_ends_a_run_that_can_go_on() -> None:
+    with pytest.raises(Interrupted, match="for 10 minutes"):
+        list(drive(GivingBack(99, outage=True, again_in=1), [spec(0)], clock=jumping()))
+
+
+def test_a_rate_that_is_used_up_for_hours_is_waited_for_and_told() -> None:
+    told: list[Completion] = []
+    looks: list[int] = []
+    engine = GivingBack(12, outage=False, again_in=150)
+    reports = list(drive(engine, [spec(0)], clock=jumping(), wait=told.append, look=lambda: looks.append(1)))
+    assert [report.spec.index for report in reports] == [0]
+    assert [one.again_in for one in told] == [150] * 12
+    assert len(looks) > 12
+
+
+def test_while_many_partitions_wait_no_others_begin() -> None:
+    engine, stop = GivingBack(99, outage=False, again_in=3600), threading.Event()
+    list(drive(engine, map(spec, range(1000)), stop=stop, look=lambda: len(engine.attempts) > 63 and stop.set()))
+    assert len(engine.attempts) == window_size(1)
 
 
 def test_an_empty_plan_ends_at_once() -> None:

@@ -18,6 +18,7 @@ from dataflow.policies.rate import (
     charge,
     give_back,
     lease,
+    merged,
     pace_of,
     read_rates,
     remembered,
@@ -158,3 +159,15 @@ def test_tokens_are_counted_as_estimated_and_settled_as_used() -> None:
     less = charge(tokens, tally, amounts=[(0.0, -500)], now=1.0, tolerance=1.0)
     more = charge(tokens, tally, amounts=[(1.0, 300)], now=1.0, tolerance=1.0)
     assert (room(tokens, less, now=1.0, tolerance=1.0), room(tokens, more, now=1.0, tolerance=1.0)) == (900, 100)
+
+
+@pytest.mark.parametrize("text", ["50000/day", "200000 tokens/min", "100/h", "5/s", "3/2 day", "100/5 min", "5/90 s"])
+def test_a_rate_is_told_so_that_it_can_be_read_again(text: str) -> None:
+    (rate,) = read_rates(text, where="test")
+    assert rate.text == text
+
+
+def test_what_was_counted_in_several_places_adds_up() -> None:
+    tallies = [Tally(pieces=((1, 2), (3, 1))), Tally(), Tally(pieces=((0, 5), (3, 4)))]
+    assert merged(tallies) == Tally(pieces=((0, 5), (1, 2), (3, 5)))
+    assert merged([]) == Tally()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dataflow.errors import DeclarationError
-from dataflow.services.units import seconds, share_or_count, size
+from dataflow.services.units import about, seconds, share_or_count, size
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,11 @@ def test_what_is_no_size_is_refused(value: Any) -> None:
 def test_what_is_no_share_is_refused(value: Any) -> None:
     with pytest.raises(DeclarationError, match='max_failures takes a share such as "1%"'):
         share_or_count(value, where="max_failures")
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [(0.2, "1 s"), (90, "90 s"), (91, "2 min"), (5400, "90 min"), (5401, "2 h"), (25_200, "7 h"), (172_801, "3 days")],
+)
+def test_a_duration_is_told_in_round_numbers_and_never_too_short(duration: float, text: str) -> None:
+    assert about(duration) == text

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.engine.control.limits import Limits, strictest
+from dataflow.engine.control.windows import Windows
 from dataflow.policies import breaker as breakers
 from dataflow.policies import concurrency, rate, throttle
 
@@ -66,7 +67,7 @@ class Account:
         api: Its name.
         blind: Time before which calls of an earlier plane may still be made, and
         held: time until which such calls may still run; both None where there was none.
-        kept: Ages of what was counted in its long windows, by (period, unit).
+        windows: What is counted of its long windows, also on other planes.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Account:
         *,
         blind: float | None = None,
         held: float | None = None,
-        kept: Mapping[tuple[float, str], Sequence[Sequence[float]]] | None = None,
+        windows: Windows | None = None,
     ) -> None:
         self.api = api
         self.members: dict[str, Member] = {}
@@ -84,11 +85,10 @@ class Account:
         self.exchanges = 0
         self._limits: Limits | None = None
         self._slots = rate.Slots(free_at=-math.inf if blind is None else blind)
-        self._tallies: dict[rate.Rate, rate.Tally] = {}
+        self._windows = windows or Windows()
         self._cut = throttle.Cut()
         self._shares = concurrency.Shares()
         self._held = held
-        self._kept = dict(kept or {})
         self._calls: deque[tuple[int, float, int]] = deque(maxlen=OBSERVED + 1)
         self._tokens: float | None = None
         self._warned: set[Limits] = set()
@@ -156,11 +156,6 @@ class Account:
             "exchanges": self.exchanges,
         }
 
-    def kept(self, *, now: float) -> list[list[Any]]:
-        """[period, unit, ages] of the windows that must outlive the plane."""
-        tallies = [(one, tally) for one, tally in self._tallies.items() if not one.paced]
-        return [[one.period, one.unit, rate.aged(one, tally, now=now)] for one, tally in tallies]
-
     def observed(self, *, now: float) -> float:
         """Calls that ended in a second, over the last ones."""
         recent = [(begun, count) for second, begun, count in self._calls if second > now - OBSERVED]
@@ -172,7 +167,7 @@ class Account:
         if member is None:
             member = self.members[holder] = Member(declared=Limits.from_dict(request["limits"]))
             self._merge()
-            self._remember(now=now)
+            self._hold_back()
         return member
 
     def _merge(self) -> None:
@@ -180,12 +175,8 @@ class Account:
         if self.members:
             self._limits = strictest(dict.fromkeys(member.declared for member in self.members.values()))
 
-    def _remember(self, *, now: float) -> None:
+    def _hold_back(self) -> None:
         limits = self._known()
-        for one in limits.rates:
-            if one.tallied and one not in self._tallies:
-                ages = self._kept.pop((one.period, one.unit), ())
-                self._tallies[one] = rate.remembered(one, ages, now=now)
         if self._held is not None and limits.concurrency is not None:
             held = {"an earlier control plane": (self._held, limits.concurrency)}
             self._shares = replace(self._shares, held=held)
@@ -225,9 +216,8 @@ class Account:
         self._charge(calls=calls, tokens=tokens, now=now)
 
     def _charge(self, *, calls: list[tuple[float, int]], tokens: list[tuple[float, int]], now: float) -> None:
-        for one, tally in self._tallies.items():
-            amounts = tokens if one.unit == "tokens" else calls
-            self._tallies[one] = rate.charge(one, tally, amounts=amounts, now=now, tolerance=self._tolerance())
+        rates = self._known().rates
+        self._windows.charge(calls=calls, tokens=tokens, limits=rates, now=now, late=self._tolerance())
 
     def _count(self, calls: int, *, now: float) -> None:
         second = math.floor(now)
@@ -260,6 +250,7 @@ class Account:
             "share": share,
             "breaker": {"probes": probes, "wait": wait},
             "pause": pause,
+            "used_up": self._used_up(now=now) if not times and not request["in_hand"] else None,
             "warning": self._warning(member, limits),
         }
 
@@ -327,12 +318,14 @@ class Account:
 
     def _rooms(self, *, now: float) -> list[int]:
         """Calls that still fit into each window that is counted."""
-        tolerance, estimate = self._tolerance(), self._estimate()
-        rooms = []
-        for one, tally in self._tallies.items():
-            room = rate.room(one, tally, now=now, tolerance=tolerance)
-            rooms.append(max(0, room // (estimate if one.unit == "tokens" else 1)))
-        return rooms
+        rates = self._known().rates
+        return self._windows.rooms(rates, now=now, late=self._tolerance(), tokens=self._estimate())
+
+    def _used_up(self, *, now: float) -> dict[str, Any] | None:
+        """Which limit lets no call start for a while, and for how many seconds."""
+        rates = self._known().rates
+        found = self._windows.used_up(rates, now=now, late=self._tolerance(), tokens=self._estimate())
+        return None if found is None else {"limit": found[0], "wait": found[1]}
 
     def _next(self, member: Member, pace: rate.Pace | None, *, wait: float, interval: float) -> float:
         if wait > 0 or member.wanted == 0:

@@ -11,7 +11,8 @@ A request of plain values says `protocol, holder, api, number, limits`; `wanted`
 
 A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
 `slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
-(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `warning`.
+(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `used_up`
+(None, or the `limit` of a long window that lets none start and how long to `wait`), `warning`.
 """
 
 from __future__ import annotations
@@ -21,35 +22,34 @@ import math
 import time
 import uuid
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
 from dataflow.engine.control.plane import PROTOCOL
+from dataflow.engine.control.queue import Queue, Waiter
+from dataflow.engine.control.report import Report
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
 from dataflow.policies.retry import Attempt
 from dataflow.policies.throttle import LONGEST
+from dataflow.services.units import about
 
 __all__ = ["Gate", "Impatient", "Line", "Pass"]
 
 REPORT = 0.1
 """Seconds after the first call at which the plane hears of it, where no call has to wait."""
+HEARING = 0.05
+"""Seconds that no call starts after the failure that makes the breaker open: its home hears of it within 0.02 s."""
+
+USED_UP = 30.0
+"""Seconds from which a wait for a long window is told to who calls; shorter ones are waited out."""
 
 _NO_CAP = 1 << 30
 
 _FREE = Pass()
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Waiter:
-    future: asyncio.Future[tuple[Slot | None, bool]]
-    patience: float | None
-    before: tuple[float, ...]
 
 
 class Gate:
@@ -82,7 +82,7 @@ class Gate:
         self._warn = warn
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._queue: OrderedDict[int, _Waiter] = OrderedDict()
+        self._queue = Queue()
         self._in_flight = 0
         self._arrivals = 0
         # What the plane has granted.
@@ -96,30 +96,27 @@ class Gate:
         self._plane: str | None = None
         # What it has to be told.
         self._number = 0
-        self._clear()
+        self._report = Report()
+        self._outcomes = self._report.outcomes
         self._streak = 0
+        self._hearing_until = -math.inf
         self._probing = 0
         # What is going on.
         self._wake: asyncio.TimerHandle | None = None
         self._told_idle = True
         self._closed = False
         self._waits = Waits()
-
-    def _clear(self) -> None:
-        self._outcomes: list[str] = []
-        self._probed: list[str] = []
-        self._throttled: list[float | None] = []
-        self._stock.unused = []
-        self._tokens: list[tuple[float, int, int]] = []
+        self._told: set[str] = set()
 
     async def enter(self, *, patience: float | None = None) -> Pass:
         """Wait until one call may start.
 
         Args:
-            patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever.
+            patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever. Who
+                does not wait for ever does not wait for a long window that is used up for 30 s and more either.
 
         Raises:
-            Impatient: The breaker would keep it longer.
+            Impatient: The breaker, or a rate that is used up, would keep it longer.
             ClusterError: The plane refuses to talk to this version.
         """
         self._arrivals += 1
@@ -147,7 +144,7 @@ class Gate:
             tokens: What it used, where that is known; else it is taken to have used what was reserved.
         """
         self._in_flight -= 1
-        (self._probed if pass_.probe else self._outcomes).append(attempt[0])
+        (self._report.probes if pass_.probe else self._outcomes).append(attempt[0])
         if attempt is Attempt.SUCCEEDED:
             self._streak = 0
         elif attempt is not Attempt.REFUSED:
@@ -161,15 +158,18 @@ class Gate:
 
     async def close(self) -> None:
         """Give back what this gate holds; whoever still waits here is cancelled."""
-        for waiter in self._queue.values():
-            waiter.future.cancel()
-        self._queue.clear()
+        self._queue.cancel()
         # Whoever closes wants nothing more, also not for the calls that have just come.
         self._arrivals = 0
         self._closed, self._slotted, self._share = True, True, 0
         if self._wake is not None:
             self._wake.cancel()
-        await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._probed))
+        await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._report.probes))
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the API fails for all: its breaker is not closed, or opens as soon as its home has heard."""
+        return self._probes is not None or self._clock() < self._hearing_until
 
     @property
     def exchanges(self) -> int:
@@ -178,7 +178,7 @@ class Gate:
 
     def _note(self, attempt: Attempt, after: float | None) -> None:
         if attempt is Attempt.THROTTLED:
-            self._throttled.append(after)
+            self._report.throttled.append(after)
             if after is not None:
                 self._pause_until = max(self._pause_until, self._clock() + min(after, LONGEST))
             self._link.urge()
@@ -187,6 +187,13 @@ class Gate:
             breaker = self._limits.breaker
             if breaker is not None and self._streak % breaker.threshold == 0:
                 self._link.urge()
+                if self._streak == breaker.threshold:
+                    self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Let no call start while the news of a dead provider is on its way: it would fail hundreds of them."""
+        self._hearing_until = self._clock() + HEARING
+        self._pause_until = max(self._pause_until, self._hearing_until)
 
     def _note_pass(self, pass_: Pass, tokens: int | None) -> None:
         if pass_.probe:
@@ -194,12 +201,12 @@ class Gate:
             if self._probing == 0:
                 self._link.urge()
         if pass_.slot is not None and pass_.tokens and tokens is not None:
-            self._tokens.append((pass_.slot, pass_.tokens, tokens))
+            self._report.tokens.append((pass_.slot, pass_.tokens, tokens))
 
     async def _wait(self, patience: float | None) -> Pass:
         if self._closed:
             raise RuntimeError(f"the gate of `{self.api}` is closed")
-        waiter = _Waiter(future=self._loop.create_future(), patience=patience, before=self._waits.totals(self._clock()))
+        waiter = Waiter(future=self._loop.create_future(), patience=patience, before=self._waits.totals(self._clock()))
         self._queue[id(waiter)] = waiter
         self._pump()
         self._start(waiter)
@@ -216,7 +223,7 @@ class Gate:
         at, tokens = (None, 0) if slot is None else (slot.at, slot.tokens)
         return Pass(waited=waited, probe=probe, slot=at, tokens=tokens)
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, waiter: Waiter) -> None:
         """A call that waits is cancelled, perhaps just when it was let through."""
         future = waiter.future
         if self._queue.pop(id(waiter), None) is None and not future.cancelled() and future.exception() is None:
@@ -227,7 +234,7 @@ class Gate:
             self._return_probe(probe)
         self._pump()
 
-    def _send_back(self, waiter: _Waiter, slot: Slot, *, probe: bool) -> None:
+    def _send_back(self, waiter: Waiter, slot: Slot, *, probe: bool) -> None:
         """Its slot has passed before the loop came to it: it waits for the next one, first in the queue."""
         self._in_flight -= 1
         self._stock.give_up(slot)
@@ -266,7 +273,7 @@ class Gate:
             return "rate"
         return "concurrency" if self._in_flight >= self._share else None
 
-    def _release(self, waiter: _Waiter) -> None:
+    def _release(self, waiter: Waiter) -> None:
         probe = self._probes is not None
         if self._probes is not None:
             self._probes -= 1
@@ -291,7 +298,7 @@ class Gate:
             known = self._clock() < self._until and not self._told_idle
             self._link.plan(REPORT if known or not self._queue else 0.0)
 
-    def _start(self, waiter: _Waiter) -> None:
+    def _start(self, waiter: Waiter) -> None:
         """Ask at once where the plane believes that nobody wants anything, or what it said is over."""
         now = self._clock()
         if waiter.future.done():
@@ -303,8 +310,7 @@ class Gate:
 
     def _refused(self, error: ClusterError) -> None:
         self._until = -math.inf
-        while self._queue:
-            self._turn_away(self._queue.popitem(last=False)[1], error)
+        self._queue.turn_away(lambda: error)
 
     def _request(self) -> dict[str, Any]:
         now = self._clock()
@@ -316,13 +322,13 @@ class Gate:
         if wanted == 0:
             # Nobody needs them; and no call starts before the reply, so that the share is free at once.
             self._stock.clear()
-            self._probed += [Attempt.ABANDONED[0]] * (self._probes or 0)
+            self._report.probes += [Attempt.ABANDONED[0]] * (self._probes or 0)
             self._probes = self._probes and 0
             self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
         self._told_idle = wanted == 0
         self._arrivals = 0
         self._number += 1
-        request = {
+        return {
             "protocol": PROTOCOL,
             "holder": self.holder,
             "api": self.api,
@@ -333,19 +339,14 @@ class Gate:
             "in_flight": self._in_flight,
             "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
             "in_hand": len(self._stock),
-            "outcomes": "".join(self._outcomes),
-            "probes": "".join(self._probed),
-            "throttled": self._throttled,
-            "unused": self._stock.unused,
-            "tokens": self._tokens,
+            "unused": self._stock.take_unused(),
+            **self._report.take(),
         }
-        self._clear()
-        return request
 
     def _apply(self, reply: dict[str, Any], asked: float) -> float | None:
         if not reply.get("stale"):
             self._use(reply, asked=asked, now=self._clock())
-        idle = not (self._queue or self._in_flight or self._arrivals or self._outcomes or self._probed)
+        idle = not (self._queue or self._in_flight or self._arrivals or self._outcomes or self._report.probes)
         if self._told_idle and (idle or self._queue):
             return None if idle else 0.0
         return float(reply.get("next", REPORT))
@@ -364,21 +365,33 @@ class Gate:
             self._stock.add(reply["slots"], time=reply["now"])
         self._breaker_until = now + reply["breaker"]["wait"]
         probes = reply["breaker"]["probes"]
+        if probes is None and self._probes is not None:
+            self._streak = 0
         self._probes = None if probes is None else probes + (self._probes or 0)
         self._pause_until = max(self._pause_until, now + reply["pause"]) if reply["pause"] else self._pause_until
         if reply["warning"]:
             self._warn(reply["warning"])
         if self._probes == 0:
             self._lose_patience(reply["breaker"]["wait"], now=now)
+        if reply["used_up"] is not None:
+            self._tell_used_up(reply["used_up"]["limit"], wait=reply["used_up"]["wait"])
         self._pump()
 
     def _lose_patience(self, wait: float, *, now: float) -> None:
         """Turn away whom the breaker keeps too long."""
-        for key, waiter in list(self._queue.items()):
-            patience = waiter.patience
-            if patience is not None and self._waits.since(waiter.before, now=now)["breaker"] + wait > patience:
-                self._turn_away(self._queue.pop(key), Impatient("breaker", wait))
 
-    def _turn_away(self, waiter: _Waiter, error: Exception) -> None:
-        if not waiter.future.done():
-            waiter.future.set_exception(error)
+        def waits_too_long(waiter: Waiter) -> bool:
+            waited = self._waits.since(waiter.before, now=now)["breaker"]
+            return waiter.patience is not None and waited + wait > waiter.patience
+
+        self._queue.turn_away(lambda: Impatient("breaker", wait), whom=waits_too_long)
+
+    def _tell_used_up(self, limit: str, *, wait: float) -> None:
+        """A long window lets none start for a while: turn away who does not wait for ever, and tell the others once."""
+        if wait <= USED_UP:
+            return
+        problem = f"`{self.api}`: {limit} is used up"
+        self._queue.turn_away(lambda: Impatient("rate", wait, problem), whom=lambda one: one.patience is not None)
+        if self._queue and limit not in self._told:
+            self._told.add(limit)
+            self._warn(f"{problem}, next call in {about(wait)}")

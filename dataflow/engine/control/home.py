@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from dataflow.engine.control.plane import Plane
 
@@ -31,3 +31,8 @@ class LocalLine:
 def process_plane() -> Plane:
     """The one plane of this process, on the clock `time.monotonic`: limits hold over all its runs and threads."""
     return Plane(now=time.monotonic())
+
+
+def ask(do: Literal["kept", "learn"], **given: Any) -> Any:
+    """Ask the plane of this process what one on a cluster is asked by its name."""
+    return getattr(process_plane(), do)(**given, now=time.monotonic())

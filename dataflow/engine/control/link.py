@@ -14,6 +14,8 @@ GAP = 0.02
 """Seconds between two exchanges at least, however urgent the second one is."""
 PATIENT = 5.0
 """Seconds to wait for a reply before the request is sent again."""
+LAST = 1.0
+"""Seconds that closing waits for the last request: slots that are not given back count as used, perhaps for a day."""
 RETRIES = (0.1, 1.0)
 """Seconds before a failed exchange is tried again: at first, and at most; doubled from one to the other."""
 
@@ -96,7 +98,7 @@ class Link:
             await asyncio.gather(self._task, return_exceptions=True)
         if tell or self._pending is not None:
             with suppress(Exception):
-                await asyncio.wait_for(self._line.exchange(self._pending or self._request()), 10 * GAP)
+                await asyncio.wait_for(self._line.exchange(self._pending or self._request()), LAST)
 
     def _begin(self) -> None:
         self.timer = None

@@ -21,12 +21,14 @@ class Impatient(Exception):
     Args:
         reason: What it waits for.
         seconds: How much longer, as far as known.
+        problem: A sentence about it.
     """
 
-    def __init__(self, reason: Reason, seconds: float) -> None:
+    def __init__(self, reason: Reason, seconds: float, problem: str | None = None) -> None:
         super().__init__(reason, seconds)
         self.reason = reason
         self.seconds = seconds
+        self.problem = problem or f"the {reason} keeps calls waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.engine.control.account import FARTHEST, INTERVAL, Account
+from dataflow.engine.control.windows import Windows
 from dataflow.errors import ClusterError
 from dataflow.policies.breaker import Held
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Changes whenever an older holder or plane would misread a message."""
 EXCHANGES = 200.0
 """In a second, over all holders, at most; then the interval grows."""
@@ -52,7 +53,6 @@ class Plane:
         restarted: Whether calls of an earlier plane may still be running: then rates begin after the last slot that
             it can have leased, and concurrency after `timeout`.
         timeout: Seconds of the longest attempt, for a plane that was started again.
-        kept: What `kept` of the earlier one gave, for windows longer than a minute.
     """
 
     def __init__(
@@ -61,14 +61,13 @@ class Plane:
         now: float = 0.0,
         restarted: bool = False,
         timeout: float = ATTEMPT,
-        kept: Mapping[str, list[list[Any]]] | None = None,
     ) -> None:
         self.id = uuid.uuid4().hex
         self._accounts: dict[str, Account] = {}
         self._purses: dict[str, _Purse] = {}
         self._blind = now + FARTHEST if restarted else None
         self._held = now + timeout if restarted else None
-        self._kept = {api: {(row[0], row[1]): row[2] for row in rows} for api, rows in (kept or {}).items()}
+        self._windows: dict[str, Windows] = {}
         self._lock = threading.RLock()
         self._tidied_at = now
 
@@ -112,10 +111,16 @@ class Plane:
             return {api: account.status(now=now) for api, account in self._accounts.items()}
 
     def kept(self, *, now: float) -> dict[str, list[list[Any]]]:
-        """What the next plane needs of windows longer than a minute, as plain values with ages instead of times."""
+        """By API: what this plane counted in windows longer than a minute, as plain values; see `Windows.kept`."""
         with self._lock:
-            kept = {api: account.kept(now=now) for api, account in self._accounts.items()}
+            kept = {api: windows.kept(now=now) for api, windows in self._windows.items()}
         return {api: rows for api, rows in kept.items() if rows}
+
+    def learn(self, api: str, *, source: str, rows: list[list[Any]], written: float, now: float) -> None:
+        """Take up what `kept` of another plane gave for an API; what is its own it knows already."""
+        if source != self.id:
+            with self._lock:
+                self._windows_of(api).learn(source, rows, written=written, now=now)
 
     def reserve(self, run: str, *, holder: str, number: int, amount: int, budget: int, now: float) -> int:
         """Reserve money before it is spent; how much was granted, at most what the budget has left.
@@ -167,9 +172,12 @@ class Plane:
         account = self._accounts.get(api)
         if account is None:
             held = self._held if self._held is not None and self._held > now else None
-            account = Account(api, blind=self._blind, held=held, kept=self._kept.pop(api, None))
+            account = Account(api, blind=self._blind, held=held, windows=self._windows_of(api))
             self._accounts[api] = account
         return account
+
+    def _windows_of(self, api: str) -> Windows:
+        return self._windows.setdefault(api, Windows())
 
     def _interval(self) -> float:
         holders = sum(len(account.members) for account in self._accounts.values())

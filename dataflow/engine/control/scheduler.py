@@ -30,22 +30,20 @@ class ControlPlugin(SchedulerPlugin):  # type: ignore[misc]
 
     Args:
         restarted: Whether calls under an earlier plane may still be running; see `Plane`.
-        kept: What `Plane.kept` gave of that one.
     """
 
     name = f"dataflow-control-v{PROTOCOL}"
     idempotent = True
 
-    def __init__(self, *, restarted: bool = False, kept: dict[str, list[list[Any]]] | None = None) -> None:
+    def __init__(self, *, restarted: bool = False) -> None:
         self.restarted = restarted
-        self.given = kept
 
     def start(self, scheduler: Scheduler) -> None:
         """Make the plane and answer for it, unless one of another version already does."""
         self.holders: dict[str, dict[str, None]] = {}
         if OPERATION in scheduler.handlers:
             return
-        self.plane = Plane(now=time.monotonic(), restarted=self.restarted, kept=self.given)
+        self.plane = Plane(now=time.monotonic(), restarted=self.restarted)
         scheduler.handlers[OPERATION] = self.answer
 
     def answer(self, do: str, member: str | None = None, **given: Any) -> dict[str, Any]:
@@ -88,7 +86,9 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "settle": Plane.settle,
     "money_left": lambda plane, *, run, now: plane.money_left(run),
     "close_run": lambda plane, *, run, now: plane.close_run(run),
+    "identity": lambda plane, *, now: plane.id,
     "kept": Plane.kept,
+    "learn": Plane.learn,
 }
 """What can be asked, by its name in a message."""
 
@@ -135,13 +135,12 @@ class ClientLine:
         return reply
 
 
-def install(client: Client, *, restarted: bool = False, kept: dict[str, list[list[Any]]] | None = None) -> None:
+def install(client: Client, *, restarted: bool = False) -> None:
     """Put the control plane on a cluster that has none; the package must be there already (see `travel`).
 
     Args:
         client: An open client.
         restarted: Whether calls under an earlier plane may still be running.
-        kept: What `Plane.kept` gave of that one.
 
     Raises:
         ClusterError: Another version is there, or the cluster does not answer.
@@ -149,7 +148,7 @@ def install(client: Client, *, restarted: bool = False, kept: dict[str, list[lis
     from dataflow.engine.submission import connection_errors
 
     with connection_errors(client.scheduler.address):
-        client.register_plugin(ControlPlugin(restarted=restarted, kept=kept))
+        client.register_plugin(ControlPlugin(restarted=restarted))
     there = ask(client, "protocol")
     if there != PROTOCOL:
         raise ClusterError(
@@ -159,7 +158,7 @@ def install(client: Client, *, restarted: bool = False, kept: dict[str, list[lis
 
 
 def ask(client: Client, do: str, **given: Any) -> Any:
-    """Ask the plane of a cluster from a client: `status`, `money_left`, `kept`, `close_run`, `reserve`, ...
+    """Ask the plane of a cluster from a client: `status`, `kept`, `learn`, `close_run`, `reserve`, ...
 
     Raises:
         ClusterError: There is no plane, it refuses, or the cluster does not answer.

@@ -114,6 +114,11 @@ class Stock:
         """Report a slot as unused."""
         self.unused.append((slot.at, slot.tokens))
 
+    def take_unused(self) -> list[tuple[float, int]]:
+        """What there is to report of unused slots; then it is reported."""
+        unused, self.unused = self.unused, []
+        return unused
+
     def clear(self) -> None:
         """Give up all of them."""
         while self._slots:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dataflow.errors import RetryLater
+from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
 
@@ -89,6 +90,17 @@ class Terms:
     repeatable: bool = True
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stop:
+    """Whether calls that belong together may begin further attempts.
+
+    Attributes:
+        error: What keeps them from it, raised where one would begin; None while they may.
+    """
+
+    error: Exception | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One call while it is made, over all its attempts.
@@ -97,30 +109,85 @@ class Call:
         terms: Of its service.
         deadline: By when it must have ended.
         key: The Idempotency-Key, or None.
+        part_of: The call of a function that this is one request of, or None.
+        stop: Whether it may begin further attempts.
         attempts: Requests that were sent.
+        excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
         seconds: Spent in attempts, without waiting.
+        lost: Seconds that went to waiting for a breaker and to attempts that were excused.
         waited: Seconds of waiting by reason.
         status: The HTTP status of the last answer.
+        waiting: Requests of it that wait for their turn now, and
+        in_flight: those that are being answered.
     """
 
     terms: Terms
     deadline: Deadline
     key: str | None = None
+    part_of: Call | None = None
+    stop: Stop = field(default_factory=Stop)
     attempts: int = 0
+    excused: int = 0
     retries: int = 0
     seconds: float = 0.0
+    lost: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
     status: int | None = None
+    waiting: int = 0
+    in_flight: int = 0
+
+    @property
+    def whole(self) -> Call:
+        """The call of the record, which this is or is part of."""
+        return self.part_of or self
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether nothing of it is under way that would be paid for."""
+        return self.waiting > 0 and self.in_flight == 0
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that it still waits for an open breaker; None for as long as it takes."""
+        patience = self.terms.patience
+        return patience if patience is None else max(0.0, patience - self.lost)
+
+    @property
+    def waits_for_breaker(self) -> bool:
+        """Whether it outlasts an outage: not for somebody who waits for one record, nor after ten minutes of it."""
+        return self.terms.patience != 0 and self.lost < OUTAGE
 
     def wait(self, waited: Mapping[Any, float]) -> None:
-        """Add seconds of waiting; those for a breaker do not count for the deadline."""
+        """Add seconds of waiting.
+
+        Those for a breaker do not count for the deadline, and the call has all its attempts again; nor do those before
+        the first attempt: how long the queue of an API is depends on how many workers stand in it.
+        """
         for reason, seconds in waited.items():
             if seconds:
                 self.waited[reason] = self.waited.get(reason, 0.0) + seconds
-        excused = waited.get("breaker", 0.0)
-        if excused:
-            self.deadline = self.deadline.excused(excused)
+        if not (self.attempts or self.whole.attempts):
+            queued = sum(seconds for reason, seconds in waited.items() if reason != "breaker")
+            self.deadline = self.deadline.excused(queued)
+        if excused := waited.get("breaker", 0.0):
+            if self.waits_for_breaker:
+                self.excused = self.attempts
+            self.lose(excused)
+
+    def lose(self, seconds: float) -> None:
+        """Time that is the provider's fault and not the record's: the deadline moves by it."""
+        self.lost += seconds
+        self.deadline = self.deadline.excused(seconds)
+
+    def take_over(self, part: Call) -> None:
+        """What one of its requests has waited, and the later deadline that it has because of it."""
+        for reason, seconds in part.waited.items():
+            self.waited[reason] = self.waited.get(reason, 0.0) + seconds
+        part.waited = {}
+        self.lost = max(self.lost, part.lost)
+        if part.deadline.started > self.deadline.started:
+            self.deadline = part.deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

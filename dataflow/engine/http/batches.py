@@ -11,11 +11,10 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Calling, Check, Shared, leave_alone, side_by_side, value_of
+from dataflow.engine.http.calls import Begin, Calling, Check, Shared, leave_alone, side_by_side, value_of
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
-from dataflow.policies.deadline import Deadline
 from dataflow.services.matching import Key, cut
 
 REFUSED_WHOLE = frozenset({400, 413, 414, 422})
@@ -62,13 +61,13 @@ class _Batches:
                 self._fail(at, CallError("bad input", f"the answer cannot be matched: {error}"))
         return cut(list(keys), list(keys.values()), size=size)
 
-    async def ask(self, places: Sequence[int]) -> None:
+    async def ask(self, places: Sequence[int], begin: Begin) -> None:
         """Send one request for some records, and halves of it again where it is refused as a whole.
 
         At most 2,000 requests of a partition are halves, so that a service that refuses everything ends.
         """
         asked = self._asked(places)
-        error = await self._send(asked, places)
+        error = await self._send(asked, places, begin())
         left = [places[at] for at in asked.left]
         if error is None or not left:
             return
@@ -82,7 +81,7 @@ class _Batches:
         for half in (left[:middle], left[middle:]):
             if self._calling.halted():
                 raise Halted
-            await self.ask(half)
+            await self.ask(half, begin)
 
     def _is_divided(self, left: Sequence[int], error: Exception) -> bool:
         """Whether halves are asked for; what may be sent only once is not, since part of it may have been taken."""
@@ -104,13 +103,12 @@ class _Batches:
             prefix=self._calling.prefix if self._calling.keyed else None,
         )
 
-    async def _send(self, asked: Asked, places: Sequence[int]) -> Exception | None:
+    async def _send(self, asked: Asked, places: Sequence[int], call: Call) -> Exception | None:
         """Send one request and keep what it found; the error of those that it found nothing for."""
-        calling, error = self._calling, None
-        call = Call(terms=calling.terms, deadline=Deadline(started=calling.clock()))
+        error = None
         try:
-            await value_of(calling, asked, call)
-        except (Impatient, GuardrailReached, DeclarationError):
+            await value_of(self._calling, asked, call)
+        except (Impatient, Halted, GuardrailReached, DeclarationError):
             raise
         except Exception as raised:
             error = raised

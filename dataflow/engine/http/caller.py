@@ -22,9 +22,6 @@ from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, 
 
 Value = TypeVar("Value")
 
-HEARING = 0.05
-"""Seconds that a call holds back once where the breaker is about to open: its home hears of it within 0.02 s."""
-
 _BUDGET = RetryBudget()
 
 
@@ -33,7 +30,6 @@ class Caller:
 
     Args:
         gate: Where calls wait for breaker, rate and concurrency.
-        threshold: Failures in a row that open the breaker, None without one.
         clock: Seconds that only grow.
         draw: Numbers from 0 to 1, for the jitter.
     """
@@ -42,13 +38,10 @@ class Caller:
         self,
         gate: Gate,
         *,
-        threshold: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._gate = gate
-        self._threshold = threshold
-        self._failures = 0
         self._clock = clock
         self._draw = draw
         self._budget = BudgetState()
@@ -59,21 +52,22 @@ class Caller:
         Raises:
             CallError: None succeeded.
             Impatient: The breaker keeps it longer than the terms allow.
+            Exception: What `call.stop` says, where another attempt would begin.
         """
+        wait = 0.0
         while True:
+            entered = await self._enter(call, after=wait)
+            before = call.seconds
             try:
-                return await self._attempt(attempt, call)
+                return await self._attempt(attempt, call, entered)
             except AttemptError as error:
-                wait = self._wait(call, error)
-                if wait is None:
-                    raise _given_up(call, error) from error
+                wait = self._next(call, error, seconds=call.seconds - before)
                 call.retries += 1
-                await asyncio.sleep(wait)
 
-    async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
-        entered = await self._enter(call)
+    async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began = self._clock()
         ending, after = Attempt.ABANDONED, None
+        call.whole.in_flight += 1
         try:
             left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
             if left <= 0:
@@ -91,31 +85,24 @@ class Caller:
         else:
             return value
         finally:
+            call.whole.in_flight -= 1
             call.seconds += self._clock() - began
-            self._judge(ending)
             self._gate.leave(entered, ending, after=after)
 
-    async def _enter(self, call: Call) -> Pass:
-        entered = await self._gate.enter(patience=call.terms.patience)
-        call.wait(entered.waited)
-        if self._is_down and not entered.probe:
-            # A dead provider fails hundreds of calls while the news of the first ones is on its way.
-            self._gate.leave(entered, Attempt.ABANDONED)
-            await asyncio.sleep(HEARING)
-            entered = await self._gate.enter(patience=call.terms.patience)
+    async def _enter(self, call: Call, *, after: float) -> Pass:
+        """Wait so many seconds, and then for the turn of the next attempt."""
+        whole = call.whole
+        whole.waiting += 1
+        try:
+            if after > 0:
+                await asyncio.sleep(after)
+            if whole.stop.error is not None:
+                raise whole.stop.error
+            entered = await self._gate.enter(patience=call.patience)
             call.wait(entered.waited)
-        return entered
-
-    @property
-    def _is_down(self) -> bool:
-        """Whether the last calls have all failed, so many that the breaker opens as soon as it hears of them."""
-        return self._threshold is not None and self._failures >= self._threshold
-
-    def _judge(self, ending: Attempt) -> None:
-        if ending is Attempt.SUCCEEDED:
-            self._failures = 0
-        elif ending is Attempt.FAILED:
-            self._failures += 1
+            return entered
+        finally:
+            whole.waiting -= 1
 
     def _count(self, call: Call, now: float) -> None:
         call.attempts += 1
@@ -124,17 +111,32 @@ class Caller:
             return
         self._budget = note_call(_BUDGET, self._budget, now=now)
 
-    def _wait(self, call: Call, error: AttemptError) -> float | None:
+    def _next(self, call: Call, error: AttemptError, *, seconds: float) -> float:
+        """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
+        down = error.attempt is Attempt.FAILED and self._gate.is_down
+        excused = down and call.waits_for_breaker
+        if excused:
+            call.excused += 1
+            call.lose(seconds)
+        wait = self._wait(call, error, down=down)
+        if wait is None:
+            raise _given_up(call, error) from error
+        if excused:
+            call.lose(wait)
+        return wait
+
+    def _wait(self, call: Call, error: AttemptError, *, down: bool) -> float | None:
         """Seconds until the next attempt, or None where there is none."""
         if error.again == "never" or (error.again == "repeatable" and not call.terms.repeatable):
             return None
-        if error.limit is not None and call.attempts >= error.limit:
+        counted = call.attempts - call.excused
+        if error.limit is not None and counted >= error.limit:
             return None
         now = self._clock()
-        wait = wait_before_next(call.terms.retry, attempts=call.attempts, draw=self._draw(), after=error.after)
+        wait = wait_before_next(call.terms.retry, attempts=counted, draw=self._draw(), after=error.after)
         if wait is None or not allows(call.deadline, wait, now=now):
             return None
-        if error.stale or (self._is_down and error.attempt is Attempt.FAILED):
+        if error.stale or down:
             # While the provider is down, retries wait for the breaker: a budget could spare it nothing more.
             return wait
         self._budget, granted = take(_BUDGET, self._budget, now=now)

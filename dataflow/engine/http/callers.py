@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from dataflow.plan.graph import Step
     from dataflow.services.api import API
 
+LOOK = 0.1
+"""Seconds between two looks at a function whose time may be up."""
+
 
 class Callers:
     """The APIs of one graph, as one process calls them; nothing is opened before the first call.
@@ -94,7 +97,7 @@ class Callers:
             on: What the calls are made for.
 
         Raises:
-            Impatient: A breaker is open for longer than this process waits.
+            Impatient: A breaker is open, or a rate used up, for longer than this process waits.
             Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
         """
@@ -316,9 +319,10 @@ async def _apply(
     try:
         while not task.done():
             left = call.deadline.left(clock())
-            if left <= 0:
+            if left <= 0 and not call.only_waits:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
-            await asyncio.wait({task}, timeout=left)
+            # What its requests wait for is known, and perhaps excused, when they have waited.
+            await asyncio.wait({task}, timeout=max(left, LOOK))
         return task.result()
     finally:
         task.cancel()

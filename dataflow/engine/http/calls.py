@@ -14,12 +14,13 @@ from typing import Any, Protocol, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import Call, CallError, Terms
+from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
 from dataflow.services.batch import Batch
+from dataflow.services.units import about
 
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
@@ -29,6 +30,9 @@ STOPPED = "run stopped"
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
+
+Begin = Callable[..., Call]
+"""Begins a call of one of those that are made side by side; takes its Idempotency-Key."""
 
 Function = Callable[[Any, Call], Awaitable[Any]]
 """Makes one call for the values of a record, or for an `Asked` where records share requests."""
@@ -109,39 +113,55 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """Make every distinct call that memory does not answer; the answers are those of the distinct calls.
 
     Raises:
-        Impatient: A breaker keeps a call longer than the terms allow; what has been answered is remembered.
-        Halted: Calls are left, and no new ones may be made; those in flight have ended.
+        Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
+        Halted: calls are left, and no new ones may be made. In both cases those in flight have ended, and what has
+            been answered is remembered.
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
     if not calling.may_call:
         return leave_alone(answers)
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
-    await side_by_side(calling, todo, lambda at: _make_one(calling, shared, at, answers=answers, check=check))
+
+    async def make(at: int, begin: Begin) -> None:
+        call = begin(f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None)
+        await _make_one(calling, shared, at, call=call, answers=answers, check=check)
+
+    await side_by_side(calling, todo, make)
     answers.calls = sum(answers.attempts.values())
     return answers
 
 
-async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[Todo], Awaitable[None]]) -> None:
-    """Do what is left, as many at the same time as allowed.
+async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[Todo, Begin], Awaitable[None]]) -> None:
+    """Do what is left, as many at the same time as allowed; whoever makes a call begins it by what it is given.
 
     Raises:
-        Impatient: A breaker keeps a call longer than the terms allow.
-        Halted: Some are left, and no new ones may be begun; those in flight have ended.
+        Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
+        Halted: some are left, and no new ones may be begun. In both cases those in flight have ended.
     """
-    left = iter(todo)
+    left, stop = iter(todo), Stop()
+    made: dict[int, Call] = {}
 
-    async def caller() -> None:
+    async def caller(number: int) -> None:
+        def begin(key: str | None = None) -> Call:
+            made[number] = Call(terms=calling.terms, deadline=Deadline(started=calling.clock()), key=key, stop=stop)
+            return made[number]
+
         for one in left:
             if calling.halted():
                 raise Halted
-            await make(one)
+            if stop.error is not None:
+                return
+            await make(one, begin)
 
-    callers = [asyncio.ensure_future(caller()) for _ in range(min(calling.side_by_side, len(todo)))]
+    callers = [asyncio.ensure_future(caller(number)) for number in range(min(calling.side_by_side, len(todo)))]
     try:
         await asyncio.gather(*callers)
-    except Halted:
+    except (Halted, Impatient) as error:
         # What is in flight is paid for.
+        stop.error = error
+        for number in [number for number, call in made.items() if call.only_waits]:
+            callers[number].cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         raise
     finally:
@@ -160,19 +180,13 @@ def leave_alone(answers: Answers) -> Answers:
     return answers
 
 
-async def _make_one(calling: Calling, shared: Shared, at: int, *, answers: Answers, check: Check) -> None:
-    began = calling.clock()
-    call = Call(
-        terms=calling.terms,
-        deadline=Deadline(started=began),
-        key=f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None,
-    )
+async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, answers: Answers, check: Check) -> None:
     current_call.set(call)
     try:
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at])
         check(None)
-    except (Impatient, GuardrailReached, DeclarationError):
+    except (Impatient, Halted, GuardrailReached, DeclarationError):
         raise
     except Exception as error:
         check(error)
@@ -199,9 +213,11 @@ async def value_of(calling: Calling, inputs: Any, call: Call) -> Any:
     try:
         return await calling.function(inputs, call)
     except Impatient as error:
-        if calling.terms.patience == 0:
-            raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
-        raise
+        if calling.terms.patience != 0:
+            raise
+        if error.reason == "rate":
+            raise CallError("rate used up", f"{error.problem}, next call in {about(error.seconds)}") from error
+        raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
 
 
 def spread_answers(answers: Answers, shared: Shared) -> Answers:

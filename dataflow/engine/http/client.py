@@ -56,11 +56,12 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
         whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
         repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
-        call = Call(terms=replace(whole.terms, repeatable=repeatable), deadline=whole.deadline)
+        terms = replace(whole.terms, repeatable=repeatable)
+        call = Call(terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole)
         last: list[Answer] = []
 
         async def attempt() -> Answer:
-            _carry(call, whole)
+            whole.take_over(call)
             return await self._attempt(sent, call, last)
 
         try:
@@ -70,7 +71,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
                 raise _as_httpx(error, request) from error
             answer = last[0]
         finally:
-            _carry(call, whole)
+            whole.take_over(call)
             whole.attempts += call.attempts
             whole.retries += call.retries
             whole.seconds += call.seconds
@@ -97,12 +98,6 @@ class PolicyTransport(httpx.AsyncBaseTransport):
                 "and port of its url; another host is another flow.API, or one of its allow_hosts=",
                 request=request,
             )
-
-
-def _carry(call: Call, whole: Call) -> None:
-    """Tell the call of the record how long one of its requests has waited: what a breaker took is excused."""
-    whole.wait(call.waited)
-    call.waited = {}
 
 
 def _as_httpx(error: CallError, request: httpx.Request) -> httpx.TransportError:

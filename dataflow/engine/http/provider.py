@@ -33,7 +33,7 @@ class Provider:
         self._session = session
         self.api = api
         self.gate = gate
-        self.caller = Caller(gate, threshold=None if api.breaker is None else api.breaker.threshold)
+        self.caller = Caller(gate)
         self.transport = Transport(api)
         self._credentials = Credentials(api.auth, secret=secret)
 

@@ -195,6 +195,69 @@ def test_an_open_breaker_turns_the_impatient_away_and_its_probes_close_it_for_al
     run(body, Limits(breaker=Breaker(reset=0.5, probes=2)))
 
 
+class Slow:
+    """A line on which news take a while."""
+
+    def __init__(self, plane: Plane, *, seconds: float) -> None:
+        self.line = LocalLine(plane)
+        self.seconds = seconds
+
+    async def exchange(self, request: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(self.seconds)
+        return await self.line.exchange(request)
+
+
+def test_no_call_starts_while_the_news_of_a_dead_provider_is_on_its_way() -> None:
+    async def body(gate: Gate) -> None:
+        passes = [await gate.enter() for _ in range(7)]
+        for pass_ in passes[:4]:
+            gate.leave(pass_, FAILED)
+        assert not gate.is_down
+        gate.leave(passes[4], FAILED)
+        assert gate.is_down
+        with pytest.raises(Impatient):
+            await gate.enter(patience=0)
+        assert gate.is_down
+        gate.leave(passes[5], FAILED)
+        gate.leave(passes[6], FAILED)
+
+    run(body, FREE, Slow(Plane(now=time.monotonic()), seconds=0.02))
+
+
+def test_failures_in_a_row_hold_calls_back_once_where_a_hand_keeps_the_breaker_closed() -> None:
+    plane = Plane(now=time.monotonic())
+    plane.hold("acme", "closed", now=time.monotonic())
+
+    async def body(gate: Gate) -> None:
+        began = time.monotonic()
+        for _ in range(200):
+            gate.leave(await gate.enter(), FAILED)
+        assert not gate.is_down
+        assert 0.04 < time.monotonic() - began < 1.5
+
+    run(body, FREE, LocalLine(plane))
+
+
+def test_failures_count_anew_after_the_breaker_has_closed() -> None:
+    plane = Plane(now=time.monotonic())
+
+    async def body(gate: Gate) -> None:
+        await open_breaker(gate)
+        assert gate.is_down
+        for state in ("closed", None):
+            plane.hold("acme", state, now=time.monotonic())
+        # Closed by others: here nothing has succeeded since.
+        await gate.enter()
+        assert not gate.is_down
+        for _ in range(5):
+            gate.leave(await gate.enter(), FAILED)
+        assert gate.is_down
+        with pytest.raises(Impatient):
+            await gate.enter(patience=0)
+
+    run(body, Limits(concurrency=None, breaker=Breaker(reset=60)), LocalLine(plane))
+
+
 def test_a_retry_after_pauses_the_api() -> None:
     async def body(gate: Gate) -> None:
         gate.leave(await gate.enter(), Attempt.THROTTLED, after=0.3)
@@ -263,3 +326,26 @@ def test_gates_on_several_loops_share_the_plane_of_the_process() -> None:
 
     asyncio.run(main())
     assert most <= 3
+
+
+def test_a_long_limit_that_is_used_up_turns_away_who_does_not_wait_for_ever_and_warns_the_others_once() -> None:
+    said: list[str] = []
+
+    async def main() -> None:
+        plane, limits = Plane(now=time.monotonic()), Limits(rates=read_rates("3/day", where="test"))
+        gate = Gate("acme", limits=limits, line=LocalLine(plane), warn=said.append)
+        passes = [await gate.enter(patience=0) for _ in range(3)]
+        for patience in (0, 30.0):
+            with pytest.raises(Impatient) as raised:
+                await gate.enter(patience=patience)
+            assert (raised.value.reason, raised.value.problem) == ("rate", "`acme`: 3/day is used up")
+            assert raised.value.seconds > 86_000
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(gate.enter(), 0.5)
+        for pass_ in passes:
+            gate.leave(pass_, OK)
+        await gate.close()
+
+    asyncio.run(main())
+    assert said == ["`acme`: 3/day is used up, next call in 25 h"]

@@ -209,9 +209,54 @@ def test_a_long_window_outlives_its_plane() -> None:
     day = Limits(rates=(Rate(count=10, period=86_400),), concurrency=None)
     plane = Plane()
     assert len(slots_of(plane.exchange(request("a", 1, limits=day, wanted=20), now=0.0))) == 10
-    again = Plane(kept=plane.kept(now=3600.0))
+    again = Plane()
+    again.learn("acme", source=plane.id, rows=plane.kept(now=3600.0)["acme"], written=1.0, now=0.0)
+    assert again.kept(now=0.0) == {}
     assert slots_of(again.exchange(request("a", 1, limits=day), now=50.0)) == []
     assert len(slots_of(again.exchange(request("a", 2, limits=day), now=50.0 + 82_800 + 2 * 1350 + 10))) == 5
+
+
+DAY = Limits(rates=(Rate(count=10, period=86_400),), concurrency=None)
+
+
+def counted(amount: int) -> list[list[Any]]:
+    return [[86_400.0, "calls", [[0.0, amount]]]]
+
+
+def test_what_another_plane_counted_is_replaced_by_its_news_and_never_added_twice() -> None:
+    plane = Plane()
+    for written, amount in ((1.0, 3), (2.0, 4), (2.0, 4), (1.0, 9)):
+        plane.learn("acme", source="other", rows=counted(amount), written=written, now=0.0)
+    plane.learn("acme", source=plane.id, rows=counted(9), written=3.0, now=0.0)
+    plane.learn("acme", source="third", rows=counted(1), written=1.0, now=0.0)
+    assert len(slots_of(plane.exchange(request("a", 1, limits=DAY, wanted=20), now=0.0))) == 5
+    assert plane.kept(now=0.0)["acme"] == [[86_400.0, "calls", [[0.0, 5]]]]
+
+
+def test_a_limit_that_is_changed_finds_what_was_counted() -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, limits=DAY, wanted=4), now=0.0)
+    more = Limits(rates=(Rate(count=12, period=86_400),), concurrency=None)
+    assert plane.status(10.0)["acme"]["holders"] == 0
+    assert len(slots_of(plane.exchange(request("b", 1, limits=more, wanted=20), now=10.0))) == 8
+
+
+def test_what_is_older_than_its_window_is_not_kept() -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, limits=DAY, wanted=4), now=0.0)
+    assert plane.kept(now=80_000.0)
+    assert plane.kept(now=90_000.0) == {}
+
+
+def test_a_limit_that_is_used_up_is_told_with_the_time_until_a_call_may_start() -> None:
+    plane = Plane()
+    assert plane.exchange(request("a", 1, limits=DAY, wanted=20), now=0.0)["used_up"] is None
+    assert plane.exchange(request("a", 2, limits=DAY, wanted=20, in_hand=5), now=1.0)["used_up"] is None
+    used_up = plane.exchange(request("a", 3, limits=DAY, wanted=20), now=2.0)["used_up"]
+    assert used_up["limit"] == "10/day"
+    assert 86_400 <= used_up["wait"] <= 86_400 * 65 / 64 + 5
+    assert slots_of(plane.exchange(request("a", 4, limits=DAY), now=2.0 + used_up["wait"] - 1)) == []
+    assert len(slots_of(plane.exchange(request("a", 5, limits=DAY), now=3.0 + used_up["wait"]))) == 5
 
 
 def test_slots_of_a_long_window_that_were_not_used_count_no_more() -> None:

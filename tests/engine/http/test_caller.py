@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from dataflow.testing import SettableClock
 
 class Turnstile:
     """A gate that lets everybody through and writes down who came and how it ended."""
+
+    is_down = False
 
     def __init__(self, events: list[str], waited: dict[str, float] | None = None) -> None:
         self.events = events
@@ -37,8 +41,15 @@ def error(again: Again = "always", **more: Any) -> AttemptError:
     return AttemptError("HTTP 503", "answered 503", again=again, **more)
 
 
-def a_call(*, attempts: int = 3, repeatable: bool = True, limit: float = 300.0, timeout: float = 30.0) -> Call:
-    terms = Terms(timeout=timeout, retry=Retry(attempts=attempts, initial=0), patience=None, repeatable=repeatable)
+def a_call(
+    *,
+    attempts: int = 3,
+    repeatable: bool = True,
+    limit: float = 300.0,
+    timeout: float = 30.0,
+    patience: float | None = None,
+) -> Call:
+    terms = Terms(timeout=timeout, retry=Retry(attempts=attempts, initial=0), patience=patience, repeatable=repeatable)
     return Call(terms=terms, deadline=Deadline(started=0.0, limit=limit))
 
 
@@ -129,14 +140,18 @@ def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for() -> None:
     assert time.monotonic() - began < 20
 
 
-def test_waiting_for_a_breaker_does_not_use_up_the_time_of_a_record() -> None:
+@pytest.mark.parametrize(("attempts", "left"), [(0, 255.0), (1, 50.0)])
+def test_what_a_record_waits_for_before_its_first_attempt_or_for_a_breaker_takes_none_of_its_time(
+    attempts: int, left: float
+) -> None:
     events: list[str] = []
     clock = SettableClock(350.0)
     call = a_call()
-    gate = Turnstile(events, {"breaker": 100.0, "rate": 5.0})
+    call.attempts = attempts
+    gate = Turnstile(events, {"breaker": 100.0, "rate": 205.0})
     assert asyncio.run(caller(gate, clock).perform(endings("value", events=events), call)) == "value"
-    assert call.waited == {"breaker": 100.0, "rate": 5.0}
-    assert call.deadline.left(350.0) == 50.0
+    assert call.waited == {"breaker": 100.0, "rate": 205.0}
+    assert call.deadline.left(350.0) == left
 
 
 def test_a_retry_after_is_waited_for_at_least() -> None:
@@ -203,3 +218,96 @@ def test_a_gate_that_loses_patience_is_heard() -> None:
 
     with pytest.raises(Impatient):
         asyncio.run(caller(Shut([])).perform(endings("value", events=[]), a_call()))
+
+
+class Outage(Turnstile):
+    """A gate whose breaker is open: each call waits for it and is a probe."""
+
+    is_down = True
+
+    def __init__(self, events: list[str], clock: SettableClock, *, wait: float) -> None:
+        super().__init__(events, {"breaker": wait})
+        self.clock = clock
+        self.patience: list[float | None] = []
+
+    async def enter(self, *, patience: float | None = None) -> Pass:
+        self.patience.append(patience)
+        self.clock.advance(self.waited["breaker"])
+        return replace(await super().enter(), probe=True)
+
+
+def timing_out(clock: SettableClock, *, seconds: float, times: int, again: Again = "repeatable") -> Any:
+    """An attempt that takes its time and fails, so many times."""
+    left = iter(range(times))
+
+    async def attempt() -> str:
+        clock.advance(seconds)
+        if next(left, None) is not None:
+            raise AttemptError("timeout", "no answer", again=again)
+        return "value"
+
+    return attempt
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_probe_that_fails_uses_up_neither_the_attempts_nor_the_time_of_its_record(attempts: int) -> None:
+    clock, call = SettableClock(), a_call(attempts=attempts, timeout=40)
+    gate = Outage([], clock, wait=20.0)
+    attempt = timing_out(clock, seconds=30.0, times=9)
+    assert asyncio.run(caller(gate, clock).perform(attempt, call)) == "value"
+    assert (call.attempts, call.retries, call.waited) == (10, 9, {"breaker": 200.0})
+    assert call.deadline.left(clock()) == 300.0 - 30.0
+
+
+def test_ten_minutes_of_an_outage_are_outlasted_and_not_more() -> None:
+    clock, call = SettableClock(), a_call(attempts=2)
+    gate = Outage([], clock, wait=100.0)
+    with pytest.raises(CallError, match="7 attempts"):
+        asyncio.run(caller(gate, clock).perform(timing_out(clock, seconds=0.0, times=99), call))
+
+
+def test_what_failed_before_the_breaker_opened_is_forgiven_to_whoever_waits_for_it() -> None:
+    clock, call = SettableClock(), a_call(attempts=3)
+    call.attempts = 2
+    call.wait({"breaker": 60.0, "rate": 1.0})
+    assert call.attempts - call.excused == 0
+    attempt = timing_out(clock, seconds=0.0, times=2)
+    assert asyncio.run(caller(Turnstile([]), clock).perform(attempt, call)) == "value"
+
+
+def test_the_patience_of_a_call_is_for_all_its_waiting_and_its_probes() -> None:
+    clock, call = SettableClock(), a_call(patience=30.0)
+    gate = Outage([], clock, wait=8.0)
+    asyncio.run(caller(gate, clock).perform(timing_out(clock, seconds=4.0, times=3), call))
+    assert gate.patience == [30.0, 18.0, 6.0, 0.0]
+
+
+def test_whoever_does_not_wait_for_a_breaker_has_no_more_attempts_than_declared() -> None:
+    clock, call = SettableClock(), a_call(attempts=2, patience=0.0)
+    with pytest.raises(CallError, match="2 attempts"):
+        asyncio.run(caller(Outage([], clock, wait=0.0), clock).perform(timing_out(clock, seconds=1, times=9), call))
+
+
+@pytest.mark.parametrize(("again", "sent"), [("repeatable", 1), ("always", 6)])
+def test_a_probe_whose_answer_was_lost_is_not_sent_again_where_that_does_harm(again: Again, sent: int) -> None:
+    clock, call = SettableClock(), a_call(attempts=1, repeatable=False)
+    attempt = timing_out(clock, seconds=1.0, times=5, again=again)
+    with suppress(CallError):
+        asyncio.run(caller(Outage([], clock, wait=1.0), clock).perform(attempt, call))
+    assert call.attempts == sent
+
+
+def test_a_call_in_flight_is_not_tried_again_once_its_partition_is_given_back() -> None:
+    events: list[str] = []
+    call = a_call()
+
+    async def attempt() -> None:
+        assert (call.in_flight, call.only_waits) == (1, False)
+        events.append("attempt")
+        call.stop.error = Impatient("breaker", 7.0)
+        raise error()
+
+    with pytest.raises(Impatient):
+        asyncio.run(caller(Turnstile(events)).perform(attempt, call))
+    assert events == ["enter", "attempt", "failed"]
+    assert (call.in_flight, call.waiting) == (0, 0)

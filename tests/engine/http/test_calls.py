@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,12 +13,17 @@ from hypothesis import strategies as st
 from remembering import Store
 
 from dataflow.engine.calling import Answers
-from dataflow.engine.control.gate import Impatient
+from dataflow.engine.control.gate import Gate, Impatient
+from dataflow.engine.control.home import LocalLine
+from dataflow.engine.control.limits import Limits
+from dataflow.engine.control.plane import Plane
 from dataflow.engine.http.attempts import Call, CallError, Terms
+from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.calls import Calling, Shared, current_call, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.errors import DeclarationError, GuardrailReached, NotFound
-from dataflow.policies.retry import Retry
+from dataflow.policies.breaker import Breaker
+from dataflow.policies.retry import Attempt, Retry
 from dataflow.services.annotations import declare
 from dataflow.services.keys import Keys
 
@@ -129,7 +135,7 @@ def test_each_call_has_its_own_key_which_is_the_same_when_it_is_repeated() -> No
     assert str(seen[0]).startswith("run-double-1-")
 
 
-@pytest.mark.parametrize("error", [GuardrailReached("stop"), Impatient("breaker", 7.0), DeclarationError("mend it")])
+@pytest.mark.parametrize("error", [GuardrailReached("stop"), DeclarationError("mend it")])
 def test_what_concerns_all_calls_ends_them_all(error: Exception) -> None:
     started, ended = [], []
 
@@ -145,6 +151,52 @@ def test_what_concerns_all_calls_ends_them_all(error: Exception) -> None:
     with pytest.raises(type(error)):
         make(range(10), calling(one_stops))
     assert started == ended
+
+
+def test_one_that_loses_patience_lets_the_calls_in_flight_end_and_no_other_begin() -> None:
+    store, began = Store(), []
+
+    async def ask(inputs: Sequence[Any], call: Call) -> int:
+        began.append(inputs[0])
+        if inputs[0] == 0:
+            raise Impatient("breaker", 7.0)
+        if inputs[0] == 3:
+            call.waiting = 1
+            await asyncio.sleep(60)
+        await asyncio.sleep(0.05)
+        return 7
+
+    with pytest.raises(Impatient):
+        make(range(10), calling(ask, store=store))
+    assert began == [0, 1, 2, 3]
+    assert len(store) == 2
+
+
+def test_a_probe_in_flight_is_not_cancelled_by_a_call_that_lost_patience_and_closes_the_breaker() -> None:
+    plane, store = Plane(), Store()
+    limits = Limits(breaker=Breaker(threshold=1, reset=0.3, maximum=0.3, probes=1), concurrency=2)
+
+    async def main() -> None:
+        gate = Gate("acme", limits=limits, line=LocalLine(plane))
+        gate.leave(await gate.enter(), Attempt.FAILED)
+        await asyncio.sleep(0.1)
+        caller = Caller(gate)
+
+        async def slow() -> int:
+            await asyncio.sleep(1.5)
+            return 7
+
+        async def ask(inputs: Sequence[Any], call: Call) -> Any:
+            return await caller.perform(slow, call)
+
+        one = calling(ask, store=store, patience=0.5, side_by_side=2)
+        with pytest.raises(Impatient):
+            await make_calls(one, share([range(9)], 9, key=KEYS.of), check=lambda error: None)
+        await gate.close()
+
+    asyncio.run(main())
+    assert plane.status(time.monotonic())["acme"]["breaker"]["state"] == "closed"
+    assert len(store) == 1
 
 
 def test_an_open_breaker_fails_the_call_of_somebody_who_does_not_wait() -> None:

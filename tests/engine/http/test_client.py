@@ -14,6 +14,7 @@ import dataflow as flow
 from dataflow.engine.control.gate import Gate
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.attempts import Call, Terms
+from dataflow.engine.http.callers import _apply
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.client import make_client
 from dataflow.engine.http.offline import Session
@@ -211,3 +212,28 @@ def test_an_answer_cut_off_by_a_fault_after_a_status_is_not_mistaken_for_the_sta
             await client.get("/x")
 
     use(body, handler)
+
+
+def test_a_function_whose_request_still_waits_its_turn_is_not_out_of_time() -> None:
+    call = Call(terms=TERMS, deadline=Deadline(started=0.0, limit=0.1))
+
+    async def waits_and_is_excused() -> str:
+        call.waiting = 1
+        await asyncio.sleep(0.4)
+        call.waiting = 0
+        call.lose(0.4)
+        return "value"
+
+    began = time.monotonic()
+    found = asyncio.run(_apply(waits_and_is_excused, lambda: time.monotonic() - began, [], call))
+    assert found == "value"
+
+
+def test_what_a_request_lost_to_an_outage_is_excused_to_its_function() -> None:
+    whole = Call(terms=TERMS, deadline=Deadline(started=0.0))
+    for seconds in (20.0, 5.0):
+        part = Call(terms=TERMS, deadline=whole.deadline, lost=whole.lost, part_of=whole)
+        part.attempts = 1
+        part.wait({"breaker": seconds})
+        whole.take_over(part)
+    assert (whole.deadline.started, whole.lost, whole.waited) == (25.0, 25.0, {"breaker": 25.0})

@@ -20,7 +20,7 @@ def test_an_outage_rejects_nothing_loses_nothing_and_ends_without_a_stampede(
     bench: Any, checked: Checked, outage_as: str
 ) -> None:
     concurrency = 8
-    api = bench.api(breaker=BREAKER, concurrency=concurrency, retry=flow.Retry(attempts=6, initial=0.02, maximum=0.05))
+    api = bench.api(breaker=BREAKER, concurrency=concurrency, retry=flow.Retry(attempts=2, initial=0.02, maximum=0.05))
     bench.server.control(latency=0.005, outage_as=outage_as)
     bench.server.control(outage=2.0)
     began = time.monotonic()

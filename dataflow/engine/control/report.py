@@ -1,0 +1,34 @@
+"""What a gate has to tell the control plane: how the calls ended since it was told last. No clock inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Report:
+    """The endings since the last request, in order.
+
+    Attributes:
+        outcomes: First letters of `Attempt`, of calls that were no probes; always the same list.
+        probes: The same of probes.
+        throttled: Retry-After of each 429, or None.
+        tokens: (slot, reserved, used) of calls of which it is known.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+        self.probes: list[str] = []
+        self.throttled: list[float | None] = []
+        self.tokens: list[tuple[float, int, int]] = []
+
+    def take(self) -> dict[str, Any]:
+        """What a request says of them; then they are told."""
+        told = {
+            "outcomes": "".join(self.outcomes),
+            "probes": "".join(self.probes),
+            "throttled": list(self.throttled),
+            "tokens": list(self.tokens),
+        }
+        for one in (self.outcomes, self.probes, self.throttled, self.tokens):
+            one.clear()
+        return told
