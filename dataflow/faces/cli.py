@@ -91,7 +91,8 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
     JOB is a file with a `job` or a `pipeline`, `file.py:name`, or `module:name`.
     """
     with _own_stdout(as_json):
-        finished = _run(job, source=source, output=output, **options)
+        shown = not (options.pop("no_progress") or as_json)
+        finished = _run(job, source=source, output=output, shown=shown, **options)
     if as_json:
         _print_json(_run_summary(finished))
     else:
@@ -101,7 +102,7 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
         click.echo(run_text(view_run(finished)))
 
 
-def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, **options: Any) -> Any:
+def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, shown: bool, **options: Any) -> Any:
     if env_file is not None:
         from dataflow.wiring.secrets import read_env_file
 
@@ -114,7 +115,7 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
     from dataflow.wiring.jobs import find_job, require_source
     from dataflow.wiring.running import run as run_job
 
-    with progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
+    with progress_for(sys.stderr, enabled=shown) as progress:
         found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
         return run_job(
             require_source(found, job),
@@ -122,6 +123,7 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
             parameters=found.parameters,
             resume=not options.pop("no_resume"),
             on_event=_without_ending(progress),
+            traffic=shown,
             **options,
         )
 

@@ -23,7 +23,7 @@ from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
-from dataflow.outcomes import Event, Priority
+from dataflow.outcomes import Event, Priority, Traffic
 from dataflow.plan.fingerprint import changes, fingerprints
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import PartitionSpec, SourcePlan, known_rows
@@ -42,6 +42,7 @@ from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, 
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
+from dataflow.wiring.traffic import Watch
 from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
@@ -226,19 +227,24 @@ class _Execution:
         self, planned: Planned, folder: RunFolder, left: list[PartitionSpec], tell: Callable[[Event], None]
     ) -> None:
         lost: list[Report] = []
+        postponed: list[float] = []
         with ExitStack() as stack:
             engine = self._engine(planned, folder, stack)
             stop = stack.enter_context(stop_on_signal())
             late = stack.enter_context(stop_after(self.settings.deadline, stop))
-            reports = stack.enter_context(closing(drive(engine, left, stop=stop)))
+            watch = stack.enter_context(closing(self._watch(engine, planned.graph, tell)))
+            reports = stack.enter_context(closing(drive(engine, left, stop=stop, look=watch.look)))
             for report in reports:
                 if report.completion is None:
                     lost.append(self._lost(report, tell))
                     continue
                 self._count([report.completion])
+                postponed += [report.postponed] if report.postponed else []
                 self.run.duration = time.perf_counter() - self.began
                 tell(_committed(folder.run, report))
                 self._guard(planned)
+        if postponed:
+            self.run.notes.append(_put_off(postponed))
         if late.is_set() and self.run.done < self.run.partitions:
             raise LimitReached(
                 f"the deadline of {self.settings.deadline} was reached after {self.run.done} of {self.run.partitions} "
@@ -249,6 +255,12 @@ class _Execution:
                 f"{len(lost)} partitions killed their worker again and again, such as {_place(lost[0].spec)}; "
                 "the rest is done; look at what the services do with these records, then run again"
             )
+
+    def _watch(self, engine: Engine, graph: Graph, tell: Callable[[Event], None]) -> Watch:
+        """Tells a listener what the calls are doing; calls that are answered offline have no limits to wait for."""
+        listened = self.settings.on_event is not None and self.settings.traffic and SESSIONS.current is None
+        apis = {step.service.api.name for step in graph.steps if step.service.api is not None} if listened else set()
+        return Watch(engine, apis=apis, tell=lambda traffic: tell(_calling(self.run.id, traffic)))
 
     def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack) -> Engine:
         setup = make_setup(
@@ -326,6 +338,15 @@ def schemas_of(planned: Planned) -> Schemas:
 def _carries(newest: Dataset, planned: Planned) -> bool:
     """Whether the newest version was made under the same plan but for its source."""
     return set(changes(newest.manifest["fingerprints"], planned.fingerprints)) <= {"source"}
+
+
+def _put_off(seconds: list[float]) -> str:
+    partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
+    return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"
+
+
+def _calling(run: str, traffic: tuple[Traffic, ...]) -> Event:
+    return Event(kind="calling", run=run, traffic=traffic)
 
 
 def _committed(run: str, report: Report) -> Event:

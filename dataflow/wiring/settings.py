@@ -40,6 +40,7 @@ class Settings:
         parameters: What `flow.Context.parameters` holds.
         wait: False returns a live `Run` at once.
         on_event: Called with each `Event`, such as a progress display.
+        traffic: False leaves out the events `calling`, for which the control plane is asked once a second.
     """
 
     catalog: str = DEFAULT_CATALOG
@@ -56,6 +57,7 @@ class Settings:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     wait: bool = True
     on_event: Callable[[Event], None] | None = None
+    traffic: bool = True
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:

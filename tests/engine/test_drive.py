@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -167,6 +170,21 @@ def test_an_abandoned_drive_cancels_what_is_in_flight() -> None:
     next(reports)
     reports.close()
     assert engine.cancelled
+
+
+def test_somebody_may_look_whatever_comes_and_a_partition_says_how_long_it_was_put_off() -> None:
+    class Down(Scripted):
+        def answer(self, spec: PartitionSpec) -> Report:
+            report = done(spec)
+            assert report.completion is not None
+            again = replace(report.completion, stopped="down", again_in=0.5)
+            return replace(report, completion=again) if len(self.attempts) <= 2 else report
+
+    looks: list[float] = []
+    reports = list(drive(Down(), [spec(0)], look=lambda: looks.append(time.monotonic())))
+    assert [report.postponed for report in reports] == [1.0]
+    assert len(looks) > 3
+    assert max(after - before for before, after in itertools.pairwise(looks)) < 2
 
 
 def test_an_empty_plan_ends_at_once() -> None:
