@@ -150,12 +150,18 @@ def drive(
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second raises KeyboardInterrupt.
+def stop_on_signal(stop: threading.Event | None = None) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, also that of a notebook's kernel; the second interrupts.
 
-    Outside the main thread, where Python allows no signal handlers, nothing sets it.
+    Outside the main thread, where Python allows no signal handlers, no signal sets it.
+
+    Args:
+        stop: The event, for whoever sets it too; a new one by default.
+
+    Raises:
+        KeyboardInterrupt: At a signal that comes when it is set.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
 
     def receive(number: int, frame: FrameType | None) -> None:
         if stop.is_set():

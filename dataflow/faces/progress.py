@@ -52,7 +52,7 @@ class Progress:
             self.pace = self.pace.after(event, self._clock())
         text = _sentence(event)
         if text:
-            self._display.say(text, live=event.kind in ("resumed", "retried"))
+            self._display.say(text, live=event.kind in ("resumed", "retried", "stopping"))
         self._display.update(self.pace)
 
     def close(self) -> None:
@@ -111,8 +111,8 @@ def _sentence(event: Event) -> str:
     match event.kind:
         case "warned":
             return f"warning: {message}"
-        case "stopped":
-            return f"stopped: {message}"
+        case "stopping" | "stopped":
+            return f"{event.kind}: {message}"
         case "resumed":
             return message or f"going on: {counted(event.partitions, 'partition')} are done already"
         case "retried" | "published":

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
-from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
+from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
@@ -47,6 +47,8 @@ from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
+
+_STOPPING = f"no new calls begin, those in flight have {GRACE:g} s to end; a second Ctrl-C does not wait for them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,8 @@ def run(job: Job, *, program: Program | None = None, **settings: Any) -> Run:
             _Execution(job, chosen, current, program).perform()
         except BaseException as error:
             current._error = error
+        finally:
+            current._ended.set()
 
     current._thread = threading.Thread(target=background, name=f"dataflow-{current.id}", daemon=True)
     current._thread.start()
@@ -138,6 +142,7 @@ class _Execution:
         self.run = run
         self.program = program
         self.began = time.perf_counter()
+        self.stopping = False
         self.catalog = Catalog(settings.catalog)
         share, count = share_or_count(job.max_failures, where="max_failures")
         self.max_failures = MaxFailures(share=share, count=count)
@@ -230,10 +235,18 @@ class _Execution:
         postponed: list[float] = []
         with ExitStack() as stack:
             engine = self._engine(planned, folder, stack)
-            stop = stack.enter_context(stop_on_signal())
+            stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(self.settings.deadline, stop))
             watch = stack.enter_context(closing(self._watch(engine, planned.graph, tell)))
-            reports = stack.enter_context(closing(drive(engine, left, stop=stop, look=watch.look)))
+
+            def look() -> None:
+                watch.look()
+                if stop.is_set() and not self.stopping:
+                    self.stopping = True
+                    tell(Event(kind="stopping", run=self.run.id, message=_STOPPING))
+
+            todo = () if stop.is_set() else left
+            reports = stack.enter_context(closing(drive(engine, todo, stop=stop, look=look)))
             for report in reports:
                 if report.completion is None:
                     lost.append(self._lost(report, tell))

@@ -201,6 +201,15 @@ def test_the_first_signal_sets_the_stop_and_the_second_interrupts() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_whoever_gave_the_event_may_set_it_too() -> None:
+    given = threading.Event()
+    with stop_on_signal(given) as stop:
+        assert stop is given
+        stop.set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_outside_the_main_thread_signals_stay_as_they_are() -> None:
     handlers = []
 

@@ -86,6 +86,13 @@ def test_somebody_who_watches_is_told_that_a_run_goes_on(terminal):
         terminal.wait_for("going on: 2 partitions are done already")
 
 
+def test_somebody_who_watches_is_told_that_a_run_is_being_stopped(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(Event(kind="stopping", run="r", message="no new calls begin"))
+        terminal.wait_for("stopping: no new calls begin")
+
+
 def test_a_terminal_shows_below_what_calls_wait_for_and_takes_it_away_when_they_rest(terminal):
     with progress_for(terminal) as told:
         told(PLANNED)

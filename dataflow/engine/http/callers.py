@@ -102,7 +102,7 @@ class Callers:
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
-        answers = self._wait(io.start(make_calls(calling, shared, check=check)))
+        answers = self._wait(on.flights.start(io, make_calls(calling, shared, check=check)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:
