@@ -106,19 +106,18 @@ def drive(
 ) -> Generator[Report, None, None]:
     """Run all partitions and report each of them once, in the order in which they end.
 
-    Closing the iterator cancels what is in flight. A partition whose worker was killed is handed out again, 3 times
-    at most; then it is `killed`. One that was given back, because an API is down, is handed out when its time has come.
+    Closing it cancels what is in flight. Killed partitions come again, 3 times at most; given back ones in their time.
 
     Args:
         engine: Who runs them.
         specs: The plan, or what is left of it; read as it is handed out.
-        stop: When set, nothing more is handed out and the iterator ends with what is in flight.
-        look: Called at least every `TICK` seconds, whatever comes; it returns at once.
-        grace: Seconds after which a stop cancels what is still in flight.
+        stop: When set, nothing more is handed out, and the iterator ends with what is in flight.
+        look: Called at least every `TICK` seconds; it returns at once.
+        grace: Seconds after which a stop cancels what is in flight.
         clock: Seconds that only grow.
 
     Raises:
-        ClusterError: The cluster was lost. What is committed stays so; the same command goes on.
+        ClusterError: The cluster was lost.
         DeclarationError: The job cannot be loaded where partitions run.
         Interrupted: Nothing but given back partitions came for ten minutes.
     """
@@ -139,10 +138,9 @@ def drive(
                     engine.halt()
                 if clock() - stopped >= grace:
                     return
-            if stop.is_set():
-                return
             look()
-            stop.wait(TICK if window.waits else 0)
+            if stop.wait(TICK if window.waits else 0):
+                return
             engine.submit(window.take(engine.threads))
     finally:
         if window.in_flight:
