@@ -67,22 +67,30 @@ class OutputLocked(DataflowError):
     exit_code = 6
 
 
+def _in_one_line(error: DataflowError) -> list[str]:
+    """What a notebook shows in place of a traceback: where a run was ended on purpose tells nobody anything."""
+    return [f"{type(error).__name__}: {error}"]
+
+
 class GuardrailReached(DataflowError):
     """A quality guardrail ended the run; what is done is kept and the run can go on."""
 
     exit_code = 3
+    _render_traceback_ = _in_one_line
 
 
 class LimitReached(DataflowError):
     """The budget or the deadline of the run is used up; what is done is kept."""
 
     exit_code = 4
+    _render_traceback_ = _in_one_line
 
 
 class Interrupted(DataflowError):
     """The run was stopped before its end; the same command goes on from here."""
 
     exit_code = 5
+    _render_traceback_ = _in_one_line
 
 
 class ClusterError(DataflowError):

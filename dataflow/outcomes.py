@@ -5,7 +5,8 @@ Values only, from the standard library only, since the scheduler's process impor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -61,16 +62,44 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What the calls to one API are doing, over all runs and workers that share its limits.
+
+    Attributes:
+        api: Its name.
+        rate: Calls that ended in a second, lately.
+        allowed: Calls that may start in a second, None where none is too many or only longer windows count.
+        in_flight: Calls that wait for their answer.
+        concurrency: How many of these there may be, None for no cap.
+        waiting: Calls that may not start yet, by what they wait for: `rate`, `concurrency` or `breaker`.
+        breaker: `closed`, `open`, `half_open`, or `held` open by hand.
+        rest: Seconds until an open breaker is tried again.
+        pause: Seconds for which a 429 with its Retry-After lets no call start.
+    """
+
+    api: str
+    rate: float = 0.0
+    allowed: float | None = None
+    in_flight: int = 0
+    concurrency: int | None = None
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    breaker: str = "closed"
+    rest: float = 0.0
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that happened in a run, for progress displays and logs.
 
     Attributes:
-        kind: `planned`, `resumed`, `committed`, `retried`, `warned`, `published` or `stopped`.
+        kind: `planned`, `resumed`, `committed`, `calling`, `retried`, `warned`, `stopping`, `published` or `stopped`.
         run: The id of the run.
         message: One sentence for people, empty where the numbers say it all.
         partitions: Partitions planned (`planned`), already done (`resumed`) or just done (`committed`).
         records: Records behind these partitions, where known.
         rejected: Records among them that ended in the rejects.
+        traffic: The APIs whose calls are doing something (`calling`, at most once a second); none when they rest.
     """
 
     kind: str
@@ -79,3 +108,4 @@ class Event:
     partitions: int = 0
     records: int = 0
     rejected: int = 0
+    traffic: tuple[Traffic, ...] = ()

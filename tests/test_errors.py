@@ -9,7 +9,15 @@ import pickle
 import pytest
 
 from dataflow import errors
-from dataflow.errors import CriticalServiceFailed, DataflowError, Invalid, RetryLater
+from dataflow.errors import (
+    CriticalServiceFailed,
+    DataflowError,
+    GuardrailReached,
+    Interrupted,
+    Invalid,
+    LimitReached,
+    RetryLater,
+)
 
 CLASSES = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, DataflowError)]
 EXIT_CODES = {
@@ -60,6 +68,12 @@ def test_what_a_class_holds_beside_its_text_survives_pickle_too() -> None:
     later = pickle.loads(pickle.dumps(RetryLater("busy", after=2.5)))
     assert (str(later), later.after) == ("busy", 2.5)
     assert pickle.loads(pickle.dumps(Invalid("a", "b"))).errors == ("a", "b")
+
+
+def test_a_notebook_shows_a_line_where_a_run_was_ended_on_purpose_and_else_the_traceback() -> None:
+    short = {one for one in CLASSES if hasattr(one, "_render_traceback_")}
+    assert short == {Interrupted, GuardrailReached, LimitReached}
+    assert Interrupted("run it again")._render_traceback_() == ["Interrupted: run it again"]
 
 
 def test_verdicts_need_no_text() -> None:

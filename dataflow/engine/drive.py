@@ -10,11 +10,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import FrameType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
@@ -30,6 +31,10 @@ TICK = 0.25
 """Seconds at most between two looks of `Engine.completed` at the world."""
 
 
+PlaneStatus = dict[str, dict[str, Any]]
+"""What `control.plane.Plane.status` gives, by API."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """How one attempt at a partition ended.
@@ -40,12 +45,14 @@ class Report:
             more often than the cluster allows) or `lost` (the cluster does not answer any more).
         completion: What the task sent back, for `done` only.
         error: What it raised, else None.
+        postponed: Seconds for which it was put off before, since an API was down.
     """
 
     spec: PartitionSpec
     kind: Literal["done", "failed", "killed", "lost"]
     completion: Completion | None = None
     error: BaseException | None = None
+    postponed: float = 0.0
 
     @property
     def problem(self) -> str | None:
@@ -80,6 +87,9 @@ class Engine(Protocol):
     def cancel(self) -> None:
         """Forget what is in flight; a partition that has begun may still commit."""
 
+    def ask_plane(self) -> Future[PlaneStatus] | None:
+        """Ask the control plane of whoever calls APIs for this run; returns at once, None where there is nobody."""
+
     def close(self) -> None:
         """Give back what was taken for this run."""
 
@@ -89,35 +99,33 @@ def drive(
     specs: Iterable[PartitionSpec],
     *,
     stop: threading.Event | None = None,
+    look: Callable[[], object] = lambda: None,
     grace: float = GRACE,
     clock: Callable[[], float] = time.monotonic,
-    look: Callable[[], object] = lambda: None,
     wait: Callable[[Completion], object] = lambda completion: None,
 ) -> Generator[Report, None, None]:
     """Run all partitions and report each of them once, in the order in which they end.
 
-    Closing the iterator cancels what is in flight. A partition whose worker was killed is handed out again, 3
-    times at most; then it is reported as `killed`. One that was given back, because an API is down, is handed out
-    again when its time has come; what it had paid for by then is remembered. While many wait, no others begin.
+    Closing it cancels what is in flight. Killed partitions come again, 3 times at most; given back ones in their time.
+    While many of these wait, no others begin.
 
     Args:
         engine: Who runs them.
         specs: The plan, or what is left of it; read as it is handed out.
-        stop: When set, nothing more is handed out and the iterator ends with what is in flight.
-        grace: Seconds after which a stop cancels what is still in flight.
+        stop: When set, nothing more is handed out, and the iterator ends with what is in flight.
+        look: Called at least every `TICK` seconds; it returns at once.
+        grace: Seconds after which a stop cancels what is in flight.
         clock: Seconds that only grow.
-        look: Called again and again while the run goes on, at least every `TICK` seconds.
         wait: Told of each partition that was given back.
 
     Raises:
-        ClusterError: The cluster was lost. What is committed stays so; the same command goes on.
+        ClusterError: The cluster was lost.
         DeclarationError: The job cannot be loaded where partitions run.
         Interrupted: Nothing but given back partitions came for ten minutes.
     """
-    stop = stop or threading.Event()
+    stop, stopped = stop or threading.Event(), None
     window = _Window(specs, clock=clock, wait=wait)
     engine.submit(window.take(engine.threads))
-    stopped: float | None = None
     try:
         while window.in_flight or (window.waits and not stop.is_set()):
             for batch in engine.completed():
@@ -132,10 +140,9 @@ def drive(
                     engine.halt()
                 if clock() - stopped >= grace:
                     return
-            if stop.is_set():
-                return
-            stop.wait(TICK if window.waits else 0)
             look()
+            if stop.wait(TICK if window.waits else 0):
+                return
             engine.submit(window.take(engine.threads))
     finally:
         if window.in_flight:
@@ -143,12 +150,18 @@ def drive(
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second raises KeyboardInterrupt.
+def stop_on_signal(stop: threading.Event | None = None) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets, also that of a notebook's kernel; the second interrupts.
 
-    Outside the main thread, where Python allows no signal handlers, nothing sets it.
+    Outside the main thread, where Python allows no signal handlers, no signal sets it.
+
+    Args:
+        stop: The event, for whoever sets it too; a new one by default.
+
+    Raises:
+        KeyboardInterrupt: At a signal that comes when it is set.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
 
     def receive(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
@@ -211,6 +224,7 @@ class _Window:
         self._todo = iter(specs)
         self._again: deque[PartitionSpec] = deque()
         self._kills: Counter[str] = Counter()
+        self._postponed: dict[str, float] = {}
 
     @property
     def waits(self) -> bool:
@@ -234,7 +248,7 @@ class _Window:
         endings = [ending for report in batch if (ending := _ending(report))]
         for report in batch:
             if _ending(report) is None and not self._resubmit(report) and not self._postpone(report):
-                yield report
+                yield replace(report, postponed=self._postponed.pop(report.spec.identity, 0.0))
         if endings:
             raise endings[0]
 
@@ -260,6 +274,8 @@ class _Window:
                 f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "
                 "run the same command again to go on"
             )
+        before = self._postponed.get(report.spec.identity, 0.0)
+        self._postponed[report.spec.identity] = before + completion.again_in
         self._later.append((now + completion.again_in, report.spec))
         return True
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-from dataflow.engine.drive import TICK, Report
+from dataflow.engine.drive import TICK, PlaneStatus, Report
 from dataflow.engine.result import Completion
 from dataflow.plan.partitions import PartitionSpec
 
@@ -58,6 +59,14 @@ class LocalEngine:
         for future in self._specs:
             future.cancel()
         self._specs.clear()
+
+    def ask_plane(self) -> Future[PlaneStatus] | None:
+        """The state of the APIs that this process calls."""
+        from dataflow.engine.control.home import process_plane
+
+        asked: Future[PlaneStatus] = Future()
+        asked.set_result(process_plane().status(time.monotonic()))
+        return asked
 
     def close(self) -> None:
         """Wait for the threads and end them."""

@@ -25,7 +25,7 @@ from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
 from dataflow.engine.resources import Resources
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
-from dataflow.engine.waiting import TIMEOUT, call_async, call_threads
+from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
@@ -40,6 +40,7 @@ def run_graph(
     resources: Resources,
     *,
     turns: Turns | None = None,
+    flights: Flights | None = None,
     clock: Clock = time.perf_counter,
 ) -> Environment:
     """Run every service of the graph over the records of a table.
@@ -49,27 +50,40 @@ def run_graph(
         table: The records, under `graph.source` (columns beyond it are ignored).
         resources: What the steps need beside records.
         turns: Where this partition says that it only waits; None where nobody waits for its place.
+        flights: For whoever may stop waiting; Ctrl-C in this thread cancels them too.
         clock: Seconds, for the durations in the statistics.
 
     Returns:
         All columns in all versions still needed, and what each step did for each record.
     """
     environment = Environment(graph, table)
-    waiting: dict[Future[Effect], Step] = {}
-    todo = list(graph.steps)
+    resources = replace(resources, flights=flights or Flights())
     with ThreadPoolExecutor(max_workers=max(1, _waiting_steps(graph)), thread_name_prefix="dataflow-step") as pool:
-        while todo or waiting:
-            ready = [step for step in todo if all(one in environment.effects for one in step.after)]
-            for step in ready:
-                if step.service.calls_out:
-                    waiting[pool.submit(run_step, step, environment, resources, clock=clock)] = step
-                    todo.remove(step)
-            local = next((step for step in ready if not step.service.calls_out), None)
-            if local is not None:
-                todo.remove(local)
-                environment.add(local, run_step(local, environment, resources, clock=clock))
-            _collect(waiting, environment, block=local is None, turns=turns)
+        try:
+            _run_steps(environment, resources, pool, turns=turns, clock=clock)
+        except (KeyboardInterrupt, SystemExit):
+            # The pool waits for its threads, and these for answers that nobody wants any more.
+            resources.flights.cancel()
+            raise
     return environment
+
+
+def _run_steps(
+    environment: Environment, resources: Resources, pool: ThreadPoolExecutor, *, turns: Turns | None, clock: Clock
+) -> None:
+    waiting: dict[Future[Effect], Step] = {}
+    todo = list(environment.graph.steps)
+    while todo or waiting:
+        ready = [step for step in todo if all(one in environment.effects for one in step.after)]
+        for step in ready:
+            if step.service.calls_out:
+                waiting[pool.submit(run_step, step, environment, resources, clock=clock)] = step
+                todo.remove(step)
+        local = next((step for step in ready if not step.service.calls_out), None)
+        if local is not None:
+            todo.remove(local)
+            environment.add(local, run_step(local, environment, resources, clock=clock))
+        _collect(waiting, environment, block=local is None, turns=turns)
 
 
 def _waiting_steps(graph: Graph) -> int:
@@ -133,14 +147,15 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
     policy = step.service.policy
     if step.service.api is not None:
         assert resources.callers is not None
-        on = Execution(run=resources.context.run, fail_fast=resources.fail_fast)
+        on = Execution(run=resources.context.run, flights=resources.flights, fail_fast=resources.fail_fast)
         return judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
     if form is Form.ASYNC:
+        calls = call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT)
         with resources.io.watching(step.service):
-            started = resources.io.start(call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT))
-            return judge(step, started.result())
+            return judge(step, resources.flights.start(resources.io, calls).result())
     if policy.threads > 1:
-        return judge(step, call_threads(function, columns, size=size, threads=policy.threads))
+        stopped = lambda: resources.flights.cancelled  # noqa: E731
+        return judge(step, call_threads(function, columns, size=size, threads=policy.threads, stopped=stopped))
     return judge(step, call_each(function, columns, size))
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from dataflow.engine.calling import bind_call
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.lookups import Index, build_index
-from dataflow.engine.waiting import IOLoop
+from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.context import Context
@@ -37,6 +37,7 @@ class Resources:
         io: The loop of async services without an API.
         callers: Where services of an API are called; None where there are none.
         fail_fast: Whether an open breaker fails a call at once, instead of keeping it.
+        flights: What is under way for whoever waits for these steps.
     """
 
     functions: Mapping[int, Callable[..., Any]]
@@ -45,6 +46,7 @@ class Resources:
     io: IOLoop
     callers: Callers | None
     fail_fast: bool = False
+    flights: Flights = field(default_factory=Flights)
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 

@@ -9,11 +9,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future as Answer
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.engine.drive import TICK, Report, lost_cluster
+from dataflow.engine.drive import TICK, PlaneStatus, Report, lost_cluster
 from dataflow.errors import ClusterError
 from dataflow.plan.partitions import PartitionSpec
 
@@ -104,6 +105,14 @@ class ClusterEngine:
         with suppress(*lost_errors()):
             self._client.cancel(futures, force=True)
         self._tell(cancel)
+
+    def ask_plane(self) -> Answer[PlaneStatus] | None:
+        """Ask the scheduler for the state of the APIs that the workers call."""
+        if self._lost or self._trouble() is not None:
+            return None
+        from dataflow.engine.control.scheduler import start_status
+
+        return start_status(self._client)
 
     def close(self) -> None:
         """Take the job from the workers."""

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -70,6 +70,37 @@ class IOLoop:
             self.loop.close()
 
 
+class Flights:
+    """What is under way for one caller: all of it ends when nobody waits for it any more, and nothing more starts."""
+
+    def __init__(self) -> None:
+        self._started: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+        self.cancelled = False
+
+    def start(self, io: IOLoop, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
+        """Run a coroutine on a loop.
+
+        Raises:
+            CancelledError: Nobody waits for it any more.
+        """
+        with self._lock:
+            if self.cancelled:
+                coroutine.close()
+                raise CancelledError
+            future = io.start(coroutine)
+            self._started.add(future)
+        future.add_done_callback(self._started.discard)
+        return future
+
+    def cancel(self) -> None:
+        """Cancel what is under way; a plain function on a thread runs to its end."""
+        with self._lock:
+            self.cancelled = True
+        for future in list(self._started):
+            future.cancel()
+
+
 async def call_async(
     function: Callable[..., Coroutine[Any, Any, Any]], columns: Sequence[Sequence[Any]], *, size: int, timeout: float
 ) -> Answers:
@@ -113,14 +144,25 @@ async def _call_one(
         answers.raise_at(row, error)
 
 
-def call_threads(function: Callable[..., Any], columns: Sequence[Sequence[Any]], *, size: int, threads: int) -> Answers:
-    """Call the function for each record on some threads at a time; answers keep the order of the records."""
+def call_threads(
+    function: Callable[..., Any],
+    columns: Sequence[Sequence[Any]],
+    *,
+    size: int,
+    threads: int,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Answers:
+    """Call the function for each record on some threads at a time; answers keep the order of the records.
+
+    Raises:
+        CancelledError: `stopped` has said that nobody waits any more.
+    """
     answers = Answers(values=[None] * size)
     records = enumerate(zip(*columns, strict=True))
     lock = threading.Lock()
 
     def caller() -> None:
-        while (taken := _take(records, lock)) is not None:
+        while not stopped() and (taken := _take(records, lock)) is not None:
             row, arguments = taken
             began = time.perf_counter()
             try:
@@ -132,6 +174,8 @@ def call_threads(function: Callable[..., Any], columns: Sequence[Sequence[Any]],
     with ThreadPoolExecutor(max_workers=min(threads, max(size, 1)), thread_name_prefix="dataflow-call") as pool:
         for future in [pool.submit(caller) for _ in range(min(threads, max(size, 1)))]:
             future.result()
+    if stopped():
+        raise CancelledError
     return answers
 
 

@@ -95,7 +95,8 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
     JOB is a file with a `job` or a `pipeline`, `file.py:name`, or `module:name`.
     """
     with _own_stdout(as_json):
-        finished = _run(job, source=source, output=output, **options)
+        shown = not (options.pop("no_progress") or as_json)
+        finished = _run(job, source=source, output=output, shown=shown, **options)
     _print_run(finished, as_json)
 
 
@@ -119,7 +120,7 @@ def publish(run: str, env_file: str | None, no_progress: bool, as_json: bool, **
     from dataflow.faces.progress import progress_for
     from dataflow.wiring.running import publish_run
 
-    with _own_stdout(as_json), progress_for(sys.stderr, enabled=not no_progress) as progress:
+    with _own_stdout(as_json), progress_for(sys.stderr, enabled=not (no_progress or as_json)) as progress:
         finished = publish_run(run, on_event=_without_ending(progress), **options)
     _print_run(finished, as_json)
 
@@ -143,7 +144,7 @@ def _print_run(finished: Any, as_json: bool) -> None:
     finished.wait()
 
 
-def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, **options: Any) -> Any:
+def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, shown: bool, **options: Any) -> Any:
     _read_env(env_file)
     if options["workers"] is not None:
         from dataflow.wiring.warming import warm_up
@@ -153,7 +154,7 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
     from dataflow.wiring.jobs import find_job, require_source
     from dataflow.wiring.running import run_to_a_stop
 
-    with progress_for(sys.stderr, enabled=not options.pop("no_progress")) as progress:
+    with progress_for(sys.stderr, enabled=shown) as progress:
         found = find_job(job, source=source, output=output, parameters=_parameters(options.pop("parameters")))
         return run_to_a_stop(
             require_source(found, job),
@@ -162,6 +163,7 @@ def _run(job: str, *, source: str | None, output: str | None, env_file: str | No
             parameters=found.parameters,
             resume=not options.pop("no_resume"),
             on_event=_without_ending(progress),
+            traffic=shown,
             **options,
         )
 

@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dataflow.faces.texts import count, counted, rate, remaining
-from dataflow.outcomes import Event
+from dataflow.faces.traffic import lines
+from dataflow.outcomes import Event, Traffic
 
 WINDOW = 60.0
 """Seconds that speed is measured over: long enough to be steady, short enough to follow a limit that bites."""
 
 LEAST_MARKS = 16
 """Partitions that it is measured over at least, however long they take."""
+
+STALE = 10.0
+"""Seconds after which what was heard of the calls is no news: the control plane does not answer."""
 
 _APART = 1.0
 """Seconds between two marks that are kept once there are many."""
@@ -37,6 +41,8 @@ class Pace:
         records: Behind the committed partitions.
         rejected: Among these.
         marks: Where it was lately, oldest first; empty until it is planned.
+        traffic: What its calls are doing, as last heard.
+        heard: When that was.
     """
 
     partitions: int = 0
@@ -45,12 +51,16 @@ class Pace:
     records: int = 0
     rejected: int = 0
     marks: tuple[Mark, ...] = ()
+    traffic: tuple[Traffic, ...] = ()
+    heard: float = float("-inf")
 
     def after(self, event: Event, now: float) -> Pace:
         """Where it is after an event."""
         if event.kind == "planned":
             start = (Mark(now, 0, 0),)
             return Pace(partitions=event.partitions, planned_records=event.records, marks=start)
+        if event.kind == "calling":
+            return replace(self, traffic=event.traffic, heard=now)
         if event.kind not in ("resumed", "committed"):
             return self
         moved = replace(
@@ -87,6 +97,10 @@ class Pace:
         found += [f"{count(self.rejected)} rejected"] if self.rejected else []
         found += [f"{remaining(left)} left"] if left is not None and self.done < self.partitions else []
         return tuple(found)
+
+    def calls(self, now: float) -> tuple[str, ...]:
+        """A line for each API that is called; none where nothing was heard of them for a while."""
+        return lines(self.traffic) if now - self.heard < STALE else ()
 
 
 def _recent(marks: tuple[Mark, ...]) -> tuple[Mark, ...]:

@@ -1,4 +1,4 @@
-"""Shows a run while it runs: a live line on a terminal, a bar in a notebook, else one line for what matters.
+"""Shows a run while it runs: live lines on a terminal, a bar in a notebook, else one line for what matters.
 
 It listens to events, writes to the stream it was given and never to stdout. `rich` and IPython are imported only
 when something is really shown, and nothing here may stop a run.
@@ -7,6 +7,7 @@ when something is really shown, and nothing here may stop a run.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any, Self, TextIO
 
 from dataflow.faces.pace import Pace
 from dataflow.faces.texts import counted, printable
+from dataflow.faces.traffic import Diary
 from dataflow.outcomes import Event
 
 DELAY = 0.4
@@ -25,6 +27,9 @@ DELAY = 0.4
 
 _BETWEEN = 0.25
 """Seconds between two updates of a notebook."""
+
+_DUMB = ("dumb", "unknown")
+"""Terminals in which no line can be written over."""
 
 _MESSAGES = 10
 """Messages that a notebook keeps below the bar."""
@@ -47,7 +52,7 @@ class Progress:
             self.pace = self.pace.after(event, self._clock())
         text = _sentence(event)
         if text:
-            self._display.say(text, live=event.kind in ("resumed", "retried"))
+            self._display.say(text, live=event.kind in ("resumed", "retried", "stopping"))
         self._display.update(self.pace)
 
     def close(self) -> None:
@@ -68,14 +73,16 @@ def progress_for(stream: TextIO, *, enabled: bool = True, clock: Clock = time.mo
 
     Args:
         stream: Where to show it: stderr, so that stdout is left to results.
-        enabled: False leaves it at one line for each warning and for the end, as where the stream is no terminal.
+        enabled: False leaves it at one line for each warning and for the end.
         clock: Seconds that only grow.
     """
-    if enabled and stream.isatty():
+    if not enabled:
+        return Progress(_Lines(stream), clock)
+    if stream.isatty() and os.environ.get("TERM") not in _DUMB:
         return Progress(_Terminal(stream, clock), clock)
-    if enabled and stream is sys.stderr and in_notebook():
+    if stream is sys.stderr and in_notebook():
         return Progress(_Notebook(stream, clock), clock)
-    return Progress(_Lines(stream), clock)
+    return Progress(_Log(stream, clock), clock)
 
 
 @contextmanager
@@ -104,8 +111,8 @@ def _sentence(event: Event) -> str:
     match event.kind:
         case "warned":
             return f"warning: {message}"
-        case "stopped":
-            return f"stopped: {message}"
+        case "stopping" | "stopped":
+            return f"{event.kind}: {message}"
         case "resumed":
             return message or f"going on: {counted(event.partitions, 'partition')} are done already"
         case "retried" | "published":
@@ -137,8 +144,26 @@ class _Lines:
             self._stream.flush()
 
 
+class _Log(_Lines):
+    """Beside the messages a line about the calls now and then, and whenever a breaker opens or closes."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._diary = Diary()
+        self._heard = float("-inf")
+
+    def update(self, pace: Pace) -> None:
+        if pace.heard == self._heard:
+            return
+        self._heard = pace.heard
+        self._diary, said = self._diary.after(pace.traffic, self._clock())
+        for text in said:
+            self._write(f"{', '.join(pace.phrases(self._clock()))}; {text}")
+
+
 class _Terminal(_Lines):
-    """A line that follows the run, above which messages pass; starts after a moment, on a thread of its own."""
+    """Lines that follow the run and its APIs, below the messages; they start after a moment, on their own thread."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         super().__init__(stream)
@@ -182,17 +207,18 @@ class _Terminal(_Lines):
             self._live = live
 
     def _line(self) -> Any:
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        pace = self._pace
+        pace, now = self._pace, self._clock()
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(total=max(pace.partitions, 1), completed=pace.done, width=16)
-        line.add_row(bar, Text("  ".join(pace.phrases(self._clock()))))
-        return line
+        line.add_row(bar, Text("  ".join(pace.phrases(now))))
+        return Group(line, *(Text(f"  {one}", no_wrap=True, overflow="ellipsis") for one in pace.calls(now)))
 
 
 class _Notebook(_Lines):
@@ -230,6 +256,6 @@ class _Notebook(_Lines):
 
 
 def _bar(pace: Pace, messages: list[str], now: float) -> str:
-    lines = "".join(f"<div>{escape(message)}</div>" for message in messages)
+    lines = "".join(f"<div>{escape(text)}</div>" for text in (*pace.calls(now), *messages))
     bar = f'<progress value="{pace.done}" max="{max(pace.partitions, 1)}" style="width:16em"></progress>'
     return f"<div>{bar} {escape(' · '.join(pace.phrases(now)))}</div>{lines}" if pace.partitions else lines

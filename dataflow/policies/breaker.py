@@ -243,6 +243,12 @@ def opened_for(status: BreakerStatus, now: float) -> float:
     return 0.0 if status.since is None else max(0.0, now - status.since)
 
 
+def rest(breaker: Breaker, status: BreakerStatus, *, now: float) -> float:
+    """Seconds until an open breaker lets probes through, if somebody calls then; 0 in any other state."""
+    is_open = status.state is State.OPEN and status.held is None
+    return max(0.0, _rest_left(breaker, status, now=now)) if is_open else 0.0
+
+
 def to_dict(status: BreakerStatus) -> dict[str, Any]:
     """The status as values that JSON has."""
     return {

@@ -44,6 +44,8 @@ class Run:
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
     _publish: Callable[..., None] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -65,11 +67,14 @@ class Run:
     def wait(self) -> Run:
         """Block until a live run has ended, and return it.
 
+        Ctrl-C, or the interrupt of a notebook, ends the waiting only: the run goes on, and `stop` stops it.
+
         Raises:
             DataflowError: What ended it.
         """
         if self._thread is not None:
-            self._thread.join()
+            # A join that was interrupted takes the thread for ended ever after.
+            self._ended.wait()
         if self._error is not None:
             raise self._error
         return self
@@ -98,6 +103,14 @@ class Run:
         if self.dataset is None and self._publish is not None:
             self._publish(**settings)
         return self
+
+    def stop(self) -> None:
+        """Stop a live run as the first Ctrl-C does, and return at once; a run that has ended stays as it is.
+
+        No new calls begin, those in flight have 20 s to end, what is done is kept; `wait` then raises Interrupted,
+        and the same run started again goes on.
+        """
+        self._stop.set()
 
     def to_pandas(self) -> Any:
         """The output as a pandas DataFrame with Arrow types."""

@@ -5,43 +5,29 @@ Each decision is made where it is pure, in `plan`, `policies` and `engine`; here
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
-from dataflow.engine.control.home import ask, process_plane
-from dataflow.engine.drive import Engine, Report, drive, stop_after, stop_on_signal
-from dataflow.engine.http.offline import SESSIONS
-from dataflow.engine.program import Program, pack_object
-from dataflow.engine.result import Completion
-from dataflow.errors import CatalogError, DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
+from dataflow.engine.program import Program
+from dataflow.errors import CatalogError, GuardrailReached, Interrupted, LimitReached
 from dataflow.outcomes import Event
 from dataflow.plan.fingerprint import changes
-from dataflow.plan.graph import Graph
-from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.pipeline import Job
-from dataflow.services.context import Context
-from dataflow.services.units import about
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
-from dataflow.wiring.binding import prepare_arrow
-from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
-from dataflow.wiring.guarding import Standing, reached
+from dataflow.wiring.driving import Driving
 from dataflow.wiring.jobs import Reference
-from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.memory import answers_since
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.run import Run
-from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings, read_settings
 from dataflow.wiring.stopped import (
     find_again,
@@ -49,15 +35,10 @@ from dataflow.wiring.stopped import (
     publishable,
     published_as,
     require_same_plan,
-    shortfalls,
 )
-from dataflow.wiring.worker import completion, make_setup, make_work
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
-
-TOLD_AGAIN = 3600.0
-"""Seconds after which it is said again that a limit is used up."""
 
 
 def run(job: Job, *, program: Program | None = None, reference: Reference | None = None, **settings: Any) -> Run:
@@ -98,6 +79,8 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
             execution.perform()
         except BaseException as error:
             current._error = error
+        finally:
+            current._ended.set()
 
     current._thread = threading.Thread(target=background, name=f"dataflow-{current.id}", daemon=True)
     current._thread.start()
@@ -170,10 +153,8 @@ class _Execution:
         self.settings = settings
         self.run = run
         self.program = program
-        self.began = 0.0
+        self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
-        self.guardrails = job.guardrails
-        self._told: dict[str, float] = {}
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -219,15 +200,25 @@ class _Execution:
             return
         planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
         require_same_plan(folder, planned.fingerprints)
-        self.run.counts, self.run.done = Statistics(), 0
+        self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
         self._finish(planned, folder.resume(as_it_is=True), None, tell)
 
     def _finish(
         self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]
     ) -> None:
         """Do what is left, and publish."""
+        driving = Driving(
+            planned,
+            folder,
+            settings=self.settings,
+            run=self.run,
+            program=self.program,
+            may_call=not self.as_it_is,
+            began=self.began,
+            tell=tell,
+        )
         try:
-            self._work(planned, folder, newest, tell)
+            driving.perform(newest)
         except _CLEAN_ENDS as error:
             folder.stop(str(error))
             raise
@@ -236,7 +227,7 @@ class _Execution:
         self.run.dataset = folder.publish(planned.source.specs, lineage=lineage, duration=self.run.duration)
         self.run.status = "published"
         self.run._publish = None
-        self._warn(planned.graph, tell)
+        driving.say_shortfalls()
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
 
     def _enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
@@ -278,147 +269,6 @@ class _Execution:
         self.run.notes.append(f"run {found.run} is published as it was, as {dataset}")
         return None
 
-    def _work(self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]) -> None:
-        specs = planned.source.specs
-        self.run.partitions = len(specs)
-        tell(Event(kind="planned", run=folder.run, partitions=len(specs), records=planned.rows or 0))
-        planned_now = {spec.identity for spec in specs}
-        done = {name: record for name, record in folder.committed().items() if name in planned_now}
-        if newest is not None and self.settings.resume and carries(newest, planned):
-            done |= folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
-        self._count([completion(record) for record in done.values()])
-        if done:
-            rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
-            tell(Event(kind="resumed", run=folder.run, partitions=len(done), records=rows, rejected=rejected))
-        left = [spec for spec in specs if spec.identity not in done]
-        self._stop_at(self._reached(planned))
-        if left:
-            self._drive(planned, folder, left, tell)
-        if self.run.done < len(specs):
-            raise Interrupted(
-                f"run {folder.run} stopped after {self.run.done} of {len(specs)} partitions; "
-                "run the same command again to go on"
-            )
-        self._stop_at(self._reached(planned, over=True))
-
-    def _drive(
-        self, planned: Planned, folder: RunFolder, left: list[PartitionSpec], tell: Callable[[Event], None]
-    ) -> None:
-        lost: list[Report] = []
-        reason: str | None = None
-        deadline = self.settings.deadline
-        if deadline is None and not self.as_it_is:
-            deadline = self.job.deadline
-        with ExitStack() as stack:
-            apis = long_limited(planned.graph) if SESSIONS.current is None else ()
-            keeper = CountKeeper(self.catalog.root, apis=apis, warn=partial(self._say, tell))
-            engine = self._engine(planned, folder, stack, keeper)
-            stop = stack.enter_context(stop_on_signal())
-            late = stack.enter_context(stop_after(deadline, stop))
-            waits = partial(self._wait, tell)
-            reports = stack.enter_context(closing(drive(engine, left, stop=stop, look=keeper.look, wait=waits)))
-            for report in reports:
-                if report.completion is None:
-                    lost.append(self._lost(report, tell))
-                    continue
-                self._count([report.completion])
-                self._repeat(report.completion.warnings, tell)
-                self.run.duration = time.perf_counter() - self.began
-                tell(_committed(folder.run, report))
-                reason = reason or self._reached(planned)
-                if reason is not None:
-                    # What is in flight may be paid for, so it may still end and be committed.
-                    stop.set()
-        self._stop_at(reason)
-        if late.is_set() and self.run.done < self.run.partitions:
-            raise LimitReached(
-                f"the deadline of {deadline} was reached after {self.run.done} of {self.run.partitions} partitions; "
-                "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
-            )
-        if lost:
-            raise Interrupted(
-                f"{len(lost)} partitions killed their worker again and again, such as {_place(lost[0].spec)}; "
-                "the rest is done; look at what the services do with these records, then run again"
-            )
-
-    def _engine(self, planned: Planned, folder: RunFolder, stack: ExitStack, keeper: CountKeeper) -> Engine:
-        setup = make_setup(
-            folder,
-            options=planned.source.options,
-            schema=planned.source.schema,
-            key=self.job.keys,
-            catalog=self.catalog.root,
-            parameters=self.settings.parameters,
-            profile=self.settings.profile,
-            may_call=not self.as_it_is,
-        )
-        if uses_processes(self.settings, planned.graph, planned.source):
-            program = self.program or pack_object(self.job.pipeline)
-            return cluster_engine(
-                program, setup, self.settings, stack, source=planned.source, graph=planned.graph, keeper=keeper
-            )
-        if SESSIONS.current is None and not self.as_it_is:
-            require_secrets(planned.graph)
-        keeper.open(process_plane().id, ask)
-        stack.callback(keeper.keep)
-        prepare_arrow(planned.graph)
-        context = Context(run=folder.run, parameters=self.settings.parameters)
-        turns = local_turns(planned.graph, self.settings)
-        work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup, turns=turns)
-        stack.callback(work.close)
-        return local_engine(work, self.settings, stack, turns=turns)
-
-    def _lost(self, report: Report, tell: Callable[[Event], None]) -> Report:
-        if report.kind == "killed":
-            tell(Event(kind="warned", run=self.run.id, message=f"{_place(report.spec)} killed its worker; going on"))
-            return report
-        if isinstance(report.error, DataflowError):
-            raise report.error
-        raise ServiceError(
-            f"{_place(report.spec)} failed with {type(report.error).__name__}; nothing of it is committed"
-        ) from report.error
-
-    def _count(self, completions: list[Completion]) -> None:
-        self.run.counts = Statistics.merged([self.run.counts, *(one.statistics for one in completions)])
-        self.run.done += len(completions)
-
-    def _repeat(self, warnings: tuple[str, ...], tell: Callable[[Event], None]) -> None:
-        """Say what a worker had to say, once for all of them."""
-        for message in dict.fromkeys(warnings):
-            if message not in self.run.warnings:
-                self._say(tell, message)
-
-    def _reached(self, planned: Planned, *, over: bool = False) -> str | None:
-        """The guardrail that the run has reached by now, in words."""
-        if self.as_it_is:
-            return None
-        counts = self.run.counts
-        records = planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
-        standing = Standing(run=self.run.id, counts=counts, records=records, over=over)
-        return reached(self.guardrails, planned.graph, standing)
-
-    def _stop_at(self, reason: str | None) -> None:
-        if reason is not None:
-            raise GuardrailReached(reason)
-
-    def _wait(self, tell: Callable[[Event], None], completion: Completion) -> None:
-        """A partition was given back: say for which limit and until when, once an hour."""
-        now, problem = time.monotonic(), completion.stopped
-        if completion.outage or problem is None or now < self._told.get(problem, -math.inf) + TOLD_AGAIN:
-            return
-        self._told[problem] = now
-        self._say(tell, f"{problem}, next call in {about(completion.again_in)}")
-
-    def _say(self, tell: Callable[[Event], None], message: str) -> None:
-        self.run.warnings.append(message)
-        tell(Event(kind="warned", run=self.run.id, message=message))
-
-    def _warn(self, graph: Graph, tell: Callable[[Event], None]) -> None:
-        for step in graph.steps:
-            part = self.run.counts.services.get(step.service.name)
-            for message in [] if part is None else shortfalls(step.service.name, part):
-                self._repeat((message,), tell)
-
 
 def _execution(
     job: Job, settings: Settings, program: Program | None, *, reference: Reference | None = None
@@ -435,13 +285,3 @@ def _note_published(run: Run, dataset: Dataset) -> None:
 
 def _ignore(event: Event) -> None:
     """The listener where nobody listens."""
-
-
-def _committed(run: str, report: Report) -> Event:
-    assert report.completion is not None
-    done = report.completion
-    return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
-
-
-def _place(spec: PartitionSpec) -> str:
-    return f"partition {spec.index} ({spec.path} from record {spec.first_row})"

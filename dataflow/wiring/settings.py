@@ -43,8 +43,9 @@ class Settings:
         if_changed: True does nothing where the newest version has the same plan.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
         parameters: What `flow.Context.parameters` holds.
-        wait: False returns a live `Run` at once.
+        wait: False returns a live `Run` at once, which goes on in the background until it ends or `run.stop()`.
         on_event: Called with each `Event`, such as a progress display.
+        traffic: False leaves out the events `calling`, for which the control plane is asked once a second.
     """
 
     catalog: str = DEFAULT_CATALOG
@@ -61,6 +62,7 @@ class Settings:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     wait: bool = True
     on_event: Callable[[Event], None] | None = None
+    traffic: bool = True
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:

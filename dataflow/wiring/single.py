@@ -7,7 +7,7 @@ import contextvars
 import time
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -19,7 +19,7 @@ from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.fate import count, output_table, reasons
 from dataflow.engine.partition import run_graph
-from dataflow.engine.waiting import IOLoop, Value
+from dataflow.engine.waiting import Flights, IOLoop, Value
 from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.pipeline import Pipeline
@@ -84,6 +84,7 @@ def call(
     catalog: str = DEFAULT_CATALOG,
     parameters: Mapping[str, Any] | None = None,
     io: IOLoop | None = None,
+    flights: Flights | None = None,
 ) -> Result:
     """Run one record; see `Pipeline.call`."""
     began = time.perf_counter()
@@ -94,7 +95,7 @@ def call(
     context = Context(run=execution, parameters=parameters or {})
     prepared = prepare_records(pipeline, table.schema, names=list(record), catalog=catalog)
     resources = replace(prepared.resources, context=context, io=io or prepared.resources.io, fail_fast=True)
-    environment = run_graph(prepared.graph, table, resources)
+    environment = run_graph(prepared.graph, table, resources, flights=flights)
     _check_critical(environment)
     output = to_records(output_table(environment, kept=verdicts.everything(1)))[0]
     return Result(
@@ -109,12 +110,14 @@ async def acall(pipeline: Pipeline, record: Mapping[str, Any], **settings: Any) 
     The thread is one of our own pool: a service may await another `acall`, for which a thread must be left.
     """
     loop = asyncio.get_running_loop()
-    io = CallersLoop(loop)
-    work = partial(contextvars.copy_context().run, call, pipeline, record, io=io, **settings)
+    flights = Flights()
+    work = partial(
+        contextvars.copy_context().run, call, pipeline, record, io=CallersLoop(loop), flights=flights, **settings
+    )
     try:
         return await loop.run_in_executor(_threads(), work)
     except asyncio.CancelledError:
-        io.cancel()
+        flights.cancel()
         raise
 
 
@@ -124,24 +127,12 @@ class CallersLoop(IOLoop):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._context = contextvars.copy_context()
-        self._started: list[Future[Any]] = []
-        self._cancelled = False
 
     def start(self, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
-        """Run a coroutine on the loop, unless the record was cancelled."""
-        if self._cancelled:
-            coroutine.close()
-            raise CancelledError
+        """Run a coroutine on the loop."""
         # One context may be entered once at a time, and services start on threads of their own.
         future: Future[Value] = self._context.copy().run(super().start, coroutine)
-        self._started.append(future)
         return future
-
-    def cancel(self) -> None:
-        """Cancel what was started; nothing more starts."""
-        self._cancelled = True
-        for future in self._started:
-            future.cancel()
 
 
 @cache

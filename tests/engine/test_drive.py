@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -216,6 +217,21 @@ def test_while_many_partitions_wait_no_others_begin() -> None:
     assert len(engine.attempts) == window_size(1)
 
 
+def test_somebody_may_look_whatever_comes_and_a_partition_says_how_long_it_was_put_off() -> None:
+    class Down(Scripted):
+        def answer(self, spec: PartitionSpec) -> Report:
+            report = done(spec)
+            assert report.completion is not None
+            again = replace(report.completion, stopped="down", again_in=0.5)
+            return replace(report, completion=again) if len(self.attempts) <= 2 else report
+
+    looks: list[float] = []
+    reports = list(drive(Down(), [spec(0)], look=lambda: looks.append(time.monotonic())))
+    assert [report.postponed for report in reports] == [1.0]
+    assert len(looks) > 3
+    assert max(after - before for before, after in itertools.pairwise(looks)) < 2
+
+
 def test_an_empty_plan_ends_at_once() -> None:
     assert list(drive(Scripted(), [])) == []
 
@@ -228,6 +244,15 @@ def test_the_first_signal_sets_the_stop_and_the_second_interrupts() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_whoever_gave_the_event_may_set_it_too() -> None:
+    given = threading.Event()
+    with stop_on_signal(given) as stop:
+        assert stop is given
+        stop.set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_outside_the_main_thread_signals_stay_as_they_are() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -242,3 +244,33 @@ def test_the_calls_of_a_partition_wait_together(run: Run) -> None:
     began = time.perf_counter()
     run([flow.enrichment(name=f"ask{at}")(ask) for at in range(4)], {"a": list(range(16))})
     assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize("form", ["async", "threads"])
+def test_ctrl_c_ends_the_calls_of_a_partition_at_once(form: str) -> None:
+    begun: list[int] = []
+
+    @flow.enrichment(name="asked")
+    async def awaited(n: int) -> int:
+        begun.append(n)
+        await asyncio.sleep(20)
+        return n
+
+    @flow.enrichment(name="asked", threads=2)
+    def blocking(n: int) -> int:
+        begun.append(n)
+        time.sleep(0.5)
+        return n
+
+    table = pa.table({"n": range(100)})
+    graph = bind([awaited if form == "async" else blocking], table.schema, name="p")
+    resources = make_resources(graph, tables={})
+    timer = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_graph(graph, table, resources)
+    assert time.monotonic() - began < 10
+    assert 0 < len(begun) < 50
+    timer.join()
+    resources.close()

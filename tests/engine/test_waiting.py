@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
 import dataflow as flow
 from dataflow.engine.result import PartitionResult
-from dataflow.engine.waiting import IN_FLIGHT, IOLoop, call_async, call_threads
+from dataflow.engine.waiting import IN_FLIGHT, Flights, IOLoop, call_async, call_threads
 from dataflow.outcomes import Status
 
 Run = Callable[..., PartitionResult]
@@ -207,3 +208,32 @@ def test_a_decorated_class_may_be_async(run: Run) -> None:
             return x + self.end
 
     assert run([Ask], {"x": ["a", "b"]}).output["out"].to_pylist() == ["a!", "b!"]
+
+
+def test_what_is_under_way_for_a_caller_ends_when_nobody_waits_and_nothing_more_starts() -> None:
+    io, flights, ended = IOLoop(), Flights(), []
+
+    async def endless() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append("cancelled")
+
+    first = flights.start(io, endless())
+    while not io.start(asyncio.sleep(0, "the loop has come to it")).result():
+        pass
+    flights.cancel()
+    with pytest.raises(CancelledError):
+        first.result(timeout=5)
+    with pytest.raises(CancelledError):
+        flights.start(io, endless())
+    assert io.start(asyncio.sleep(0, "alive")).result(timeout=5) == "alive"
+    io.close()
+    assert ended == ["cancelled"]
+
+
+def test_threads_call_nothing_more_once_nobody_waits() -> None:
+    called: list[int] = []
+    with pytest.raises(CancelledError):
+        call_threads(called.append, [range(1000)], size=1000, threads=4, stopped=lambda: len(called) >= 10)
+    assert 10 <= len(called) < 20

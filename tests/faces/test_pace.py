@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.faces.pace import LEAST_MARKS, WINDOW, Pace
-from dataflow.outcomes import Event
+from dataflow.faces.pace import LEAST_MARKS, STALE, WINDOW, Pace
+from dataflow.outcomes import Event, Traffic
 
 
 def event(kind: str, partitions: int = 0, records: int = 0, rejected: int = 0) -> Event:
@@ -80,6 +80,15 @@ def test_phrases_say_what_matters_first():
 def test_nothing_is_left_at_the_end():
     pace = told((0, event("planned", 1)), (10, event("committed", 1, 1000)))
     assert pace.phrases(10) == ("1 of 1 partition", "100 records/s")
+
+
+def test_what_was_heard_of_the_calls_is_shown_until_it_is_no_news():
+    heard = Event(kind="calling", run="r", traffic=(Traffic(api="acme", in_flight=2),))
+    pace = told((0, event("planned", 4)), (10, heard))
+    assert pace.calls(10) == pace.calls(10 + STALE - 1) == ("acme: 2 in flight",)
+    assert pace.calls(10 + STALE) == ()
+    assert pace.after(event("calling"), 11).calls(11) == ()
+    assert pace.done == 0
 
 
 @pytest.mark.parametrize("kind", ["warned", "retried", "published", "stopped"])

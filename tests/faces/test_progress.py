@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -9,10 +10,12 @@ import pytest
 
 from dataflow.faces import progress
 from dataflow.faces.progress import progress_for
-from dataflow.outcomes import Event
+from dataflow.outcomes import Event, Traffic
 
 PLANNED = Event(kind="planned", run="r", partitions=4, records=4000)
 COMMITTED = Event(kind="committed", run="r", partitions=1, records=1000, rejected=3)
+BUSY = Traffic(api="acme", rate=39, allowed=39, in_flight=2, concurrency=16, waiting={"rate": 30})
+CALLING = Event(kind="calling", run="r", traffic=(BUSY,))
 WARNED = Event(kind="warned", run="r", message="partition 3 killed\nits [red]worker[/red] :bomb: \x1b[2J")
 WARNING = "warning: partition 3 killed its [red]worker[/red] :bomb: \\x1b[2J"
 
@@ -83,6 +86,46 @@ def test_somebody_who_watches_is_told_that_a_run_goes_on(terminal):
         terminal.wait_for("going on: 2 partitions are done already")
 
 
+def test_somebody_who_watches_is_told_that_a_run_is_being_stopped(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(Event(kind="stopping", run="r", message="no new calls begin"))
+        terminal.wait_for("stopping: no new calls begin")
+
+
+def test_a_terminal_shows_below_what_calls_wait_for_and_takes_it_away_when_they_rest(terminal):
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(CALLING)
+        terminal.wait_for("acme: 30 wait for the rate, 39 of 39 calls/s")
+        told(Event(kind="calling", run="r"))
+        assert told.pace.calls(time.monotonic()) == ()
+
+
+def test_in_a_narrow_terminal_lines_are_cut(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    with progress_for(terminal) as told:
+        told(PLANNED)
+        told(CALLING)
+        terminal.wait_for("acme: 30 wait for the rate, \N{HORIZONTAL ELLIPSIS}"[:27])
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert max(map(len, re.split(r"[\r\n]+", shown))) <= 30
+
+
+@pytest.mark.parametrize("kind", ["log", "dumb"])
+def test_a_log_and_a_dumb_terminal_get_a_line_about_calls_now_and_then(terminal, monkeypatch, kind):
+    monkeypatch.setenv("TERM", "dumb")
+    stream, now = terminal if kind == "dumb" else io.StringIO(), [0.0]
+    with progress_for(stream, clock=lambda: now[0]) as told:
+        told(PLANNED)
+        for _ in range(15):
+            now[0] += 1
+            told(CALLING)
+            told(COMMITTED)
+    assert stream.getvalue().count("acme: 30 wait") == 1
+    assert re.fullmatch(r"\d+ of 4 partitions, .*; acme: 30 wait for the rate.*\n", stream.getvalue())
+
+
 def test_a_short_run_shows_no_line(terminal):
     with progress_for(terminal) as told:
         told(PLANNED)
@@ -104,6 +147,7 @@ def test_a_terminal_may_be_left_in_peace(terminal):
     with progress_for(terminal, enabled=False) as told:
         told(PLANNED)
         told(WARNED)
+        told(CALLING)
         time.sleep(2 * progress.DELAY)
     assert terminal.getvalue() == f"{WARNING}\n"
 
@@ -146,10 +190,11 @@ def test_a_notebook_keeps_one_bar_up_to_date():
     code = (
         "import sys\n"
         "from dataflow.faces.progress import progress_for\n"
-        "from dataflow.outcomes import Event\n"
+        "from dataflow.outcomes import Event, Traffic\n"
         "with progress_for(sys.stderr) as told:\n"
         "    told(Event(kind='planned', run='r', partitions=4))\n"
         "    told(Event(kind='committed', run='r', partitions=3))\n"
+        "    told(Event(kind='calling', run='r', traffic=(Traffic(api='acme', breaker='open', rest=30),)))\n"
         "    told(Event(kind='warned', run='r', message='<b>careful</b>'))\n"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
@@ -158,4 +203,5 @@ def test_a_notebook_keeps_one_bar_up_to_date():
     page = output["data"]["text/html"]
     assert '<progress value="3" max="4"' in page
     assert "3 of 4 partitions" in page
+    assert "<div>acme: breaker open, next try in 30 s</div>" in page
     assert "&lt;b&gt;careful" in page

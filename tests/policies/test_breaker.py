@@ -27,6 +27,7 @@ from dataflow.policies.breaker import (
     read_breaker,
     record,
     record_probes,
+    rest,
     to_dict,
 )
 
@@ -309,6 +310,14 @@ def test_a_million_calls_and_a_thousand_openings_leave_it_small() -> None:
     assert (status.state, len(status.slots)) == (State.CLOSED, SLOTS)
     status = replace(OPEN, openings=100_000)
     assert permit(BREAKER, status, now=100, wanted=1)[2] == 300
+
+
+def test_an_open_breaker_says_when_it_is_tried_again_and_no_other_does() -> None:
+    opened = record(Breaker(), BreakerStatus(), [False] * 5, now=100.0)
+    assert [rest(Breaker(), opened, now=now) for now in (100.0, 130.0, 500.0)] == [60.0, 30.0, 0.0]
+    half = permit(Breaker(), opened, now=160.0, wanted=1)[0]
+    for other in (BreakerStatus(), half, hold(opened, "open")):
+        assert rest(Breaker(), other, now=100.0) == 0.0
 
 
 @pytest.mark.parametrize(

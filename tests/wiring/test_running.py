@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataflow as flow
-from dataflow.errors import CatalogError, DeclarationError, OutputLocked, SourceError
+from dataflow.errors import CatalogError, DeclarationError, Interrupted, OutputLocked, SourceError
 from dataflow.outcomes import Event
 from dataflow.testing import memory_catalog
 from dataflow.wiring.run import Run
@@ -343,6 +344,61 @@ def test_a_live_run_that_fails_says_so_when_waited_for(run: Callable[..., Run], 
     assert live.status == "failed"
     with pytest.raises(CatalogError, match="has published nothing"):
         live.to_arrow()
+
+
+def test_a_live_run_that_is_stopped_keeps_what_is_done_and_the_same_run_goes_on(
+    run: Callable[..., Run], tmp_path: Path
+) -> None:
+    first = threading.Event()
+
+    @flow.transformation
+    def slow(amount: int) -> int:
+        time.sleep(0.05)
+        return amount
+
+    for at in range(10):
+        write_csv(tmp_path / "parts" / f"{at}.csv", leads()[at * 6 : at * 6 + 6])
+    events: list[str] = []
+
+    def listener(event: Event) -> None:
+        events.append(event.kind)
+        if event.kind == "committed":
+            first.set()
+
+    used = flow.Pipeline("slow", [slow])
+    live = run(tmp_path / "parts", used, wait=False, threads=1, on_event=listener)
+    assert first.wait(20)
+    live.stop()
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="run the same command again to go on"):
+            live.wait()
+    assert live.status == "stopped"
+    assert events[-2:] == ["stopping", "stopped"] or events[-3:] == ["stopping", "committed", "stopped"]
+    assert 0 < live.done < 10
+    again = run(tmp_path / "parts", used)
+    assert again.id == live.id
+    assert again.to_arrow().num_rows == 60
+    again.stop()
+    assert again.wait().status == "published"
+
+
+def test_a_run_that_is_stopped_before_its_first_partition_begins_none(run: Callable[..., Run], tmp_path: Path) -> None:
+    called: list[int] = []
+
+    @flow.transformation
+    def seen(amount: int) -> int:
+        called.append(amount)
+        return amount
+
+    planned = threading.Event()
+    hold = lambda event: planned.wait(20) if event.kind == "planned" else None  # noqa: E731
+    source = write_csv(tmp_path / "leads.csv", leads(5))
+    live = run(source, flow.Pipeline("seen", [seen]), wait=False, on_event=hold)
+    live.stop()
+    planned.set()
+    with pytest.raises(Interrupted):
+        live.wait()
+    assert called == []
 
 
 def test_a_run_works_in_a_catalog_in_memory(run: Callable[..., Run], tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Member:
         until: When its lease ends.
         wanted: Calls that it wanted to start.
         waiting: Calls that wait in its queue.
+        reason: What they wait for: `rate`, `concurrency` or `breaker`.
         in_flight: Calls that it had in flight.
         served: When it last got slots.
     """
@@ -56,6 +57,7 @@ class Member:
     until: float = 0.0
     wanted: int = 0
     waiting: int = 0
+    reason: str | None = None
     in_flight: int = 0
     served: float = -math.inf
 
@@ -108,7 +110,7 @@ class Account:
         self.exchanges += 1
         member.number = request["number"]
         member.wanted, member.waiting = request["wanted"], request["waiting"]
-        member.in_flight = request["in_flight"]
+        member.reason, member.in_flight = request.get("reason"), request["in_flight"]
         self._take_up(request, now=now)
         member.until = now + max(LEASE, 4 * interval)
         member.reply = self._give(member, request, now=now, interval=interval)
@@ -141,19 +143,36 @@ class Account:
         """What a dashboard shows, as plain values."""
         shares = {name: one.share for name, one in self._shares.holdings.items()}
         pace = self._pace(now=now)
-        opened = breakers.opened_for(self.breaker, now)
         return {
             "rate": self.observed(now=now),
             "allowed": 1 / pace.step if pace is not None and pace.step else None,
             "in_flight": sum(member.in_flight for member in self.members.values()),
             "waiting": sum(member.waiting for member in self.members.values()),
+            "waiting_for": self._reasons(),
             "concurrency": self._limits.concurrency if self._limits else None,
             "shares": shares,
             "held_back": sum(count for _, count in self._shares.held.values()),
-            "breaker": {"state": str(self.breaker.state), "held": self.breaker.held, "opened_for": opened},
+            "breaker": self._breaker_status(now=now),
             "pause": throttle.pause(self._cut, now=now),
             "holders": len(self.members),
             "exchanges": self.exchanges,
+        }
+
+    def _reasons(self) -> dict[str, int]:
+        """How many calls wait for what."""
+        found: dict[str, int] = {}
+        for member in self.members.values():
+            if member.waiting and member.reason:
+                found[member.reason] = found.get(member.reason, 0) + member.waiting
+        return found
+
+    def _breaker_status(self, *, now: float) -> dict[str, Any]:
+        policy = self._limits.breaker if self._limits else None
+        return {
+            "state": str(self.breaker.state),
+            "held": self.breaker.held,
+            "opened_for": breakers.opened_for(self.breaker, now),
+            "rest": 0.0 if policy is None else breakers.rest(policy, self.breaker, now=now),
         }
 
     def observed(self, *, now: float) -> float:

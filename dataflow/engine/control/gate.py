@@ -5,9 +5,10 @@ order of arrival. What may pass is known here in advance: an exchange with the p
 breaker's word for the next tenth of a second, so a call that need not wait costs microseconds and no message.
 
 A request of plain values says `protocol, holder, api, number, limits`; `wanted` (calls to start soon), `waiting`,
-`in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the last one: `outcomes` and `probes`
-(first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or None), `unused` ([slot, tokens]),
-`tokens` ([slot, reserved, used]). The same request sent again, after a reply was lost, counts once.
+`reason` (what these wait for), `in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the
+last one: `outcomes` and `probes` (first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or
+None), `unused` ([slot, tokens]), `tokens` ([slot, reserved, used]). The same request sent again, after a reply was
+lost, counts once.
 
 A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
 `slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
@@ -336,6 +337,7 @@ class Gate:
             "limits": self._declared,
             "wanted": wanted,
             "waiting": waiting,
+            "reason": self._waits.reason,
             "in_flight": self._in_flight,
             "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
             "in_hand": len(self._stock),

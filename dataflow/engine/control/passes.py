@@ -53,22 +53,25 @@ class Waits:
 
     All of a queue wait for the same, so that one clock for each reason serves every call in it: what a call waited is
     the difference of two readings.
+
+    Attributes:
+        reason: What the queue waits for, None while nobody does.
     """
 
     def __init__(self) -> None:
-        self._reason: Reason | None = None
+        self.reason: Reason | None = None
         self._changed = 0.0
         self._seconds = dict.fromkeys(REASONS, 0.0)
 
     def change(self, reason: Reason | None, *, now: float) -> None:
         """From now on the queue waits for this, or not at all."""
-        if self._reason is not None:
-            self._seconds[self._reason] += now - self._changed
-        self._reason, self._changed = reason, now
+        if self.reason is not None:
+            self._seconds[self.reason] += now - self._changed
+        self.reason, self._changed = reason, now
 
     def totals(self, now: float) -> tuple[float, ...]:
         """The reading at this time."""
-        self.change(self._reason, now=now)
+        self.change(self.reason, now=now)
         return tuple(self._seconds.values())
 
     def since(self, before: tuple[float, ...], *, now: float) -> dict[Reason, float]:

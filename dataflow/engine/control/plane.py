@@ -105,7 +105,7 @@ class Plane:
             account.hold(state)
 
     def status(self, now: float) -> dict[str, dict[str, Any]]:
-        """By API: rate, calls in flight, shares by holder, breaker and queue, as plain values."""
+        """By API: rate, calls in flight, what calls wait for, shares by holder and breaker, as plain values."""
         with self._lock:
             self._tidy(now=now)
             return {api: account.status(now=now) for api, account in self._accounts.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, SchedulerPlugin
@@ -170,13 +171,18 @@ def ask(client: Client, do: str, **given: Any) -> Any:
 
 
 def read_status(client: Client) -> dict[str, dict[str, Any]]:
-    """By API: rate, calls in flight, shares by holder, breaker and queue.
+    """By API: rate, calls in flight, what calls wait for, shares by holder and breaker.
 
     Raises:
         ClusterError: There is no plane, or the cluster does not answer.
     """
     status: dict[str, dict[str, Any]] = ask(client, "status")
     return status
+
+
+def start_status(client: Client) -> Future[dict[str, dict[str, Any]]]:
+    """Ask for what `read_status` gives without waiting for it; the future fails where that would raise."""
+    return asyncio.run_coroutine_threadsafe(_ask(client.scheduler, {"do": "status"}), client.loop.asyncio_loop)
 
 
 def hold_breaker(client: Client, api: str, *, state: Held | None) -> None:

@@ -109,7 +109,7 @@ class Callers:
         shared = share(columns, size, key=_key_of(step, keys))
         make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service):
-            answers = self._wait(io.start(make(calling, shared, check=check)))
+            answers = self._wait(on.flights.start(io, make(calling, shared, check=check)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:

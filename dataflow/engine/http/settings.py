@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dataflow.engine.control.link import Line
     from dataflow.engine.http.memory import AnswerStore
+    from dataflow.engine.waiting import Flights
 
 PATIENCE = 30.0
 """Seconds that a partition waits for an open breaker before it is given back, so that others get its place."""
@@ -46,8 +47,10 @@ class Execution:
 
     Attributes:
         run: The id of the run or of the single execution, which is part of each Idempotency-Key.
+        flights: What is under way for whoever waits for the calls.
         fail_fast: Whether an open breaker fails a call at once, as for somebody who waits for one record.
     """
 
     run: str
+    flights: Flights
     fail_fast: bool = False

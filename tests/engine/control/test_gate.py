@@ -129,6 +129,24 @@ def test_what_a_call_waited_for_is_told_by_reason() -> None:
     run(body, Limits(concurrency=1))
 
 
+@pytest.mark.parametrize(
+    ("reason", "limits"),
+    [("rate", Limits(rates=read_rates("6/min", where="test"))), ("concurrency", Limits(concurrency=1))],
+)
+def test_the_plane_hears_what_calls_wait_for(reason: str, limits: Limits) -> None:
+    plane = Plane(now=time.monotonic())
+
+    async def body(gate: Gate) -> None:
+        await gate.enter()
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+        while plane.status(time.monotonic()).get("acme", {}).get("waiting_for") != {reason: 3}:
+            await asyncio.sleep(0.02)
+        for one in waiting:
+            one.cancel()
+
+    run(body, limits, LocalLine(plane))
+
+
 def test_2000_calls_that_give_up_while_waiting_leave_nothing_behind() -> None:
     async def body(gate: Gate) -> None:
         held = [await gate.enter() for _ in range(4)]

@@ -285,6 +285,16 @@ def test_holders_and_apis_without_traffic_are_forgotten() -> None:
     assert plane.status(5000.0) == {}
 
 
+def test_the_status_says_how_many_calls_wait_for_what_and_when_an_open_breaker_is_tried_again() -> None:
+    plane = Plane()
+    for holder, reason in (("a", "rate"), ("b", "rate"), ("c", "concurrency")):
+        plane.exchange(request(holder, 1, reason=reason), now=10.0)
+    plane.exchange(request("d", 1, waiting=0, outcomes="fffff"), now=10.0)
+    told = plane.status(12.0)["acme"]
+    assert (told["waiting"], told["waiting_for"]) == (15, {"rate": 10, "concurrency": 5})
+    assert (told["breaker"]["state"], told["breaker"]["rest"]) == ("open", 58.0)
+
+
 def test_money_is_never_handed_out_twice() -> None:
     plane, draw = Plane(), random.Random(1)
     spent, reserved = 0, dict.fromkeys("abc", 0)

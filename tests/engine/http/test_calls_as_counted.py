@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -174,3 +175,22 @@ def test_a_column_service_has_no_api(bench: Any) -> None:
         @flow.enrichment(api=bench.api(), returns=int)
         def whole(key: pa.Array) -> pa.Array:
             return key
+
+
+def test_an_acall_that_is_cancelled_ends_its_call_to_the_api(bench: Any) -> None:
+    bench.server.control(latency=20)
+    pipeline = flow.Pipeline("p", [bench.company(bench.api(timeout=30))])
+
+    async def main() -> None:
+        asked = asyncio.create_task(pipeline.acall({"key": "a.example"}))
+        while bench.server.counts()["in_flight"] == 0:
+            await asyncio.sleep(0.02)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        async with asyncio.timeout(5):
+            while bench.server.counts()["in_flight"]:
+                await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+    assert bench.server.counts()["calls"] == 1

@@ -1,0 +1,288 @@
+"""The partitions of one run: what is done, what is left, and everything that may end the run before its last one.
+
+Who runs them is decided in `engines`, what ends a run for its quality in `guarding`; beginning a run and publishing it
+is the business of `running`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+from dataflow.engine.control.home import ask, process_plane
+from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
+from dataflow.engine.http.offline import SESSIONS
+from dataflow.engine.program import Program, pack_object
+from dataflow.engine.result import Completion
+from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
+from dataflow.outcomes import Event, Traffic
+from dataflow.plan.partitions import PartitionSpec
+from dataflow.services.context import Context
+from dataflow.services.units import about
+from dataflow.store.commit import RunFolder
+from dataflow.store.dataset import Dataset
+from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.binding import prepare_arrow
+from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
+from dataflow.wiring.guarding import Standing, reached
+from dataflow.wiring.keeping import CountKeeper, long_limited
+from dataflow.wiring.planning import Planned, carries
+from dataflow.wiring.run import Run
+from dataflow.wiring.secrets import require_secrets
+from dataflow.wiring.settings import Settings
+from dataflow.wiring.stopped import shortfalls
+from dataflow.wiring.traffic import Watch
+from dataflow.wiring.worker import completion, make_setup, make_work
+
+TOLD_AGAIN = 3600.0
+"""Seconds after which it is said again that a limit is used up."""
+_STOPPING = f"no new calls begin, those in flight have {GRACE:g} s to end; a second Ctrl-C does not wait for them"
+
+
+class Driving:
+    """Brings a run from what is committed to its last partition, and counts and tells on the way.
+
+    Args:
+        planned: The job, bound to its source.
+        folder: Where its partitions are committed.
+        settings: Of the run.
+        run: What the user holds; its counts, notes and warnings are kept here.
+        program: How the job travels to workers; None to pack it.
+        may_call: False for a run that is published as it is: no call is made, and no guardrail ends it.
+        began: When the run began, on the clock of `time.perf_counter`.
+        tell: The listener.
+    """
+
+    def __init__(
+        self,
+        planned: Planned,
+        folder: RunFolder,
+        *,
+        settings: Settings,
+        run: Run,
+        program: Program | None,
+        may_call: bool,
+        began: float,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self.planned = planned
+        self.folder = folder
+        self.settings = settings
+        self.run = run
+        self._program = program
+        self._may_call = may_call
+        self._began = began
+        self._tell = tell
+        self._lost: list[Report] = []
+        self._postponed: list[float] = []
+        self._reason: str | None = None
+        self._stopping = False
+        self._used_up: dict[str, float] = {}
+
+    def perform(self, newest: Dataset | None) -> None:
+        """Do the partitions that are neither committed nor unchanged since the newest version.
+
+        Raises:
+            GuardrailReached: The run is not good enough.
+            LimitReached: The deadline has come.
+            Interrupted: Partitions are left.
+        """
+        specs = self.planned.source.specs
+        self.run.partitions = len(specs)
+        self._tell(Event(kind="planned", run=self.folder.run, partitions=len(specs), records=self.planned.rows or 0))
+        done = self._done(newest)
+        left = [spec for spec in specs if spec.identity not in done]
+        self._stop_at(self._reached())
+        if left:
+            self._drive(left)
+        if self.run.done < len(specs):
+            raise Interrupted(
+                f"run {self.folder.run} stopped after {self.run.done} of {len(specs)} partitions; "
+                "run the same command again to go on"
+            )
+        self._stop_at(self._reached(over=True))
+
+    def say(self, message: str) -> None:
+        """Say something that deserves a look."""
+        self.run.warnings.append(message)
+        self._tell(Event(kind="warned", run=self.run.id, message=message))
+
+    def say_shortfalls(self) -> None:
+        """Say which services are missing from records that are published all the same."""
+        for step in self.planned.graph.steps:
+            part = self.run.counts.services.get(step.service.name)
+            self._say_once(() if part is None else tuple(shortfalls(step.service.name, part)))
+
+    def _say_once(self, messages: tuple[str, ...]) -> None:
+        """Say what one worker, or many, had to say."""
+        for message in dict.fromkeys(messages):
+            if message not in self.run.warnings:
+                self.say(message)
+
+    def _done(self, newest: Dataset | None) -> set[str]:
+        """The identities of what needs no work, counted."""
+        specs = self.planned.source.specs
+        planned_now = {spec.identity for spec in specs}
+        done = {name: record for name, record in self.folder.committed().items() if name in planned_now}
+        if newest is not None and self.settings.resume and carries(newest, self.planned):
+            done |= self.folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
+        self._count([completion(record) for record in done.values()])
+        if done:
+            rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
+            self._tell(
+                Event(kind="resumed", run=self.folder.run, partitions=len(done), records=rows, rejected=rejected)
+            )
+        return set(done)
+
+    def _drive(self, left: list[PartitionSpec]) -> None:
+        deadline = self.settings.deadline
+        if deadline is None and self._may_call:
+            deadline = self.planned.job.deadline
+        with ExitStack() as stack:
+            keeper = self._keeper()
+            engine = self._engine(stack, keeper)
+            stop = stack.enter_context(stop_on_signal(self.run._stop))
+            late = stack.enter_context(stop_after(deadline, stop))
+            watch = stack.enter_context(closing(self._watch(engine)))
+
+            def look() -> None:
+                watch.look()
+                keeper.look()
+                self._say_stopping(stop)
+
+            todo = () if stop.is_set() else left
+            reports = stack.enter_context(closing(drive(engine, todo, stop=stop, look=look, wait=self._put_off)))
+            for report in reports:
+                self._hear(report)
+                if self._reason is not None:
+                    # What is in flight may be paid for, so it may still end and be committed.
+                    stop.set()
+        if self._postponed:
+            self.run.notes.append(_postponed(self._postponed))
+        self._stop_at(self._reason)
+        if late.is_set() and self.run.done < self.run.partitions:
+            raise LimitReached(
+                f"the deadline of {deadline} was reached after {self.run.done} of {self.run.partitions} partitions; "
+                "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
+            )
+        if self._lost:
+            raise Interrupted(
+                f"{len(self._lost)} partitions killed their worker again and again, such as "
+                f"{_place(self._lost[0].spec)}; the rest is done; look at what the services do with these records, "
+                "then run again"
+            )
+
+    def _hear(self, report: Report) -> None:
+        """Take up how a partition has ended."""
+        if report.completion is None:
+            self._lose(report)
+            return
+        self._count([report.completion])
+        self._say_once(report.completion.warnings)
+        self._postponed += [report.postponed] if report.postponed else []
+        self.run.duration = time.perf_counter() - self._began
+        self._tell(_committed(self.folder.run, report.completion))
+        self._reason = self._reason or self._reached()
+
+    def _lose(self, report: Report) -> None:
+        if report.kind == "killed":
+            message = f"{_place(report.spec)} killed its worker; going on"
+            self._tell(Event(kind="warned", run=self.run.id, message=message))
+            self._lost.append(report)
+            return
+        if isinstance(report.error, DataflowError):
+            raise report.error
+        raise ServiceError(
+            f"{_place(report.spec)} failed with {type(report.error).__name__}; nothing of it is committed"
+        ) from report.error
+
+    def _put_off(self, given_back: Completion) -> None:
+        """Say for which limit a partition was given back, and until when, once an hour."""
+        now, problem = time.monotonic(), given_back.stopped
+        if given_back.outage or problem is None or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
+            return
+        self._used_up[problem] = now
+        self.say(f"{problem}, next call in {about(given_back.again_in)}")
+
+    def _say_stopping(self, stop: threading.Event) -> None:
+        if stop.is_set() and not self._stopping:
+            self._stopping = True
+            self._tell(Event(kind="stopping", run=self.run.id, message=_STOPPING))
+
+    def _count(self, completions: list[Completion]) -> None:
+        self.run.counts = Statistics.merged([self.run.counts, *(one.statistics for one in completions)])
+        self.run.done += len(completions)
+
+    def _reached(self, *, over: bool = False) -> str | None:
+        """The guardrail that the run has reached by now, in words."""
+        if not self._may_call:
+            return None
+        counts = self.run.counts
+        records = self.planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
+        standing = Standing(run=self.run.id, counts=counts, records=records, over=over)
+        return reached(self.planned.job.guardrails, self.planned.graph, standing)
+
+    def _stop_at(self, reason: str | None) -> None:
+        if reason is not None:
+            raise GuardrailReached(reason)
+
+    def _keeper(self) -> CountKeeper:
+        """Keeps long windows; calls that are answered offline, or not made at all, count for none."""
+        calls = SESSIONS.current is None and self._may_call
+        apis = long_limited(self.planned.graph) if calls else ()
+        return CountKeeper(self.folder.root, apis=apis, warn=self.say)
+
+    def _watch(self, engine: Engine) -> Watch:
+        """Tells a listener what the calls are doing; calls that are answered offline have no limits to wait for."""
+        listened = self.settings.on_event is not None and self.settings.traffic and SESSIONS.current is None
+        steps = self.planned.graph.steps if listened else ()
+        apis = {step.service.api.name for step in steps if step.service.api is not None}
+        return Watch(engine, apis=apis, tell=lambda traffic: self._tell(_calling(self.run.id, traffic)))
+
+    def _engine(self, stack: ExitStack, keeper: CountKeeper) -> Engine:
+        planned = self.planned
+        setup = make_setup(
+            self.folder,
+            options=planned.source.options,
+            schema=planned.source.schema,
+            key=planned.job.keys,
+            catalog=self.folder.root,
+            parameters=self.settings.parameters,
+            profile=self.settings.profile,
+            may_call=self._may_call,
+        )
+        if uses_processes(self.settings, planned.graph, planned.source):
+            program = self._program or pack_object(planned.job.pipeline)
+            return cluster_engine(
+                program, setup, self.settings, stack, source=planned.source, graph=planned.graph, keeper=keeper
+            )
+        if SESSIONS.current is None and self._may_call:
+            require_secrets(planned.graph)
+        keeper.open(process_plane().id, ask)
+        stack.callback(keeper.keep)
+        prepare_arrow(planned.graph)
+        context = Context(run=self.folder.run, parameters=self.settings.parameters)
+        turns = local_turns(planned.graph, self.settings)
+        work = make_work(planned.graph, self.folder, tables=planned.tables, context=context, setup=setup, turns=turns)
+        stack.callback(work.close)
+        return local_engine(work, self.settings, stack, turns=turns)
+
+
+def _committed(run: str, done: Completion) -> Event:
+    return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
+
+
+def _calling(run: str, traffic: tuple[Traffic, ...]) -> Event:
+    return Event(kind="calling", run=run, traffic=traffic)
+
+
+def _postponed(seconds: list[float]) -> str:
+    partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
+    return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"
+
+
+def _place(spec: PartitionSpec) -> str:
+    return f"partition {spec.index} ({spec.path} from record {spec.first_row})"
