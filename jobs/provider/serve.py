@@ -60,7 +60,7 @@ class Running:
         return counts
 
     def log(self, since: int = 0) -> list[list[Any]]:
-        """Every call in the order of arrival: [monotonic seconds, path, key, status, headers]."""
+        """Every call in the order of arrival: [monotonic seconds, path, key, status, headers, end]."""
         entries: list[list[Any]] = self._ask("GET", f"/_log?since={since}")
         return entries
 
