@@ -29,7 +29,7 @@ class AttemptError(Exception):
         after: Seconds that the provider asks to wait, or None.
         limit: At most so many attempts for this reason, or None for what the retry policy says.
         stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
-            and no charge to the retry budget.
+            no charge to the retry budget, and once in a call no attempt.
     """
 
     def __init__(
@@ -99,6 +99,10 @@ class Call:
         key: The Idempotency-Key, or None.
         attempts: Requests that were sent.
         retries: Those among them that repeated one; a function may send several that do not.
+        excused: Those that do not count for the retry policy, since they say nothing of the provider or the record.
+        stale: Whether one of them met a stale connection, which is excused once.
+        probe: Whether the breaker judges by the last one.
+        held: Seconds that it has waited for breakers.
         seconds: Spent in attempts, without waiting.
         waited: Seconds of waiting by reason.
         status: The HTTP status of the last answer.
@@ -109,6 +113,10 @@ class Call:
     key: str | None = None
     attempts: int = 0
     retries: int = 0
+    excused: int = 0
+    stale: bool = False
+    probe: bool = False
+    held: float = 0.0
     seconds: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
     status: int | None = None
@@ -120,6 +128,7 @@ class Call:
                 self.waited[reason] = self.waited.get(reason, 0.0) + seconds
         excused = waited.get("breaker", 0.0)
         if excused:
+            self.held += excused
             self.deadline = self.deadline.excused(excused)
 
 

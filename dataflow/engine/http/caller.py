@@ -16,7 +16,7 @@ from dataflow.engine.control.gate import Gate, Pass
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.transport import within
 from dataflow.errors import Verdict
-from dataflow.policies.deadline import allows, attempt_timeout
+from dataflow.policies.deadline import LIMIT, allows, attempt_timeout
 from dataflow.policies.retry import Attempt, wait_before_next
 from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, take
 
@@ -24,6 +24,10 @@ Value = TypeVar("Value")
 
 HEARING = 0.05
 """Seconds that a call holds back once where the breaker is about to open: its home hears of it within 0.02 s."""
+
+HELD = LIMIT
+"""Seconds that a record waits for breakers while probes cost it no attempt. A record that fails whenever it is asked
+keeps a breaker open by itself: it must end before the run gives the API up, after 10 minutes."""
 
 _BUDGET = RetryBudget()
 
@@ -72,6 +76,7 @@ class Caller:
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
         entered = await self._enter(call)
+        call.probe = entered.probe
         began = self._clock()
         ending, after = Attempt.ABANDONED, None
         try:
@@ -130,15 +135,27 @@ class Caller:
             return None
         if error.limit is not None and call.attempts >= error.limit:
             return None
-        now = self._clock()
-        wait = wait_before_next(call.terms.retry, attempts=call.attempts, draw=self._draw(), after=error.after)
+        now, stale = self._clock(), error.stale and not call.stale
+        call.stale |= error.stale
+        if call.terms.retry.attempts > 1 and (stale or _probed_in_vain(call, error)):
+            call.excused += 1
+        attempts = call.attempts - call.excused
+        wait = wait_before_next(call.terms.retry, attempts=attempts, draw=self._draw(), after=error.after)
         if wait is None or not allows(call.deadline, wait, now=now):
             return None
+        if stale:
+            # Whether the provider is down shows at once, on a connection of its own.
+            return 0.0
         if error.stale or (self._is_down and error.attempt is Attempt.FAILED):
             # While the provider is down, retries wait for the breaker: a budget could spare it nothing more.
             return wait
         self._budget, granted = take(_BUDGET, self._budget, now=now)
         return wait if granted else None
+
+
+def _probed_in_vain(call: Call, error: AttemptError) -> bool:
+    """Whether a record was only the one by which the breaker saw that the provider is still down."""
+    return call.probe and error.attempt is Attempt.FAILED and call.held < HELD
 
 
 def _given_up(call: Call, error: AttemptError) -> CallError:

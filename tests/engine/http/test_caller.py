@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -21,13 +22,14 @@ from dataflow.testing import SettableClock
 class Turnstile:
     """A gate that lets everybody through and writes down who came and how it ended."""
 
-    def __init__(self, events: list[str], waited: dict[str, float] | None = None) -> None:
+    def __init__(self, events: list[str], waited: dict[str, float] | None = None, *, probe: bool = False) -> None:
         self.events = events
         self.waited: Any = waited or {}
+        self.probe = probe
 
     async def enter(self, *, patience: float | None = None) -> Pass:
         self.events.append("enter")
-        return Pass(waited=self.waited)
+        return Pass(waited=self.waited, probe=self.probe)
 
     def leave(self, entered: Pass, ending: Attempt, *, after: float | None = None) -> None:
         self.events.append(f"{ending} after {after:g}" if after else str(ending))
@@ -91,6 +93,61 @@ def test_what_is_tried_again(again: Again, repeatable: bool, limit: int | None, 
     assert events.count("attempt") == call.attempts == attempts
     assert (caught.value.reason, caught.value.status, call.status) == ("HTTP 503", 503, 503)
     assert ("attempts" in str(caught.value)) == (attempts > 1)
+
+
+def a_reset() -> AttemptError:
+    return error(stale=True, attempt=Attempt.ABANDONED)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ends", "attempts", "answered"),
+    [
+        (3, [a_reset(), error(), error(), "value"], 4, True),
+        (3, [error(), a_reset(), error(), "value"], 4, True),
+        (3, [a_reset(), a_reset(), error(), error(), "value"], 4, False),
+        (2, [a_reset(), error(), error(), "value"], 3, False),
+        (1, [a_reset(), "value"], 1, False),
+    ],
+)
+def test_one_connection_that_had_gone_stale_costs_a_record_none_of_its_attempts(
+    allowed: int, ends: list[Any], attempts: int, answered: bool
+) -> None:
+    events: list[str] = []
+    call = a_call(attempts=allowed)
+    with nullcontext() if answered else pytest.raises(CallError):
+        asyncio.run(caller(Turnstile(events)).perform(endings(*ends, events=events), call))
+    assert (events.count("attempt"), call.attempts, call.retries) == (attempts, attempts, attempts - 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "allowed", "waits", "attempts"),
+    [
+        # The attempts after 60, 120, 180 and 240 s do not count, the three from 300 s on do.
+        (Attempt.FAILED, 3, 60.0, 7),
+        (Attempt.FAILED, 3, 299.0, 4),
+        (Attempt.FAILED, 1, 1.0, 1),
+        (Attempt.THROTTLED, 3, 1.0, 3),
+    ],
+)
+def test_a_record_that_finds_the_provider_still_down_as_a_probe_has_lost_no_attempt(
+    ending: Attempt, allowed: int, waits: float, attempts: int
+) -> None:
+    events: list[str] = []
+    call = a_call(attempts=allowed)
+    down = endings(error(attempt=ending), events=events)
+    with pytest.raises(CallError):
+        asyncio.run(caller(Turnstile(events, {"breaker": waits}, probe=True)).perform(down, call))
+    assert call.attempts == attempts
+
+
+def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:
+    events: list[str] = []
+    terms = Terms(timeout=30.0, retry=Retry(initial=30, maximum=30), patience=None)
+    call = Call(terms=terms, deadline=Deadline(started=0.0))
+    hasty = Caller(Turnstile(events), clock=SettableClock(), draw=lambda: 0.9)  # type: ignore[arg-type]
+    began = time.monotonic()
+    assert asyncio.run(hasty.perform(endings(a_reset(), "value", events=events), call)) == "value"
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(("calls", "retries"), [(30, 10), (400, 40)])
