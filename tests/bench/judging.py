@@ -101,7 +101,9 @@ def running_at(calls: Iterable[Interval], moment: float) -> list[Interval]:
     return [(begins, ends) for begins, ends in calls if begins <= moment < ends]
 
 
-def most_while_down(*, window: int, threshold: int, probes: int, reset: float, down: float, processes: int) -> int:
+def most_while_down(
+    *, window: int, threshold: int, probes: int, reset: float, down: float, processes: int, uncounted: int = 0
+) -> int:
     """Calls that an API may get while it is down.
 
     Those in flight when it goes down, those that open the breaker, probes each time it has rested, and as a margin
@@ -114,5 +116,6 @@ def most_while_down(*, window: int, threshold: int, probes: int, reset: float, d
         reset: Seconds that it stays open each time.
         down: Seconds that the API is down.
         processes: That call it.
+        uncounted: Failures that the breaker does not count.
     """
-    return window + threshold + probes * math.floor(down / reset) + threshold * processes
+    return window + threshold + probes * math.floor(down / reset) + threshold * processes + uncounted
