@@ -6,6 +6,7 @@ the limits, the latency, a fault, its answer. Each of these is decided elsewhere
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
@@ -79,7 +80,7 @@ class Provider:
         try:
             ending = await self._meet(exchange, service, call)
         finally:
-            call.end(ending)
+            call.end(ending, now=time.monotonic())
 
     async def _meet(self, exchange: Exchange, service: Service | None, call: Call) -> Ending:
         if service is None:
@@ -127,8 +128,11 @@ class Provider:
     async def _serve(self, visit: _Visit, rule: Rule) -> Ending:
         """Latency, fault and answer."""
         if rule.latency or rule.jitter:
-            wait = rule.latency + rule.jitter * (2 * self._chance.random() - 1)
-            if not await visit.exchange.connection.pause(max(wait, 0.0)):
+            wait = max(0.0, rule.latency + rule.jitter * (2 * self._chance.random() - 1))
+            ends = time.monotonic() + wait
+            if not await visit.exchange.connection.pause(wait):
+                if self.settings.values["finishes"]:
+                    await asyncio.sleep(ends - time.monotonic())
                 return "left"
         try:
             fault = parse_fault(visit.asked) if visit.asked else self._planned(visit, rule)

@@ -2,7 +2,8 @@
 
 A call is counted when its headers have been read and ends once, whatever ended it. Status is what the client got:
 a number for a whole answer, `reset` where the provider broke the connection, `left` where the client did before
-it had its answer.
+it had its answer. The log holds [arrival, path, key, status, headers, end] of each call, whose status and end are
+None while it runs.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ class Call:
         attempt = self.attempts[self.service, key] = self.attempts.get((self.service, key), 0) + 1
         return attempt
 
-    def end(self, status: Ending) -> None:
+    def end(self, status: Ending, *, now: float) -> None:
         """Count the end of the call; only the first counts."""
         if self.ended:
             return
         self.ended = True
-        self.entry[3] = status
+        self.entry[3], self.entry[5] = status, now
         for line in self.lines:
             line.end(status)
 
@@ -97,7 +98,7 @@ class Tally:
 
     def begin(self, service: str, path: str, *, now: float, headers: dict[str, str]) -> Call:
         """Count the arrival of a call."""
-        entry: Entry = [now, path, None, None, headers]
+        entry: Entry = [now, path, None, None, headers, None]
         if len(self.log) < self.room:
             self.log.append(entry)
         lines = (self.total, self.lines[service])

@@ -54,13 +54,13 @@ class Running:
         made: dict[str, Any] = self._ask("POST", "/_control", body=json.dumps(changes))
         return made
 
-    def counts(self) -> dict[str, Any]:
-        """How many calls it has seen: overall, and for each service by status and key."""
-        counts: dict[str, Any] = self._ask("GET", "/_counts")
+    def counts(self, *, keys: bool = True) -> dict[str, Any]:
+        """How many calls it has seen: overall, and for each service by status and key, which are many."""
+        counts: dict[str, Any] = self._ask("GET", f"/_counts?keys={keys:d}")
         return counts
 
     def log(self, since: int = 0) -> list[list[Any]]:
-        """Every call in the order of arrival: [monotonic seconds, path, key, status, headers]."""
+        """Every call in the order of arrival: [monotonic seconds, path, key, status, headers, end]."""
         entries: list[list[Any]] = self._ask("GET", f"/_log?since={since}")
         return entries
 

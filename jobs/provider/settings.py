@@ -32,6 +32,12 @@ def _share(value: Any) -> float:
     return number
 
 
+def _flag(value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return str(value).lower() == "true"
+
+
 def _auth(value: Any) -> str:
     if value not in AUTHS:
         raise ValueError(f"no auth {value!r}; there are {', '.join(AUTHS)}")
@@ -71,6 +77,7 @@ SETTINGS = CALL_SETTINGS | {
     "outage": Setting(default=0.0, read=_seconds, about="seconds from now that all services are down"),
     "outage_as": Setting(default=Fault(kind=Kind.STATUS, text="503"), read=parse_fault, about="what being down means"),
     "unknown": Setting(default=0.12, read=_share, about="share of the domains without a company"),
+    "finishes": Setting(default=False, read=_flag, about="true: a call runs for its latency even if its client leaves"),
     "seed": Setting(default=8, read=int, about="another seed, other facts"),
     "log": Setting(default=2_000_000, read=int, about="calls logged at most"),
 }

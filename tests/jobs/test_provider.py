@@ -208,6 +208,18 @@ def test_a_trickle_ends_and_a_kept_connection_is_closed(provider: Running) -> No
     connection.close()
 
 
+@pytest.mark.parametrize(("finishes", "least", "most"), [(False, 0.1, 0.6), (True, 0.8, 1.5)])
+def test_what_a_client_leaves_behind_runs_on_where_the_provider_finishes_it(
+    provider: Running, finishes: bool, least: float, most: float
+) -> None:
+    provider.control(latency=0.8, finishes=finishes)
+    with pytest.raises(TimeoutError):
+        ask(provider, KNOWN, timeout=0.2)
+    assert statuses(provider) == {"left": 1}
+    began, ended = provider.log()[0][0], provider.log()[0][5]
+    assert least < ended - began < most
+
+
 @pytest.mark.parametrize(
     ("form", "pattern"), [("seconds", "60"), ("negative", "-5"), ("1000000000", "1000000000"), ("text", "soon")]
 )

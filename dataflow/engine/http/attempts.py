@@ -30,7 +30,7 @@ class AttemptError(Exception):
         after: Seconds that the provider asks to wait, or None.
         limit: At most so many attempts for this reason, or None for what the retry policy says.
         stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
-            and no charge to the retry budget.
+            no charge to the retry budget, and once in a call no attempt.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Call:
         attempts: Requests that were sent.
         excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
+        stale: Whether one of them met a stale connection, which is excused once.
         seconds: Spent in attempts, without waiting.
         lost: Seconds that went to waiting for a breaker and to attempts that were excused.
         waited: Seconds of waiting by reason.
@@ -130,6 +131,7 @@ class Call:
     attempts: int = 0
     excused: int = 0
     retries: int = 0
+    stale: bool = False
     seconds: float = 0.0
     lost: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)

@@ -115,15 +115,18 @@ class Caller:
         """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
         down = error.attempt is Attempt.FAILED and self._gate.is_down
         excused = down and call.waits_for_breaker
+        stale = error.stale and not call.stale
+        call.stale |= error.stale
+        call.excused += excused or (stale and call.terms.retry.attempts > 1)
         if excused:
-            call.excused += 1
             call.lose(seconds)
         wait = self._wait(call, error, down=down)
         if wait is None:
             raise _given_up(call, error) from error
         if excused:
             call.lose(wait)
-        return wait
+        # Whether the provider is down shows at once, on a connection of its own.
+        return 0.0 if stale else wait
 
     def _wait(self, call: Call, error: AttemptError, *, down: bool) -> float | None:
         """Seconds until the next attempt, or None where there is none."""

@@ -68,7 +68,7 @@ class Bench:
         return line
 
     def log(self, path: str = COMPANIES) -> list[list[Any]]:
-        """The calls of a service in the order of arrival: [monotonic seconds, path, key, status, headers]."""
+        """The calls of a service in the order of arrival: [monotonic seconds, path, key, status, headers, end]."""
         return [entry for entry in self.server.log() if entry[1].startswith(path)]
 
 

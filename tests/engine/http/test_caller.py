@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +102,40 @@ def test_what_is_tried_again(again: Again, repeatable: bool, limit: int | None, 
     assert events.count("attempt") == call.attempts == attempts
     assert (caught.value.reason, caught.value.status, call.status) == ("HTTP 503", 503, 503)
     assert ("attempts" in str(caught.value)) == (attempts > 1)
+
+
+def a_reset() -> AttemptError:
+    return error(stale=True, attempt=Attempt.ABANDONED)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ends", "attempts", "answered"),
+    [
+        (3, [a_reset(), error(), error(), "value"], 4, True),
+        (3, [error(), a_reset(), error(), "value"], 4, True),
+        (3, [a_reset(), a_reset(), error(), error(), "value"], 4, False),
+        (2, [a_reset(), error(), error(), "value"], 3, False),
+        (1, [a_reset(), "value"], 1, False),
+    ],
+)
+def test_one_connection_that_had_gone_stale_costs_a_record_none_of_its_attempts(
+    allowed: int, ends: list[Any], attempts: int, answered: bool
+) -> None:
+    events: list[str] = []
+    call = a_call(attempts=allowed)
+    with nullcontext() if answered else pytest.raises(CallError):
+        asyncio.run(caller(Turnstile(events)).perform(endings(*ends, events=events), call))
+    assert (events.count("attempt"), call.attempts, call.retries) == (attempts, attempts, attempts - 1)
+
+
+def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:
+    events: list[str] = []
+    terms = Terms(timeout=30.0, retry=Retry(initial=30, maximum=30), patience=None)
+    call = Call(terms=terms, deadline=Deadline(started=0.0))
+    hasty = Caller(Turnstile(events), clock=SettableClock(), draw=lambda: 0.9)  # type: ignore[arg-type]
+    began = time.monotonic()
+    assert asyncio.run(hasty.perform(endings(a_reset(), "value", events=events), call)) == "value"
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(("calls", "retries"), [(30, 10), (400, 40)])

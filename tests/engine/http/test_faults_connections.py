@@ -38,9 +38,12 @@ def test_a_broken_connection_costs_its_own_record_only(
     bench.server.control(keys={"bad.example": fault})
     run = bench.run(bench.company(bench.api(timeout=0.4)), ["good.example", "bad.example", "fine.example"])
     failure = checked(bench, run)
-    assert (failure["status"], failure["reason"], failure["attempts"]) == (status, reason, attempts)
+    assert (failure["status"], failure["reason"]) == (status, reason)
     assert failure["http_status"] is None
-    assert bench.seen()["by_key"]["bad.example"] == attempts
+    made = bench.seen()["by_key"]["bad.example"]
+    # A reset of a connection that another record has used is excused once.
+    assert failure["attempts"] == made
+    assert attempts <= made <= attempts + (fault == "reset_before_headers")
     said = run.statistics["services"]["company"]
     assert (said["succeeded"], said["failed"] + said["timed_out"]) == (2, 1)
 
