@@ -267,7 +267,7 @@ class Account:
             "next": self._next(member, pace, wait=wait if probes == 0 else pause, interval=interval),
             "slots": slots,
             "share": share,
-            "breaker": {"probes": probes, "wait": wait},
+            "breaker": {"probes": probes, "wait": wait, "opened_for": breakers.opened_for(self.breaker, now)},
             "pause": pause,
             "used_up": self._used_up(now=now) if not times and not request["in_hand"] else None,
             "warning": self._warning(member, limits),

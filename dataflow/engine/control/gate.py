@@ -93,7 +93,7 @@ class Gate:
         self._stock = Stock()
         self._probes: int | None = None
         self._pause_until = -math.inf
-        self._breaker_until = -math.inf
+        self._breaker_until, self._opened_for = -math.inf, 0.0
         self._plane: str | None = None
         # What it has to be told.
         self._number = 0
@@ -365,8 +365,8 @@ class Gate:
             self._stock.clear()
         else:
             self._stock.add(reply["slots"], time=reply["now"])
+        probes, self._opened_for = reply["breaker"]["probes"], reply["breaker"]["opened_for"]
         self._breaker_until = now + reply["breaker"]["wait"]
-        probes = reply["breaker"]["probes"]
         if probes is None and self._probes is not None:
             self._streak = 0
         self._probes = None if probes is None else probes + (self._probes or 0)
@@ -386,7 +386,7 @@ class Gate:
             waited = self._waits.since(waiter.before, now=now)["breaker"]
             return waiter.patience is not None and waited + wait > waiter.patience
 
-        self._queue.turn_away(lambda: Impatient("breaker", wait), whom=waits_too_long)
+        self._queue.turn_away(lambda: Impatient("breaker", wait, opened_for=self._opened_for), whom=waits_too_long)
 
     def _tell_used_up(self, limit: str, *, wait: float) -> None:
         """A long window lets none start for a while: turn away who does not wait for ever, and tell the others once."""

@@ -22,13 +22,15 @@ class Impatient(Exception):
         reason: What it waits for.
         seconds: How much longer, as far as known.
         problem: A sentence about it.
+        opened_for: Seconds since its breaker opened without having closed again.
     """
 
-    def __init__(self, reason: Reason, seconds: float, problem: str | None = None) -> None:
+    def __init__(self, reason: Reason, seconds: float, problem: str | None = None, *, opened_for: float = 0.0) -> None:
         super().__init__(reason, seconds)
         self.reason = reason
         self.seconds = seconds
         self.problem = problem or f"the {reason} keeps calls waiting"
+        self.opened_for = opened_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

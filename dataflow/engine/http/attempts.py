@@ -115,6 +115,7 @@ class Call:
         excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
         stale: Whether one of them met a stale connection, which is excused once.
+        failed_at: When the first of them failed for which the provider is to blame, or None.
         seconds: Spent in attempts, without waiting.
         lost: Seconds that went to waiting for a breaker and to attempts that were excused.
         waited: Seconds of waiting by reason.
@@ -132,6 +133,7 @@ class Call:
     excused: int = 0
     retries: int = 0
     stale: bool = False
+    failed_at: float | None = None
     seconds: float = 0.0
     lost: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
@@ -174,7 +176,7 @@ class Call:
             self.deadline = self.deadline.excused(queued)
         if excused := waited.get("breaker", 0.0):
             if self.waits_for_breaker:
-                self.excused = self.attempts
+                self.excused, self.failed_at = self.attempts, None
             self.lose(excused)
 
     def lose(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Begin, Calling, Check, Shared, leave_alone, side_by_side, value_of
+from dataflow.engine.http.calls import Begin, Calling, Check, Shared, give_up, leave_alone, side_by_side, value_of
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
@@ -31,7 +31,10 @@ async def make_batches(calling: Calling, shared: Shared, *, check: Check) -> Ans
     batches = _Batches(calling, shared, check)
     if not calling.may_call:
         return leave_alone(batches.answers)
-    await side_by_side(calling, batches.cut(), batches.ask)
+    try:
+        await side_by_side(calling, batches.cut(), batches.ask)
+    except Impatient as error:
+        give_up(batches.answers, batches.left, error)
     return batches.answers
 
 
@@ -45,6 +48,7 @@ class _Batches:
         self._shared = shared
         self._check = check
         self._spare = CALLS
+        self.left = set(range(len(shared.inputs))) - self.answers.remembered
 
     def cut(self) -> list[list[int]]:
         """The records of each request; one without a key that could be found again fails at once."""
@@ -121,6 +125,7 @@ class _Batches:
 
     def _keep(self, asked: Asked, places: Sequence[int]) -> None:
         for at, value in asked.values.items():
+            self.left.discard(places[at])
             self.answers.values[places[at]] = value
             self._calling.memory.remember(self._shared.keys[places[at]], value)
         for at, error in asked.errors.items():
@@ -142,6 +147,7 @@ class _Batches:
             answers.waited[reason] = answers.waited.get(reason, 0.0) + seconds
 
     def _fail(self, at: int, error: Exception) -> None:
+        self.left.discard(at)
         self.answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             self.answers.timed_out.add(at)

@@ -7,6 +7,7 @@ decided in `policies`.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -45,6 +46,7 @@ class Caller:
         self._clock = clock
         self._draw = draw
         self._budget = BudgetState()
+        self._answered = -math.inf
 
     async def perform(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
         """Make attempts until one succeeds or the policies say no more.
@@ -76,18 +78,27 @@ class Caller:
             value: Value = await within(left, attempt())
             ending = Attempt.SUCCEEDED
         except AttemptError as error:
-            ending, after, call.status = error.attempt, error.after, error.status
+            ending, after, call.status = self._ending(call, error), error.after, error.status
             raise
         except Verdict:
             # The provider has answered, whatever it knows.
             ending = Attempt.SUCCEEDED
             raise
         else:
+            self._answered = max(self._answered, began)
             return value
         finally:
             call.whole.in_flight -= 1
             call.seconds += self._clock() - began
             self._gate.leave(entered, ending, after=after)
+
+    def _ending(self, call: Call, error: AttemptError) -> Attempt:
+        """What an attempt says of the provider: nothing where others are answered and this call fails again."""
+        if error.attempt is Attempt.FAILED and call.failed_at is not None and self._answered > call.failed_at:
+            error.attempt = Attempt.REFUSED
+        elif error.attempt is Attempt.FAILED and call.failed_at is None:
+            call.failed_at = self._clock()
+        return error.attempt
 
     async def _enter(self, call: Call, *, after: float) -> Pass:
         """Wait so many seconds, and then for the turn of the next attempt."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,11 @@ MOST = 256
 
 STOPPED = "run stopped"
 """The reason of what is not attempted, since its run was stopped and is published as it is."""
+
+LONG_DOWN = 300.0
+"""Seconds after which an open breaker may be the fault of the few records that still ask: half of what a run waits."""
+FEW = 10
+"""Records of a partition, or 1 % where that is more, that may be its last ones."""
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
@@ -122,12 +127,17 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     if not calling.may_call:
         return leave_alone(answers)
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
+    left = set(todo)
 
     async def make(at: int, begin: Begin) -> None:
         call = begin(f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None)
         await _make_one(calling, shared, at, call=call, answers=answers, check=check)
+        left.discard(at)
 
-    await side_by_side(calling, todo, make)
+    try:
+        await side_by_side(calling, todo, make)
+    except Impatient as error:
+        give_up(answers, left, error)
     answers.calls = sum(answers.attempts.values())
     return answers
 
@@ -168,6 +178,22 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
         for one in callers:
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
+
+
+def give_up(answers: Answers, left: Collection[int], error: Impatient) -> None:
+    """Fail the last few places whose API has been down for minutes: maybe they are what it fails for.
+
+    A breaker that only they could close would never close, and their partition never be whole.
+
+    Raises:
+        Impatient: There are more of them, or it is too early.
+    """
+    if error.reason != "breaker" or error.opened_for < LONG_DOWN or len(left) > max(FEW, len(answers.values) // 100):
+        raise error
+    text = f"the API has answered none of the last {len(left)} records of a partition for {LONG_DOWN / 60:g} minutes"
+    for at in left:
+        answers.raise_at(at, CallError("breaker open", text))
+        answers.attempts.setdefault(at, 0)
 
 
 def leave_alone(answers: Answers) -> Answers:

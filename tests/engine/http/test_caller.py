@@ -128,6 +128,32 @@ def test_one_connection_that_had_gone_stale_costs_a_record_none_of_its_attempts(
     assert (events.count("attempt"), call.attempts, call.retries) == (attempts, attempts, attempts - 1)
 
 
+def test_a_call_that_fails_again_while_others_are_answered_says_nothing_of_the_provider() -> None:
+    events: list[str] = []
+    clock = SettableClock()
+    asked = caller(Turnstile(events), clock)
+
+    async def attempt() -> Any:
+        await asyncio.sleep(0)
+        clock.advance(1)
+        raise error()
+
+    async def other() -> Any:
+        return "value"
+
+    async def story() -> None:
+        bad = asyncio.ensure_future(asked.perform(attempt, a_call()))
+        while "failed" not in events:
+            await asyncio.sleep(0)
+        clock.advance(1)
+        await asked.perform(other, a_call())
+        await asyncio.wait([bad])
+        assert isinstance(bad.exception(), CallError)
+
+    asyncio.run(story())
+    assert [event for event in events if event != "enter"] == ["failed", "succeeded", "refused", "refused"]
+
+
 def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:
     events: list[str] = []
     terms = Terms(timeout=30.0, retry=Retry(initial=30, maximum=30), patience=None)

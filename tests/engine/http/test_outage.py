@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 import dataflow as flow
@@ -73,3 +74,77 @@ def test_client_errors_do_not_open_the_breaker(bench: Any) -> None:
     run = bench.run(bench.company(bench.api(breaker=BREAKER)), [f"k{at}.example" for at in range(40)])
     said = run.statistics["services"]["company"]
     assert (said["calls"], said["failed"], said["waited"].get("breaker", 0)) == (40, 40, 0)
+
+
+def poison(bench: Any, places: set[int], *, keys: int) -> list[str]:
+    """Keys among which some are always answered with 500."""
+    named = [f"{'bad' if at in places else 'good'}{at}.example" for at in range(keys)]
+    bench.server.control(latency=0.01, keys={named[at]: "status:500" for at in places})
+    return named
+
+
+@pytest.mark.parametrize("function", [False, True], ids=["declared", "injected"])
+def test_records_that_fail_again_while_others_are_answered_do_not_close_the_api_for_all(
+    bench: Any, checked: Checked, function: bool
+) -> None:
+    keys = poison(bench, {*range(180, 195, 3)}, keys=200)
+    api = bench.api(concurrency=8, retry=flow.Retry(attempts=3, initial=0.3, maximum=0.3))
+    began = time.monotonic()
+    run = bench.run(by_function(api) if function else bench.company(api), keys)
+    said = run.statistics["services"]["company"]
+    assert (said["succeeded"], said["failed"], said["calls"]) == (195, 5, 210)
+    assert said["errors"] == {"HTTPStatusError" if function else "HTTP 500": 5}
+    assert said["waited"]["breaker"] == 0
+    assert time.monotonic() - began < 20
+
+
+def by_function(api: flow.API) -> flow.Service:
+    @flow.enrichment(api=api, into="title", returns=str)
+    async def company(key: str, http: httpx.AsyncClient) -> str:
+        answer = await http.get(f"/v2/companies/{key}")
+        answer.raise_for_status()
+        return str(answer.json()["name"])
+
+    return company
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_the_last_few_records_fail_where_the_api_has_been_down_for_them_alone(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, batch: int | None
+) -> None:
+    monkeypatch.setattr("dataflow.engine.http.calls.LONG_DOWN", 1.0)
+    monkeypatch.setattr("dataflow.wiring.worker.PATIENCE", 0.2)
+    keys = poison(bench, {*range(35, 40)}, keys=40)
+    if batch is not None:
+        bench.server.control(paths={"/v2/companies/batch": "always_500"})
+    api = bench.api(breaker=flow.Breaker(threshold=5, reset=0.5, maximum=1), concurrency=8)
+    few = bench.company(api) if batch is None else listed(api, batch)
+    run = bench.run(few, keys if batch is None else keys[:9])
+    said = run.statistics["services"]["company"]
+    assert (said["succeeded"] + said["cached"], said["failed"]) == ((35, 5) if batch is None else (0, 9))
+    assert "breaker open" in said["errors"]
+    assert run.to_arrow()["degraded"].to_pylist()[-1] is True
+
+
+def listed(api: flow.API, batch: int) -> flow.Service:
+    return api.post(
+        "company",
+        "/v2/companies/batch",
+        json={"domains": ["{key}"]},
+        batch=batch,
+        items="companies",
+        match="domain",
+        select={"title": "name"},
+        returns={"title": str},
+    )
+
+
+def test_many_records_wait_for_an_api_that_is_down_however_long(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.engine.http.calls.LONG_DOWN", 0.5)
+    monkeypatch.setattr("dataflow.wiring.worker.PATIENCE", 0.2)
+    bench.server.control(latency=0.005)
+    bench.server.control(outage=2.0)
+    api = bench.api(breaker=flow.Breaker(threshold=5, reset=0.5, maximum=1), concurrency=8)
+    run = bench.run(bench.company(api), [f"k{at}.example" for at in range(100)])
+    said = run.statistics["services"]["company"]
+    assert said["succeeded"] + said["cached"] == 100
