@@ -35,7 +35,7 @@ class Completion:
         index: Its position in the plan.
         rows: Records in the output.
         rejected: Records in the rejects.
-        statistics: Mergeable counts.
+        statistics: Mergeable counts; of the calls only, where it stopped.
         stopped: Why nothing was committed, or None where the commit record is on disk.
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
         warnings: Sentences from its process that nobody has heard yet.

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from dataflow.engine.calling import Answers
+from dataflow.engine.spending import Spent
 from dataflow.engine.watchdog import Watchdog
 from dataflow.services.service import Service
 from dataflow.services.signature import Form
@@ -71,9 +72,15 @@ class IOLoop:
 
 
 class Flights:
-    """What is under way for one caller: all of it ends when nobody waits for it any more, and nothing more starts."""
+    """What is under way for one caller: all of it ends when nobody waits for it any more, and nothing more starts.
+
+    Attributes:
+        cancelled: Whether nobody waits any more.
+        spent: What the services of APIs have called so far, whether or not it has led to anything.
+    """
 
     def __init__(self) -> None:
+        self.spent: list[tuple[Service, Spent]] = []
         self._started: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self.cancelled = False

@@ -22,6 +22,7 @@ from dataflow.store.manifest import manifest
 from dataflow.store.publish import Publication, placed, publish
 from dataflow.store.records import CommitRecord
 from dataflow.store.writing import commit, totals
+from dataflow.telemetry.statistics import Statistics
 
 __all__ = ["CommitRecord", "RunFolder", "RunState"]
 
@@ -158,7 +159,12 @@ class RunFolder:
         )
 
     def publish(
-        self, specs: Sequence[PartitionSpec], *, lineage: Mapping[str, Any] | None = None, duration: float = 0.0
+        self,
+        specs: Sequence[PartitionSpec],
+        *,
+        lineage: Mapping[str, Any] | None = None,
+        duration: float = 0.0,
+        spent: Statistics | None = None,
     ) -> Dataset:
         """Publish the run as the next version; calling it again after whatever happened ends in the same version.
 
@@ -166,13 +172,16 @@ class RunFolder:
             specs: The partitions, in the order of the version: all of the plan, or those that are committed.
             lineage: Where the records come from, as plain JSON values.
             duration: Seconds of the whole run, for the statistics.
+            spent: What was called beside what the commit records count.
 
         Raises:
             StoreError: A partition is not committed, a file is missing, or sums do not add up; nothing is
                 published then.
             OutputLocked: The run has gone on without this process, or was abandoned.
         """
-        publication = Publication(specs=specs, lineage=lineage or {}, duration=duration, created=_now())
+        publication = Publication(
+            specs=specs, lineage=lineage or {}, duration=duration, created=_now(), spent=spent or Statistics()
+        )
         return publish(self._ledger, publication)
 
 

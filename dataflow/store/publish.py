@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from dataflow.store.parts import encode, schema_digest
 from dataflow.store.prune import sweep, tidy
 from dataflow.store.records import CommitRecord, Counts, pack_records
 from dataflow.store.writing import FOLDERS, files_of, put_file, totals
-from dataflow.telemetry.statistics import unbalanced
+from dataflow.telemetry.statistics import Statistics, unbalanced
 
 _NO_PARTITION = "0" * 16
 
@@ -38,12 +38,14 @@ class Publication:
         lineage: Where the records come from: plain JSON values.
         duration: Seconds of the whole run.
         created: Now, as ISO text in UTC.
+        spent: Calls that no commit record counts, since their partitions were given back before.
     """
 
     specs: Sequence[PartitionSpec]
     lineage: Mapping[str, Any]
     duration: float
     created: str
+    spent: Statistics = field(default_factory=Statistics)
 
 
 def publish(ledger: Ledger, publication: Publication) -> Dataset:
@@ -90,7 +92,7 @@ def _place(ledger: Ledger, publication: Publication) -> int:
         raise StoreError(f"run {ledger.run}: {'; '.join(faults)}; nothing was published, please report this")
     version = _claimed(ledger)
     texts = {
-        "statistics.json": to_json(total.report(publication.duration)),
+        "statistics.json": to_json(Statistics.merged([total, publication.spent]).report(publication.duration)),
         COMMITS: pack_records(records),
         "dataset.json": manifest(
             ledger.head(),

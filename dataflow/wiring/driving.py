@@ -54,6 +54,9 @@ class Driving:
         may_call: False for a run that is published as it is: no call is made, and no guardrail ends it.
         began: When the run began, on the clock of `time.perf_counter`.
         tell: The listener.
+
+    Attributes:
+        spent: What was called for partitions that were given back, which no commit record counts.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Driving:
         self._may_call = may_call
         self._began = began
         self._tell = tell
+        self.spent = Statistics()
         self._lost: list[Report] = []
         self._postponed: list[float] = []
         self._reason: str | None = None
@@ -200,7 +204,9 @@ class Driving:
         ) from report.error
 
     def _put_off(self, given_back: Completion) -> None:
-        """Say for which limit a partition was given back, and until when, once an hour."""
+        """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
+        self.spent = Statistics.merged([self.spent, given_back.statistics])
+        self.run.counts = Statistics.merged([self.run.counts, given_back.statistics])
         now, problem = time.monotonic(), given_back.stopped
         if given_back.outage or problem is None or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
             return

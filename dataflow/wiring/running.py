@@ -224,7 +224,9 @@ class _Execution:
             raise
         lineage = {"source": [asdict(file) for file in planned.source.files], "pipeline": self.job.pipeline.name}
         self.run.duration = time.perf_counter() - self.began
-        self.run.dataset = folder.publish(planned.source.specs, lineage=lineage, duration=self.run.duration)
+        self.run.dataset = folder.publish(
+            planned.source.specs, lineage=lineage, duration=self.run.duration, spent=driving.spent
+        )
         self.run.status = "published"
         self.run._publish = None
         driving.say_shortfalls()

@@ -15,7 +15,9 @@ from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
+from dataflow.engine.spending import count_spent
 from dataflow.engine.turns import Turns, turns_of
+from dataflow.engine.waiting import Flights
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.plan.pipeline import Job, Pipeline
@@ -169,13 +171,14 @@ class PartitionWork:
         record = self._folder.find(spec)
         if record is None:
             batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
+            flights = Flights()
             try:
-                environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns)
+                environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns, flights=flights)
             except Impatient as error:
-                outage = error.reason == "breaker"
-                return given_back(spec, stopped=error.problem, again_in=error.seconds, outage=outage)
+                outage, spent = error.reason == "breaker", count_spent(flights.spent)
+                return given_back(spec, stopped=error.problem, again_in=error.seconds, outage=outage, spent=spent)
             except Halted:
-                return given_back(spec, stopped="stopped", again_in=0.0)
+                return given_back(spec, stopped="stopped", again_in=0.0, spent=count_spent(flights.spent))
             if self._memory is not None:
                 self._memory.flush()
             result = settle(environment, batch, key=self._key, path=spec.path)
@@ -207,14 +210,16 @@ class PartitionWork:
             self._memory.close()
 
 
-def given_back(spec: PartitionSpec, *, stopped: str, again_in: float, outage: bool = True) -> Completion:
+def given_back(
+    spec: PartitionSpec, *, stopped: str, again_in: float, outage: bool = True, spent: Statistics | None = None
+) -> Completion:
     """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
     return Completion(
         identity=spec.identity,
         index=spec.index,
         rows=0,
         rejected=0,
-        statistics=Statistics(),
+        statistics=spent or Statistics(),
         stopped=stopped,
         again_in=again_in,
         outage=outage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 Reason = Literal["rate", "concurrency", "breaker"]
 
@@ -23,7 +23,12 @@ class Impatient(Exception):
         seconds: How much longer, as far as known.
         problem: A sentence about it.
         opened_for: Seconds since its breaker opened without having closed again.
+
+    Attributes:
+        spent: What the calls that it ended had spent, noted by whoever made them.
     """
+
+    spent: Any = None
 
     def __init__(self, reason: Reason, seconds: float, problem: str | None = None, *, opened_for: float = 0.0) -> None:
         super().__init__(reason, seconds)

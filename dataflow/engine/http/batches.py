@@ -11,7 +11,7 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Begin, Calling, Check, Shared, give_up, leave_alone, side_by_side, value_of
+from dataflow.engine.http.calls import Begin, Calling, Check, Shared, leave_alone, side_by_side, spending, value_of
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
@@ -31,10 +31,8 @@ async def make_batches(calling: Calling, shared: Shared, *, check: Check) -> Ans
     batches = _Batches(calling, shared, check)
     if not calling.may_call:
         return leave_alone(batches.answers)
-    try:
+    with spending(batches.answers, batches.left):
         await side_by_side(calling, batches.cut(), batches.ask)
-    except Impatient as error:
-        give_up(batches.answers, batches.left, error)
     return batches.answers
 
 

@@ -9,14 +9,15 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.calling import Answers
-from dataflow.engine.control.gate import Gate
+from dataflow.engine.control.gate import Gate, Impatient
 from dataflow.engine.control.home import LocalLine, process_plane
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.access import AccessCheck
@@ -28,7 +29,8 @@ from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
-from dataflow.engine.http.settings import CallSettings, Execution
+from dataflow.engine.http.settings import CallSettings, Execution, Halted
+from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import RetryLater
 from dataflow.services.keys import Keys
@@ -37,6 +39,7 @@ from dataflow.services.signature import Form, Injected
 if TYPE_CHECKING:
     from dataflow.plan.graph import Step
     from dataflow.services.api import API
+    from dataflow.services.service import Service
 
 LOOK = 0.1
 """Seconds between two looks at a function whose time may be up."""
@@ -108,8 +111,9 @@ class Callers:
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=_key_of(step, keys))
         make = make_calls if calling.batch is None else make_batches
-        with io.watching(step.service):
+        with io.watching(step.service), _noting(on, step.service):
             answers = self._wait(on.flights.start(io, make(calling, shared, check=check)))
+            on.flights.spent.append((step.service, spent_on(answers)))
         return spread_answers(answers, shared)
 
     def client(self, api: API) -> Any:
@@ -292,6 +296,17 @@ def definition(step: Step) -> str:
             *([] if one.batch is None else one.batch.meaning),
         ]
     )
+
+
+@contextmanager
+def _noting(on: Execution, service: Service) -> Iterator[None]:
+    """Note what calls have spent that are ended before their time."""
+    try:
+        yield
+    except (Impatient, Halted) as error:
+        if error.spent is not None:
+            on.flights.spent.append((service, error.spent))
+        raise
 
 
 async def _perform(

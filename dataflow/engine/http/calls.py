@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.spending import spent_on
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
 from dataflow.services.batch import Batch
@@ -134,10 +136,8 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
         await _make_one(calling, shared, at, call=call, answers=answers, check=check)
         left.discard(at)
 
-    try:
+    with spending(answers, left):
         await side_by_side(calling, todo, make)
-    except Impatient as error:
-        give_up(answers, left, error)
     answers.calls = sum(answers.attempts.values())
     return answers
 
@@ -178,6 +178,18 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
         for one in callers:
             one.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
+
+
+@contextmanager
+def spending(answers: Answers, left: Collection[int]) -> Iterator[None]:
+    """Note on what ends the calls before their time what they have spent, unless those that are left may fail."""
+    try:
+        yield
+    except (Impatient, Halted) as error:
+        error.spent = spent_on(answers)
+        if isinstance(error, Halted):
+            raise
+        give_up(answers, left, error)
 
 
 def give_up(answers: Answers, left: Collection[int], error: Impatient) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dataflow.engine.control.link import Line
     from dataflow.engine.http.memory import AnswerStore
+    from dataflow.engine.spending import Spent
     from dataflow.engine.waiting import Flights
 
 PATIENCE = 30.0
@@ -17,7 +18,13 @@ PATIENCE = 30.0
 
 
 class Halted(Exception):
-    """Calls are left that may not be made any more, since the run is being stopped."""
+    """Calls are left that may not be made any more, since the run is being stopped.
+
+    Attributes:
+        spent: What those that were made have spent.
+    """
+
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,3 +148,6 @@ def test_many_records_wait_for_an_api_that_is_down_however_long(bench: Any, monk
     run = bench.run(bench.company(api), [f"k{at}.example" for at in range(100)])
     said = run.statistics["services"]["company"]
     assert said["succeeded"] + said["cached"] == 100
+    assert said["calls"] == bench.seen()["calls"] == 100 + said["retries"]
+    assert run.dataset.statistics["services"]["company"] == said
+    assert said["waited"]["breaker"] > 0

@@ -1,0 +1,62 @@
+"""What calls were made for a partition that was given back: they reached the provider, whatever became of the records.
+
+The records themselves are counted when their partition is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.services import ServiceStatistics, Waited
+from dataflow.telemetry.statistics import Statistics
+
+if TYPE_CHECKING:
+    from dataflow.engine.calling import Answers
+    from dataflow.services.service import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """The calls of one service for one partition.
+
+    Attributes:
+        calls: Requests that were made.
+        retries: Those among them that repeated one.
+        seconds: Of each call.
+        waited: Seconds of waiting by reason.
+    """
+
+    calls: int
+    retries: int
+    seconds: list[float]
+    waited: dict[str, float]
+
+
+def spent_on(answers: Answers) -> Spent:
+    """What was spent until now on answers that may not be whole."""
+    return Spent(
+        calls=sum(answers.attempts.values()) if answers.calls is None else answers.calls,
+        retries=answers.retries,
+        seconds=[*(answers.seconds or answers.durations.values())],
+        waited=dict(answers.waited),
+    )
+
+
+def count_spent(services: Iterable[tuple[Service, Spent]]) -> Statistics:
+    """The counts of calls without records."""
+    return Statistics(
+        services={
+            service.name: ServiceStatistics(
+                kind=service.kind,
+                priority=service.policy.priority,
+                calls=spent.calls,
+                retries=spent.retries,
+                duration=Durations.of(spent.seconds) if spent.calls else Durations(),
+                waited=Waited(**spent.waited),
+            )
+            for service, spent in services
+        }
+    )
