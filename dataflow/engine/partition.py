@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +31,8 @@ from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
 
-LOOK = 1.0
-"""Seconds between two looks of a waiting partition at whether another may begin."""
+LOOK = 0.5
+"""Seconds between two looks of a waiting partition at whether another may begin, or Ctrl-C was pressed."""
 
 
 def run_graph(
@@ -103,12 +104,14 @@ def _collect(
 
 
 def _wait(waiting: Iterable[Future[Effect]], turns: Turns | None) -> set[Future[Effect]]:
-    """Those that have ended, as soon as one has."""
-    if turns is None:
-        return wait(waiting, return_when=FIRST_COMPLETED).done
-    with turns.waiting():
+    """Those that have ended, as soon as one has.
+
+    Never without a timeout: where a library such as polars has set a handler of its own, Ctrl-C wakes no lock.
+    """
+    with nullcontext() if turns is None else turns.waiting():
         while not (done := wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED).done):
-            turns.make_room()
+            if turns is not None:
+                turns.make_room()
     return done
 
 

@@ -12,6 +12,10 @@ from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
 
 
+_LOOK = 0.5
+"""Seconds between two looks of somebody who waits for a run."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
     """One execution of a job.
@@ -74,7 +78,9 @@ class Run:
         """
         if self._thread is not None:
             # A join that was interrupted takes the thread for ended ever after.
-            self._ended.wait()
+            while not self._ended.wait(_LOOK):
+                # Where a library has set a handler of its own, Ctrl-C ends no wait that has no timeout.
+                pass
         if self._error is not None:
             raise self._error
         return self
