@@ -11,7 +11,6 @@ from dataflow.errors import CatalogError, OutputLocked
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
 
-
 _LOOK = 0.5
 """Seconds between two looks of somebody who waits for a run."""
 
