@@ -113,7 +113,7 @@ def drive(
         engine: Who runs them.
         specs: The plan, or what is left of it; read as it is handed out.
         stop: When set, nothing more is handed out, and the iterator ends with what is in flight.
-        look: Called at least every `TICK` seconds; it returns at once.
+        look: Called at least every `TICK` seconds; signals and stops are not heard before it returns.
         grace: Seconds after which a stop cancels what is in flight.
         clock: Seconds that only grow.
         wait: Told of each partition that was given back.
@@ -159,13 +159,14 @@ def stop_on_signal(stop: threading.Event | None = None) -> Iterator[threading.Ev
         stop: The event, for whoever sets it too; a new one by default.
 
     Raises:
-        KeyboardInterrupt: At a signal that comes when it is set.
+        KeyboardInterrupt: At the second signal, whatever else has set the event before.
     """
-    stop = stop or threading.Event()
+    stop, heard = stop or threading.Event(), threading.Event()
 
     def receive(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if heard.is_set():
             raise KeyboardInterrupt
+        heard.set()
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():
@@ -274,8 +275,9 @@ class _Window:
                 f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "
                 "run the same command again to go on"
             )
-        before = self._postponed.get(report.spec.identity, 0.0)
-        self._postponed[report.spec.identity] = before + completion.again_in
+        if completion.outage:
+            before = self._postponed.get(report.spec.identity, 0.0)
+            self._postponed[report.spec.identity] = before + completion.again_in
         self._later.append((now + completion.again_in, report.spec))
         return True
 

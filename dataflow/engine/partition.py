@@ -27,6 +27,7 @@ from dataflow.engine.resources import Resources
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
+from dataflow.errors import GuardrailReached
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.signature import Form
@@ -65,6 +66,11 @@ def run_graph(
         except (KeyboardInterrupt, SystemExit):
             # The pool waits for its threads, and these for answers that nobody wants any more.
             resources.flights.cancel()
+            raise
+        except GuardrailReached:
+            # The run ends here: what other services of this partition have in flight is paid for, no more.
+            if resources.callers is not None:
+                resources.callers.halt()
             raise
     return environment
 

@@ -11,7 +11,7 @@ import inspect
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 
@@ -36,8 +36,7 @@ class Watchdog:
         self._loop = loop
         self._home = thread
         self._warn = warn
-        self._services: dict[CodeType, str] = {}
-        self._running: Counter[CodeType] = Counter()
+        self._running: Counter[tuple[CodeType, str]] = Counter()
         self._named: set[str] = set()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -52,7 +51,7 @@ class Watchdog:
             yield
         finally:
             with self._change:
-                self._running[code] -= 1
+                self._running[code, name] -= 1
                 self._running += Counter()
 
     def close(self) -> None:
@@ -65,8 +64,7 @@ class Watchdog:
 
     def _begin(self, code: CodeType, name: str) -> None:
         with self._change:
-            self._services[code] = name
-            self._running[code] += 1
+            self._running[code, name] += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="dataflow-watchdog", daemon=True)
                 self._thread.start()
@@ -88,11 +86,16 @@ class Watchdog:
 
     def _look(self) -> None:
         frame = sys._current_frames().get(self._home.ident or 0)
-        found = None if frame is None else blocking(frame, self._services)
-        if found is not None and found[0] not in self._named:
-            self._named.add(found[0])
+        running = list(self._running)
+        found = None if frame is None else blocking(frame, {code for code, _ in running})
+        if found is None:
+            return
+        # Services that share a function cannot be told apart.
+        names = [name for code, name in running if code is found[0] and name not in self._named]
+        for name in names:
+            self._named.add(name)
             self._warn(
-                f"`{found[0]}` blocks the event loop, at {found[1]}: no call of any service goes on meanwhile; "
+                f"`{name}` blocks the event loop, at {found[1]}: no call of any service goes on meanwhile; "
                 "await what it waits for, or make it `def` with threads="
             )
 
@@ -107,14 +110,14 @@ def code_of(function: Callable[..., object]) -> CodeType:
     return plain.__code__  # type: ignore[no-any-return]
 
 
-def blocking(frame: FrameType, services: dict[CodeType, str]) -> tuple[str, str] | None:
+def blocking(frame: FrameType, services: Collection[CodeType]) -> tuple[CodeType, str] | None:
     """The service that a stack is in, and the line of its own code where it stands; None where it is in none.
 
     Args:
         frame: The innermost frame of a thread.
-        services: The name of a service by its code.
+        services: The codes of services.
     """
     at: FrameType | None = frame
     while at is not None and at.f_code not in services:
         at = at.f_back
-    return None if at is None else (services[at.f_code], f"{at.f_code.co_filename}:{at.f_lineno}")
+    return None if at is None else (at.f_code, f"{at.f_code.co_filename}:{at.f_lineno}")

@@ -83,6 +83,7 @@ def run_command(arguments: list[str]) -> int:
 @click.option(
     "--deadline",
     metavar="DURATION",
+    callback=lambda context, option, value: float(value) if value and value.isdecimal() else value,
     help='End cleanly after "90s", "2h", ... instead of the job\'s own deadline; exit code 4.',
 )
 @click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
@@ -197,6 +198,7 @@ def _run_summary(finished: Any) -> dict[str, Any]:
         "version": finished.version,
         "path": finished.path,
         "status": finished.status,
+        **({} if finished.reason is None else {"reason": finished.reason}),
         "statistics": finished.statistics,
         "sample_records": finished.head(10).to_pylist(),
     }
@@ -230,9 +232,19 @@ def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, .
 @click.option("--source", help="Another source than the job's.")
 @CATALOG
 @SET
+@click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 @JSON
-def sample(job: str, size: int, source: str | None, catalog: str, parameters: tuple[str, ...], as_json: bool) -> None:
+def sample(
+    job: str,
+    size: int,
+    source: str | None,
+    catalog: str,
+    parameters: tuple[str, ...],
+    env_file: str | None,
+    as_json: bool,
+) -> None:
     """Run a few real records of JOB and show what became of each; nothing is published."""
+    _read_env(env_file)
     from dataflow.wiring.jobs import find_job, require_source
     from dataflow.wiring.trial import sample as sample_job
 

@@ -38,13 +38,15 @@ class Diary:
         opened = [
             f"the breaker of {printable(api)} is {_breaker(one)}" for api, one in down.items() if api not in self.down
         ]
-        closed = [f"the breaker of {printable(api)} is closed again" for api in sorted(self.down - down.keys())]
+        # Where nobody calls, as at the end, nothing is known of breakers.
+        known = self.down - down.keys() if traffic else ()
+        closed = [f"the breaker of {printable(api)} is closed again" for api in sorted(known)]
         due = now + FIRST if self.due is None else self.due
         said = [*opened, *closed]
         if traffic and now >= due:
             said.append("; ".join(lines(traffic)))
             due = now + EVERY
-        return Diary(due=due, down=frozenset(down)), tuple(said)
+        return Diary(due=due, down=frozenset(down) if traffic else self.down), tuple(said)
 
 
 def lines(traffic: Sequence[Traffic], *, most: int = MOST) -> tuple[str, ...]:

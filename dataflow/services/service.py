@@ -18,7 +18,7 @@ from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.services.annotations import declare, declare_fields
 from dataflow.services.options import Options, Policy, check_options, read_policy
-from dataflow.services.signature import REQUIRED, Binding, Form, Parameter, Signature, read_signature
+from dataflow.services.signature import REQUIRED, Binding, Form, Injected, Parameter, Signature, read_signature
 from dataflow.services.types import Declared, is_list, is_text, partial_mismatch
 
 RESERVED = ("is_valid", "validations", "completeness", "degraded", "rejected")
@@ -162,6 +162,8 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
     check_default(service)
     if service.form is Form.COLUMN and service.policy.api is not None:
         raise DeclarationError(f"`{name}` reads whole columns and has an api=; a service of an API reads one record")
+    if service.api is None and any(one.injected is Injected.CLIENT for one in service.parameters):
+        raise DeclarationError(f"`{name}` asks for an httpx.AsyncClient, which belongs to an API; give api=")
     return service
 
 

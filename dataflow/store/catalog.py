@@ -231,7 +231,8 @@ class Catalog:
             if run_id in (record.id, "latest"):
                 return self._folder(record)
         near = get_close_matches(run_id, [record.id for record in records], n=3)
-        advice = f"did you mean {' or '.join(near)}?" if near else "`dataflow runs` lists them"
+        newest = f"the newest one is {records[0].id}" if records else "there is none yet"
+        advice = f"did you mean {' or '.join(near)}?" if near else newest
         raise CatalogError(f"there is no run {run_id!r} in {self.root}; {advice}")
 
     def unfinished(self, dataset: str) -> RunFolder | None:

@@ -35,7 +35,7 @@ from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.stopped import shortfalls
 from dataflow.wiring.traffic import Watch
-from dataflow.wiring.worker import completion, make_setup, make_work
+from dataflow.wiring.worker import STOPPED, completion, make_setup, make_work
 
 TOLD_AGAIN = 3600.0
 """Seconds after which it is said again that a limit is used up."""
@@ -197,6 +197,9 @@ class Driving:
             self._tell(Event(kind="warned", run=self.run.id, message=message))
             self._lost.append(report)
             return
+        if isinstance(report.error, GuardrailReached):
+            self._reason = self._reason or str(report.error)
+            return
         if isinstance(report.error, DataflowError):
             raise report.error
         raise ServiceError(
@@ -208,7 +211,8 @@ class Driving:
         self.spent = Statistics.merged([self.spent, given_back.statistics])
         self.run.counts = Statistics.merged([self.run.counts, given_back.statistics])
         now, problem = time.monotonic(), given_back.stopped
-        if given_back.outage or problem is None or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
+        self._say_once((*given_back.warnings, *((problem,) if given_back.outage and problem else ())))
+        if given_back.outage or problem in (None, STOPPED) or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
             return
         self._used_up[problem] = now
         self.say(f"{problem}, next call in {about(given_back.again_in)}")
@@ -235,6 +239,14 @@ class Driving:
         if reason is not None:
             raise GuardrailReached(reason)
 
+    def _limits(self) -> dict[str, tuple[float | None, int | None]]:
+        """What workers judge the calls of a service by, before a partition is whole: share to find, failures."""
+        guardrails, rows = self.planned.job.guardrails, self.planned.rows
+        known = rows is not None or guardrails.max_failures.count is not None
+        most = guardrails.max_failures.limit(rows or 0) if known else None
+        steps = [step for step in self.planned.graph.steps if step.service.api is not None]
+        return {one.service.name: (guardrails.min_found.get(one.service.name), most) for one in steps}
+
     def _keeper(self) -> CountKeeper:
         """Keeps long windows; calls that are answered offline, or not made at all, count for none."""
         calls = SESSIONS.current is None and self._may_call
@@ -259,6 +271,7 @@ class Driving:
             parameters=self.settings.parameters,
             profile=self.settings.profile,
             may_call=self._may_call,
+            limits=self._limits(),
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self._program or pack_object(planned.job.pipeline)

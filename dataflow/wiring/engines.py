@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from dataflow.engine.cluster import connect, current_client
+from dataflow.engine.cluster import Cluster, connect, current_client
 from dataflow.engine.drive import Engine
 from dataflow.engine.http.offline import refuse_processes
 from dataflow.engine.local import LocalEngine, available_processors
@@ -86,16 +86,7 @@ def cluster_engine(
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
     if calls:
-        from dataflow.engine.control.scheduler import ask, install
-
-        install(cluster.client)
-
-        def ask_there(do: str, **given: Any) -> Any:
-            if (trouble := cluster.trouble()) is not None:
-                raise trouble
-            return ask(cluster.client, do, **given)
-
-        keeper.open(ask_there("identity"), ask_there)
+        _open_plane(cluster, keeper)
         stack.callback(keeper.keep)
     if calls and cluster.workers is not None:
         require_secrets(graph)
@@ -103,3 +94,17 @@ def cluster_engine(
     engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets))
     stack.callback(engine.close)
     return engine
+
+
+def _open_plane(cluster: Cluster, keeper: CountKeeper) -> None:
+    """See that the scheduler has a control plane, and that it knows what has been counted before."""
+    from dataflow.engine.control.scheduler import ask, install
+
+    install(cluster.client)
+
+    def ask_there(do: str, **given: Any) -> Any:
+        if (trouble := cluster.trouble()) is not None:
+            raise trouble
+        return ask(cluster.client, do, **given)
+
+    keeper.open(ask_there("identity"), ask_there)

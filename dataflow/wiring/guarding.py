@@ -69,7 +69,7 @@ def _failures(guardrails: Guardrails, part: ServiceStatistics, step: Step, stand
     limit = guardrails.max_failures.exceeded(calls, whole=whole)
     if limit is None:
         return None
-    shared = f"{calls:,} calls, which {records:,} records share" if calls < records else f"{calls:,} records"
+    shared = f"{calls:,} distinct inputs, which {records:,} records share" if calls < records else f"{calls:,} records"
     return (
         f"`{step.service.name}` failed for {shared}, more than the {limit:,} that max_failures allows; "
         f"{_look(standing)}, or raise max_failures= and run the same command again to go on"

@@ -89,8 +89,8 @@ class CountKeeper:
         for counted in self._files.read(api, besides=self._plane, now=now):
             if self._known.get((api, counted.plane)) == counted.written:
                 continue
-            self._known[api, counted.plane] = counted.written
             self._ask("learn", api=api, source=counted.plane, rows=counted.aged(now), written=counted.written)
+            self._known[api, counted.plane] = counted.written
 
     def _write(self, api: str, rows: list[list[Any]]) -> None:
         amounts = [(period, unit, [amount for _, amount in ages]) for period, unit, ages in rows]

@@ -58,6 +58,11 @@ class Run:
         return self.counts.report(self.duration)
 
     @property
+    def reason(self) -> str | None:
+        """Why it ended before its time, or None."""
+        return None if self._error is None else str(self._error)
+
+    @property
     def version(self) -> int | None:
         """The number of the published version, or None."""
         return self.dataset.version if self.dataset else None

@@ -66,7 +66,7 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
 
     def publish(**others: Any) -> None:
         # Whoever listened to the run may be gone by then.
-        elsewhere = read_settings({**settings, "on_event": None, **others})
+        elsewhere = read_settings({**settings, "on_event": None, "deadline": None, **others})
         _Execution(job, elsewhere, current, program, as_it_is=True).perform()
 
     current._publish = publish
@@ -227,7 +227,7 @@ class _Execution:
         self.run.dataset = folder.publish(
             planned.source.specs, lineage=lineage, duration=self.run.duration, spent=driving.spent
         )
-        self.run.status = "published"
+        self.run.status, self.run._error = "published", None
         self.run._publish = None
         driving.say_shortfalls()
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
+from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
@@ -26,10 +27,11 @@ from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
-from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.memory import JournalMemory, open_memory
 
+STOPPED = "stopped"
+"""Why a partition is given back that nobody wants done any more."""
 FACTORY = "dataflow.wiring.worker:prepare"
 
 Work = Callable[[PartitionSpec], Completion]
@@ -45,8 +47,12 @@ def make_setup(
     parameters: Mapping[str, Any],
     profile: bool,
     may_call: bool = True,
+    limits: Mapping[str, tuple[float | None, int | None]],
 ) -> dict[str, Any]:
-    """What workers need beside the job, as plain JSON values; `may_call=False` is for what calls no API."""
+    """What workers need beside the job, as plain JSON values.
+
+    `may_call=False` is for what calls no API; `limits` are `min_found` and the failed calls of each service.
+    """
     return {
         "folder": folder.to_dict(),
         "options": dict(options),
@@ -56,6 +62,7 @@ def make_setup(
         "parameters": dict(parameters),
         "profile": profile,
         "may_call": may_call,
+        "limits": {name: list(limit) for name, limit in limits.items()},
     }
 
 
@@ -128,6 +135,7 @@ def make_work(
         strict=True,
         warn=told.append,
         may_call=setup["may_call"],
+        limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told)
@@ -158,6 +166,7 @@ class PartitionWork:
         self._turns = turns
         self._told = told
         self._halted = False
+        self._flights: set[Flights] = set()
 
     def __call__(self, spec: PartitionSpec) -> Completion:
         if self._turns is None:
@@ -167,23 +176,45 @@ class PartitionWork:
 
     def _perform(self, spec: PartitionSpec) -> Completion:
         if self._halted:
-            return given_back(spec, stopped="stopped", again_in=0.0)
+            return self._give_back(spec, Flights(), stopped=STOPPED)
         record = self._folder.find(spec)
         if record is None:
-            batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
             flights = Flights()
+            self._flights.add(flights)
             try:
-                environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns, flights=flights)
+                record = self._commit(spec, flights)
             except Impatient as error:
-                outage, spent = error.reason == "breaker", count_spent(flights.spent)
-                return given_back(spec, stopped=error.problem, again_in=error.seconds, outage=outage, spent=spent)
+                outage = error.reason == "breaker"
+                return self._give_back(spec, flights, stopped=error.problem, again_in=error.seconds, outage=outage)
             except Halted:
-                return given_back(spec, stopped="stopped", again_in=0.0, spent=count_spent(flights.spent))
-            if self._memory is not None:
-                self._memory.flush()
-            result = settle(environment, batch, key=self._key, path=spec.path)
-            record = self._folder.commit(spec, result, profile=self._profile)
+                return self._give_back(spec, flights, stopped=STOPPED)
+            finally:
+                self._flights.discard(flights)
         return replace(completion(record), warnings=self._warnings())
+
+    def _commit(self, spec: PartitionSpec, flights: Flights) -> CommitRecord:
+        batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
+        environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns, flights=flights)
+        if self._memory is not None:
+            self._memory.flush()
+        result = settle(environment, batch, key=self._key, path=spec.path)
+        return self._folder.commit(spec, result, profile=self._profile)
+
+    def _give_back(
+        self, spec: PartitionSpec, flights: Flights, *, stopped: str, again_in: float = 0.0, outage: bool = False
+    ) -> Completion:
+        """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
+        return Completion(
+            identity=spec.identity,
+            index=spec.index,
+            rows=0,
+            rejected=0,
+            statistics=count_spent(flights.spent),
+            stopped=stopped,
+            again_in=again_in,
+            outage=outage,
+            warnings=self._warnings(),
+        )
 
     def _warnings(self) -> tuple[str, ...]:
         """What services and limits had to say since the last partition."""
@@ -199,31 +230,15 @@ class PartitionWork:
             self._resources.callers.halt()
 
     def cancel(self) -> None:
-        """End the calls in flight; their partitions fail."""
-        if self._resources.callers is not None:
-            self._resources.callers.cancel()
+        """End the calls in flight, also those of services without an API; their partitions fail."""
+        for flights in list(self._flights):
+            flights.cancel()
 
     def close(self) -> None:
         """Close what was opened for the run."""
         self._resources.close()
         if self._memory is not None:
             self._memory.close()
-
-
-def given_back(
-    spec: PartitionSpec, *, stopped: str, again_in: float, outage: bool = True, spent: Statistics | None = None
-) -> Completion:
-    """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
-    return Completion(
-        identity=spec.identity,
-        index=spec.index,
-        rows=0,
-        rejected=0,
-        statistics=spent or Statistics(),
-        stopped=stopped,
-        again_in=again_in,
-        outage=outage,
-    )
 
 
 def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch:

@@ -51,6 +51,16 @@ def test_a_service_that_blocks_is_named_once_with_the_line_of_its_own_code() -> 
     assert f"{Path(__file__).name}:{line}" in sentence
 
 
+def test_services_that_share_a_function_are_both_named() -> None:
+    told: list[str] = []
+    io = IOLoop(warn=told.append)
+    one = flow.enrichment(blocks, name="one", returns=str)
+    with io.watching(one), io.watching(one.with_(name="two")):
+        io.run(blocks(4 * BLOCKED))
+    io.close()
+    assert sorted(sentence.split()[0] for sentence in told) == ["`one`", "`two`"]
+
+
 def test_a_service_that_awaits_is_not_named_however_long_it_takes() -> None:
     assert told_by(awaits) == []
 
@@ -58,7 +68,7 @@ def test_a_service_that_awaits_is_not_named_however_long_it_takes() -> None:
 def test_a_stack_without_a_service_blames_nobody() -> None:
     import sys
 
-    assert blocking(sys._getframe(), {code_of(awaits): "awaits"}) is None
+    assert blocking(sys._getframe(), {code_of(awaits)}) is None
 
 
 @pytest.mark.parametrize("function", [blocks, Blocks])

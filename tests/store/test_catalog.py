@@ -113,7 +113,7 @@ def test_a_run_is_found_by_its_id_in_any_dataset(catalog: Catalog) -> None:
     assert catalog.run("latest") == latest
     with pytest.raises(CatalogError, match="did you mean 20260101-120000"):
         catalog.run("20260101-12000")
-    with pytest.raises(CatalogError, match="`dataflow runs` lists them"):
+    with pytest.raises(CatalogError, match="the newest one is 20260102-120000"):
         catalog.run("yesterday")
 
 

@@ -84,7 +84,7 @@ STREAK = Streak(calls=100, error="KeyError", file="leads.csv", row=7)
         ({"company": service(failed=9_000, shared={"failed": 8_950})}, None),
         (
             {"company": service(failed=9_000, shared={"failed": 8_880})},
-            "`company` failed for 120 calls, which 9,000 records share, more than the 100",
+            "`company` failed for 120 distinct inputs, which 9,000 records share, more than the 100",
         ),
         ({"company": service(succeeded=800, failed=150), "records": 100_000}, None),
         ({"company": service(succeeded=10, failed=150, skipped=840), "records": 60_000}, "more than the 100"),
@@ -200,14 +200,15 @@ def test_failing_calls_end_a_run_and_a_higher_limit_goes_on_with_what_is_done(be
     bench.server.control(fault="status:422")
     bench.write(*([f"{part}-{at % 5}.example" for at in range(50)] for part in range(12)))
     asked = company(bench.server.url)
-    match = r"`company` failed for \d+ calls, which \d+0 records share, more than the 7 that max_failures allows.*raise"
+    match = r"`company` failed for \d+ .*more than the 7 that max_failures allows.*raise"
     first = bench.stopped(match, asked, kind=GuardrailReached, max_failures=7)
     assert bench.stopped("max_failures", asked, kind=GuardrailReached, max_failures=7) == first
     before = bench.calls()
     assert 10 <= before < 60
     done = bench.run(asked, max_failures=60)
     assert (done.id, done.status) == (first, "published")
-    assert bench.calls() == 60
+    # Failures are not remembered: those of partitions that were not whole are asked for again.
+    assert 60 <= bench.calls() <= 60 + before
     assert done.statistics["services"]["company"]["failed"] == 600
 
 
@@ -419,8 +420,8 @@ def test_the_command_ends_with_3_or_4_says_so_in_json_and_goes_on(
     bench.write(*([f"{part}-{at}.example" for at in range(150)] for part in range(12)))
     code, told, err = command()
     assert (code, told["status"], told["version"], told["path"]) == (3, "stopped", None, None)
-    assert told["statistics"]["services"]["company"]["not_found"] >= 150
-    assert len(told["sample_records"]) == 10
+    assert "less than the 20% of min_found" in told["reason"]
+    assert 100 <= bench.calls() < 300
     assert err.count("less than the 20% of min_found; is `domain`, which it reads, what the API guarded expects?") == 1
     run = told["run"]
     code, told, err = command("--set", "min_found=0%", "--deadline", "0.3s")

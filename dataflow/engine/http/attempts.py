@@ -122,6 +122,7 @@ class Call:
         status: The HTTP status of the last answer.
         waiting: Requests of it that wait for their turn now, and
         in_flight: those that are being answered.
+        refused: What kept one of its requests from being sent, whatever the function that asked made of it.
     """
 
     terms: Terms
@@ -140,6 +141,7 @@ class Call:
     status: int | None = None
     waiting: int = 0
     in_flight: int = 0
+    refused: Exception | None = None
 
     @property
     def whole(self) -> Call:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from dataflow.engine.control.gate import Gate, Pass
+from dataflow.engine.control.gate import Gate, Impatient, Pass
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.transport import within
 from dataflow.errors import Verdict
@@ -47,6 +47,7 @@ class Caller:
         self._draw = draw
         self._budget = BudgetState()
         self._answered = -math.inf
+        self._problem: str | None = None
 
     async def perform(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
         """Make attempts until one succeeds or the policies say no more.
@@ -96,8 +97,9 @@ class Caller:
         """What an attempt says of the provider: nothing where others are answered and this call fails again."""
         if error.attempt is Attempt.FAILED and call.failed_at is not None and self._answered > call.failed_at:
             error.attempt = Attempt.REFUSED
-        elif error.attempt is Attempt.FAILED and call.failed_at is None:
-            call.failed_at = self._clock()
+        elif error.attempt is Attempt.FAILED:
+            self._problem = error.error
+            call.failed_at = self._clock() if call.failed_at is None else call.failed_at
         return error.attempt
 
     async def _enter(self, call: Call, *, after: float) -> Pass:
@@ -109,11 +111,19 @@ class Caller:
                 await asyncio.sleep(after)
             if whole.stop.error is not None:
                 raise whole.stop.error
-            entered = await self._gate.enter(patience=call.patience)
+            entered = await self._pass(call)
             call.wait(entered.waited)
             return entered
         finally:
             whole.waiting -= 1
+
+    async def _pass(self, call: Call) -> Pass:
+        try:
+            return await self._gate.enter(patience=call.patience)
+        except Impatient as error:
+            if error.reason == "breaker" and self._problem is not None:
+                error.problem = f"`{self._gate.api}` fails ({self._problem}), so its breaker keeps calls waiting"
+            raise
 
     def _count(self, call: Call, now: float) -> None:
         call.attempts += 1

@@ -25,10 +25,11 @@ from dataflow.engine.http.answering import EndpointCall
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
-from dataflow.engine.http.calls import MOST, Calling, make_calls, share, spread_answers
+from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
+from dataflow.engine.http.quality import QualityCheck
 from dataflow.engine.http.settings import CallSettings, Execution, Halted
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
@@ -75,11 +76,10 @@ class Callers:
         self._io: IOLoop | None = None
         self._providers: dict[int, Provider] = {}
         self._clients: dict[int, Any] = {}
-        self._callings: dict[int, tuple[Calling, Keys, AccessCheck]] = {}
+        self._callings: dict[int, tuple[Calling, Keys, Check]] = {}
         self._lock = threading.Lock()
         self._halted = threading.Event()
         self._pools: list[ThreadPoolExecutor] = []
-        self._made: set[Future[Answers]] = set()
 
     def call(
         self,
@@ -112,7 +112,7 @@ class Callers:
         shared = share(columns, size, key=_key_of(step, keys))
         make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service), _noting(on, step.service):
-            answers = self._wait(on.flights.start(io, make(calling, shared, check=check)))
+            answers = _wait(on.flights.start(io, make(calling, shared, check=check)))
             on.flights.spent.append((step.service, spent_on(answers)))
         return spread_answers(answers, shared)
 
@@ -129,20 +129,6 @@ class Callers:
                     self._provider(api), terms=terms, clock=self._clock, wall=self._wall
                 )
             return self._clients[id(api)]
-
-    def _wait(self, started: Future[Answers]) -> Answers:
-        self._made.add(started)
-        try:
-            return started.result()
-        finally:
-            self._made.discard(started)
-            # Whoever does not wait any more, such as after Ctrl-C, wants no answer either.
-            started.cancel()
-
-    def cancel(self) -> None:
-        """End the calls in flight; whoever waits for them gets a CancelledError."""
-        for started in list(self._made):
-            started.cancel()
 
     def halt(self) -> None:
         """Make no new calls; those in flight are paid for and may end."""
@@ -167,7 +153,7 @@ class Callers:
                 double = Callers(
                     self._settings, secret=self._secret, clock=self._clock, wall=self._wall, session=session
                 )
-                double._io = IOLoop(self._loop().loop)
+                double._io, double._halted = IOLoop(self._loop().loop), self._halted
                 self._double = double
             return self._double
 
@@ -176,16 +162,31 @@ class Callers:
             self._io = IOLoop(warn=self._settings.warn)
         return self._io
 
-    def _calling(self, step: Step, function: Any) -> tuple[IOLoop, Calling, Keys, AccessCheck]:
+    def _calling(self, step: Step, function: Any) -> tuple[IOLoop, Calling, Keys, Check]:
         with self._lock:
             io = self._loop()
             if step.index not in self._callings:
                 provider = self._provider(step.service.api)
                 calling = self._make(step, function, provider)
                 keys = Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
-                check = AccessCheck(step.service, strict=self._settings.strict)
+                check = self._check(step)
                 self._callings[step.index] = calling, keys, check
             return io, *self._callings[step.index]
+
+    def _check(self, step: Step) -> Check:
+        """What looks at how the calls of a step end, and may end the run."""
+        access = AccessCheck(step.service, strict=self._settings.strict)
+        limits = self._settings.limits.get(step.service.name)
+        if limits is None:
+            return access
+        service, reads = step.service, tuple(column.name for column in step.inputs)
+        quality = QualityCheck(service.name, api=service.api.name, limits=limits, reads=reads)
+
+        def check(error: BaseException | None) -> None:
+            access(error)
+            quality(error)
+
+        return check
 
     def _make(self, step: Step, function: Any, provider: Provider) -> Calling:
         service, api = step.service, step.service.api
@@ -298,6 +299,14 @@ def definition(step: Step) -> str:
     )
 
 
+def _wait(started: Future[Answers]) -> Answers:
+    try:
+        return started.result()
+    finally:
+        # Whoever does not wait any more, such as after Ctrl-C, wants no answer either.
+        started.cancel()
+
+
 @contextmanager
 def _noting(on: Execution, service: Service) -> Iterator[None]:
     """Note what calls have spent that are ended before their time."""
@@ -338,6 +347,9 @@ async def _apply(
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
             # What its requests wait for is known, and perhaps excused, when they have waited.
             await asyncio.wait({task}, timeout=max(left, LOOK))
+        if call.refused is not None:
+            # A function that catches everything must not turn a call that was never made into an answer.
+            raise call.refused
         return task.result()
     finally:
         task.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -30,6 +30,8 @@ MOST = 256
 STOPPED = "run stopped"
 """The reason of what is not attempted, since its run was stopped and is published as it is."""
 
+LOOK = 0.25
+"""Seconds between two looks at whether calls that wait for their turn may still be made."""
 LONG_DOWN = 300.0
 """Seconds after which an open breaker may be the fault of the few records that still ask: half of what a run waits."""
 FEW = 10
@@ -147,7 +149,8 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
 
     Raises:
         Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
-        Halted: some are left, and no new ones may be begun. In both cases those in flight have ended.
+        Halted: some are left, and no new ones may be begun, and
+        GuardrailReached: the run is not worth going on. In all cases those in flight have ended.
     """
     left, stop = iter(todo), Stop()
     made: dict[int, Call] = {}
@@ -166,8 +169,8 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
 
     callers = [asyncio.ensure_future(caller(number)) for number in range(min(calling.side_by_side, len(todo)))]
     try:
-        await asyncio.gather(*callers)
-    except (Halted, Impatient) as error:
+        await _until_halted(calling, callers, made)
+    except (Halted, Impatient, GuardrailReached) as error:
         # What is in flight is paid for.
         stop.error = error
         for number in [number for number, call in made.items() if call.only_waits]:
@@ -208,6 +211,17 @@ def give_up(answers: Answers, left: Collection[int], error: Impatient) -> None:
         answers.attempts.setdefault(at, 0)
 
 
+async def _until_halted(calling: Calling, callers: Sequence[asyncio.Task[None]], made: Mapping[int, Call]) -> None:
+    """Wait for all callers, as long as those that only wait may still call."""
+    pending = set(callers)
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=LOOK, return_when=asyncio.FIRST_EXCEPTION)
+        for one in done:
+            one.result()
+        if calling.halted() and any(call.only_waits for call in made.values()):
+            raise Halted
+
+
 def leave_alone(answers: Answers) -> Answers:
     """The answers where no call is made: the places that memory does not fill are not attempted."""
     answers.not_attempted = set(range(len(answers.values))) - answers.remembered
@@ -227,11 +241,12 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
     except (Impatient, Halted, GuardrailReached, DeclarationError):
         raise
     except Exception as error:
+        # What is paid for is remembered, whatever it says about going on.
+        calling.memory.remember_error(shared.keys[at], error)
         check(error)
         answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             answers.timed_out.add(at)
-        calling.memory.remember_error(shared.keys[at], error)
     finally:
         answers.durations[at] = call.seconds
         answers.attempts[at] = call.attempts

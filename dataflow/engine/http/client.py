@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Answer, Call, CallError, Request, status_error
 from dataflow.engine.http.calls import current_call
+from dataflow.engine.http.settings import Halted
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status
 from dataflow.services.template import is_allowed
@@ -31,7 +33,7 @@ UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
 
 
 class PolicyTransport(httpx.AsyncBaseTransport):
-    """Sends the requests of an httpx client through an provider.
+    """Sends the requests of an httpx client through a provider.
 
     Args:
         provider: Of the API.
@@ -70,6 +72,9 @@ class PolicyTransport(httpx.AsyncBaseTransport):
             if not last:
                 raise _as_httpx(error, request) from error
             answer = last[0]
+        except (Impatient, Halted) as error:
+            whole.refused = error
+            raise
         finally:
             whole.take_over(call)
             whole.attempts += call.attempts

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataflow.engine.control.link import Line
     from dataflow.engine.http.memory import AnswerStore
+    from dataflow.engine.http.quality import Limits
     from dataflow.engine.spending import Spent
     from dataflow.engine.waiting import Flights
 
@@ -36,6 +37,7 @@ class CallSettings:
         store: Where answers are remembered, or None.
         patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
         strict: Whether a refused access ends the run.
+        limits: What the calls of a service are allowed, by its name.
         warn: Called with a sentence that the user should see; default: a Python warning.
         may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
     """
@@ -44,6 +46,7 @@ class CallSettings:
     store: AnswerStore | None = None
     patience: float | None = None
     strict: bool = False
+    limits: Mapping[str, Limits] = field(default_factory=dict)
     warn: Callable[[str], object] = warnings.warn
     may_call: bool = True
 

@@ -151,3 +151,22 @@ def test_many_records_wait_for_an_api_that_is_down_however_long(bench: Any, monk
     assert said["calls"] == bench.seen()["calls"] == 100 + said["retries"]
     assert run.dataset.statistics["services"]["company"] == said
     assert said["waited"]["breaker"] > 0
+
+
+def test_a_function_that_catches_everything_does_not_turn_an_outage_into_answers(bench: Any) -> None:
+    api = bench.api(breaker=BREAKER, concurrency=8)
+
+    @flow.enrichment(api=api, into="title", returns=str)
+    async def company(key: str, http: httpx.AsyncClient) -> Any:
+        try:
+            return (await http.get(f"/v2/companies/{key}")).raise_for_status().json()["name"]
+        except Exception:
+            return None
+
+    bench.server.control(latency=0.005)
+    bench.server.control(outage=1.5)
+    run = bench.run(company, [f"k{at}.example" for at in range(60)])
+    said = run.statistics["services"]["company"]
+    # Whoever asked while the API was down but its breaker closed has been told so, and made nothing of it.
+    assert said["not_found"] <= 8 + BREAKER.threshold
+    assert said["succeeded"] + said["not_found"] == 60
