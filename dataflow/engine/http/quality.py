@@ -63,9 +63,9 @@ class QualityCheck:
             return
         columns = " and ".join(f"`{column}`" for column in self._reads)
         raise GuardrailReached(
-            f"`{self._name}` found something for {self._found:,} of {asked:,} asked ({self._found / asked:.1%}), less "
-            f"than the {share * 100:.4g}% of min_found; is {columns}, which it reads, what the API {self._api} expects? "
-            "Mend it and run again, or lower min_found= and run the same command again to go on"
+            f"`{self._name}` found something for {self._found:,} of {asked:,} asked ({self._found / asked:.1%}), "
+            f"less than the {share * 100:.4g}% of min_found; is {columns}, which it reads, what the API {self._api} "
+            "expects? Mend it and run again, or lower min_found= and run the same command again to go on"
         )
 
     def _judge_failures(self, error: BaseException) -> None:

@@ -34,7 +34,7 @@ def test_one_failure_too_many_ends_the_run_with_the_last_reason_and_no_value_of_
     check = check_of(max_failures=1)
     check(Skip())
     check(CallError("HTTP 422", "answered 422"))
-    with pytest.raises(GuardrailReached, match="failed for 2 calls, more than the 1 .*with: KeyError; mend"):
+    with pytest.raises(GuardrailReached, match=r"failed for 2 calls, more than the 1 .*with: KeyError; mend"):
         check(KeyError("a@secret.example"))
 
 
