@@ -246,11 +246,12 @@ def test_the_first_signal_sets_the_stop_and_the_second_interrupts() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_whoever_gave_the_event_may_set_it_too() -> None:
+def test_whoever_gave_the_event_may_set_it_too_and_the_first_signal_stays_the_first() -> None:
     given = threading.Event()
     with stop_on_signal(given) as stop:
         assert stop is given
         stop.set()
+        os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
