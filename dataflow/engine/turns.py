@@ -51,7 +51,6 @@ class Turns:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """What a partition does in here is only waiting: others compute meanwhile."""
-        self.make_room()
         self._computing.release()
         try:
             yield
@@ -59,7 +58,11 @@ class Turns:
             self._computing.acquire()
 
     def make_room(self) -> None:
-        """Give up the thread of a waiting partition where another may begin; asked again while it waits."""
+        """Give up the thread of a waiting partition where another may begin.
+
+        Asked now and then while it waits, and not at once: the worker that joins first would take all there is, and
+        leave nothing to those who join a moment later.
+        """
         if self._give_up_thread is None or self._here.gave_up or not self._take_room():
             return
         self._here.gave_up = True

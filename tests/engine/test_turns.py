@@ -59,6 +59,7 @@ def spent(turns: Turns, partitions: int) -> list[Callable[[], None]]:
 
         def partition(waits: threading.Event = waits, over: threading.Event = over) -> None:
             with turns.partition(), turns.waiting():
+                turns.make_room()
                 waits.set()
                 over.wait(10)
                 turns.make_room()

@@ -25,7 +25,7 @@ def test_four_partitions_wait_side_by_side(settings: dict[str, Any], tmp_path: P
     (tmp_path / "source").mkdir()
     for part in range(PARTITIONS):
         pq.write_table(pa.table({"domain": [f"{part}.example"]}), tmp_path / "source" / f"{part}.parquet")
-    with serve(latency=0.5) as server:
+    with serve(latency=2.5) as server:
         api = flow.API("turns", server.url, concurrency=None)
         company = api.get("company", "/v2/companies/{domain}", returns={"title": str}, select={"title": "name"})
         pipeline = flow.Pipeline("turns", [company])
