@@ -53,7 +53,7 @@ def check_cap() -> list[Finding]:
 
 def _cap(workers: int, *, kill: bool) -> list[Finding]:
     with stage(latency=CAP_LATENCY, finishes=True) as on:
-        on.write(limits=f"concurrency={CAP}, timeout=2", keys=CAPPED, parts=2 * workers)
+        on.write(limits=f"concurrency={CAP}, timeout=2", keys=CAPPED, parts=6 * workers)
         found = _run(on, workers=workers, keys=CAPPED, kill=kill)
         calls = intervals(on.settled())
     most = CAP / CAP_LATENCY
