@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
+from dataflow.plan.graph import Step
 from dataflow.policies.guardrail import MaxFailures
 from dataflow.services.service import Service
 from dataflow.services.units import share, share_or_count
@@ -48,6 +49,19 @@ def read_guardrails(
     return Guardrails(
         max_failures=MaxFailures(share=allowed, count=count),
         min_found={} if min_found is None else _min_found(services, min_found),
+    )
+
+
+def too_few_told(step: Step, *, found: int, asked: int, share: float) -> str:
+    """What is said of a service that finds less than the share of `min_found`, with the likely question."""
+    service = step.service
+    columns = " and ".join(f"`{column.name}`" for column in step.inputs)
+    whom = "it" if service.api is None else f"the API {service.api.name}"
+    question = f"is {columns}, which it reads, what {whom} expects?" if columns else "is it asked for the right thing?"
+    return (
+        f"`{service.name}` found something for {found:,} of {asked:,} asked ({found / asked:.1%}), less than the "
+        f"{share * 100:.4g}% of min_found; {question} Mend it and run again, or lower min_found= and run the same "
+        "command again to go on"
     )
 
 

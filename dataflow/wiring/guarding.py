@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dataflow.outcomes import Status
 from dataflow.plan.graph import Graph, Step
-from dataflow.plan.guardrails import Guardrails
+from dataflow.plan.guardrails import Guardrails, too_few_told
 from dataflow.policies.guardrail import STREAK, expected, too_few_found
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics
 
@@ -96,17 +96,9 @@ def _look(standing: Standing) -> str:
 
 
 def _too_few(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
-    service = step.service
-    share = guardrails.min_found.get(service.name)
+    share = guardrails.min_found.get(step.service.name)
     found = part.calls_ending(*_FOUND)
     asked = found + part.calls_ending(Status.NOT_FOUND)
     if share is None or not too_few_found(found, asked=asked, share=share, over=standing.over):
         return None
-    columns = " and ".join(f"`{column.name}`" for column in step.inputs)
-    whom = "it" if service.api is None else f"the API {service.api.name}"
-    question = f"is {columns}, which it reads, what {whom} expects?" if columns else "is it asked for the right thing?"
-    return (
-        f"`{service.name}` found something for {found:,} of {asked:,} asked ({found / asked:.1%}), less than the "
-        f"{share * 100:.4g}% of min_found; {question} Mend it and run again, or lower min_found= and run the same "
-        "command again to go on"
-    )
+    return too_few_told(step, found=found, asked=asked, share=share)

@@ -179,8 +179,7 @@ class Callers:
         limits = self._settings.limits.get(step.service.name)
         if limits is None:
             return access
-        service, reads = step.service, tuple(column.name for column in step.inputs)
-        quality = QualityCheck(service.name, api=service.api.name, limits=limits, reads=reads)
+        quality = QualityCheck(step, limits=limits)
 
         def check(error: BaseException | None) -> None:
             access(error)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from dataflow.engine.http.attempts import CallError
 from dataflow.errors import GuardrailReached, NotFound, Verdict
+from dataflow.plan.graph import Step
+from dataflow.plan.guardrails import too_few_told
 from dataflow.policies.guardrail import too_few_found
 
 
@@ -29,17 +31,13 @@ class QualityCheck:
     """Counts how the calls of one service end in this process.
 
     Args:
-        name: Of the service.
-        api: Of its API.
+        step: The service, bound to its columns.
         limits: Its limits.
-        reads: The columns that it is asked by, for the question in the error.
     """
 
-    def __init__(self, name: str, *, api: str, limits: Limits, reads: tuple[str, ...]) -> None:
-        self._name = name
-        self._api = api
+    def __init__(self, step: Step, *, limits: Limits) -> None:
+        self._step = step
         self._limits = limits
-        self._reads = reads
         self._found = self._unknown = self._failed = 0
 
     def __call__(self, error: BaseException | None) -> None:
@@ -61,12 +59,7 @@ class QualityCheck:
         share, asked = self._limits.min_found, self._found + self._unknown
         if share is None or not too_few_found(self._found, asked=asked, share=share, over=False):
             return
-        columns = " and ".join(f"`{column}`" for column in self._reads)
-        raise GuardrailReached(
-            f"`{self._name}` found something for {self._found:,} of {asked:,} asked ({self._found / asked:.1%}), "
-            f"less than the {share * 100:.4g}% of min_found; is {columns}, which it reads, what the API {self._api} "
-            "expects? Mend it and run again, or lower min_found= and run the same command again to go on"
-        )
+        raise GuardrailReached(too_few_told(self._step, found=self._found, asked=asked, share=share))
 
     def _judge_failures(self, error: BaseException) -> None:
         most = self._limits.max_failures
@@ -75,7 +68,7 @@ class QualityCheck:
         # What a function of the user raised may hold a value.
         last = f"{error}" if isinstance(error, CallError) else type(error).__name__
         raise GuardrailReached(
-            f"`{self._name}` failed for {self._failed:,} calls, more than the {most:,} that max_failures allows, "
-            f"the last time with: {last}; mend it and run again, or raise max_failures= and run the same command "
+            f"`{self._step.service.name}` failed for {self._failed:,} calls, more than the {most:,} that "
+            f"max_failures allows, the last time with: {last}; mend it and run again, or raise max_failures= and run the same command "
             "again to go on"
         )

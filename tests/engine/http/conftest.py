@@ -46,6 +46,19 @@ class Bench:
         select = options.pop("select", {"title": "name"})
         return (api or self.api()).get("company", path, returns=returns, select=select, **options)
 
+    def listed(self, api: flow.API, batch: int) -> flow.Service:
+        """A service that asks for several companies at once by the column `key`."""
+        return api.post(
+            "company",
+            "/v2/companies/batch",
+            json={"domains": ["{key}"]},
+            batch=batch,
+            items="companies",
+            match="domain",
+            select={"title": "name"},
+            returns={"title": str},
+        )
+
     def run(self, services: flow.Service | Sequence[flow.Service], keys: Sequence[Any], **settings: Any) -> Run:
         """Run them over the keys, and see that every record ends in exactly one place."""
         listed = [services] if isinstance(services, flow.Service) else list(services)

@@ -118,25 +118,12 @@ def test_the_last_few_records_fail_where_the_api_has_been_down_for_them_alone(
     if batch is not None:
         bench.server.control(paths={"/v2/companies/batch": "always_500"})
     api = bench.api(breaker=flow.Breaker(threshold=5, reset=0.5, maximum=1), concurrency=8)
-    few = bench.company(api) if batch is None else listed(api, batch)
+    few = bench.company(api) if batch is None else bench.listed(api, batch)
     run = bench.run(few, keys if batch is None else keys[:9])
     said = run.statistics["services"]["company"]
     assert (said["succeeded"] + said["cached"], said["failed"]) == ((35, 5) if batch is None else (0, 9))
     assert "breaker open" in said["errors"]
     assert run.to_arrow()["degraded"].to_pylist()[-1] is True
-
-
-def listed(api: flow.API, batch: int) -> flow.Service:
-    return api.post(
-        "company",
-        "/v2/companies/batch",
-        json={"domains": ["{key}"]},
-        batch=batch,
-        items="companies",
-        match="domain",
-        select={"title": "name"},
-        returns={"title": str},
-    )
 
 
 def test_many_records_wait_for_an_api_that_is_down_however_long(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

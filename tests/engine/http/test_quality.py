@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
+import dataflow as flow
 from dataflow.engine.http.attempts import CallError
 from dataflow.engine.http.quality import Limits, QualityCheck
 from dataflow.errors import GuardrailReached, NotFound, Skip
 from dataflow.policies.guardrail import ENOUGH
+from dataflow.wiring.binding import bind_pipeline
 
 
 def check_of(*, min_found: float | None = None, max_failures: int | None = None) -> QualityCheck:
-    limits = Limits(min_found=min_found, max_failures=max_failures)
-    return QualityCheck("company", api="acme", limits=limits, reads=("domain",))
+    acme = flow.API("acme", "https://api.acme.example")
+    company = acme.get("company", "/{domain}", returns=str)
+    pipeline = flow.Pipeline("one", [company])
+    step = bind_pipeline(pipeline, pa.schema([("domain", pa.string())]), {}).steps[0]
+    return QualityCheck(step, limits=Limits(min_found=min_found, max_failures=max_failures))
 
 
 def test_too_little_found_is_told_as_soon_as_enough_was_asked() -> None:

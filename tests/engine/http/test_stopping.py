@@ -31,22 +31,10 @@ def stopped(bench: Any, pipeline: flow.Pipeline, *, after: int, **settings: Any)
 @pytest.mark.parametrize("batch", [None, 5])
 def test_calls_that_wait_for_a_slot_are_not_made_after_a_stop(bench: Any, batch: int | None) -> None:
     api = bench.api(rate="20/s" if batch is None else "4/s", concurrency=None)
-    service = bench.company(api) if batch is None else listed(api, batch)
+    service = bench.company(api) if batch is None else bench.listed(api, batch)
     more, took = stopped(bench, flow.Pipeline("slow", [service]), after=3)
     assert more <= 4
     assert took < 5
-
-
-def listed(api: flow.API, batch: int) -> flow.Service:
-    return api.post(
-        "company",
-        "/v2/companies/batch",
-        json={"domains": ["{key}"]},
-        batch=batch,
-        items="companies",
-        match="domain",
-        returns={"name": str},
-    )
 
 
 def test_a_function_that_catches_everything_does_not_turn_a_stop_into_answers(bench: Any) -> None:
