@@ -69,6 +69,6 @@ class QualityCheck:
         last = f"{error}" if isinstance(error, CallError) else type(error).__name__
         raise GuardrailReached(
             f"`{self._step.service.name}` failed for {self._failed:,} calls, more than the {most:,} that "
-            f"max_failures allows, the last time with: {last}; mend it and run again, or raise max_failures= and run the same command "
-            "again to go on"
+            f"max_failures allows, the last time with: {last}; mend it and run again, or raise max_failures= "
+            "and run the same command again to go on"
         )
