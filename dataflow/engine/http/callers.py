@@ -6,7 +6,6 @@ The calls themselves are made in `calls`; a partition hands a step over here and
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
 from dataflow.engine.http.settings import CallSettings, Execution, Halted
+from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import RetryLater
@@ -109,7 +109,7 @@ class Callers:
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
-        shared = share(columns, size, key=_key_of(step, keys))
+        shared = share(columns, size, key=key_of(step, keys))
         make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service), _noting(on, step.service):
             answers = _wait(on.flights.start(io, make(calling, shared, check=check)))
@@ -168,7 +168,7 @@ class Callers:
             if step.index not in self._callings:
                 provider = self._provider(step.service.api)
                 calling = self._make(step, function, provider)
-                keys = Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
+                keys = keys_of(step)
                 check = self._check(step)
                 self._callings[step.index] = calling, keys, check
             return io, *self._callings[step.index]
@@ -254,48 +254,6 @@ def limits_of(api: API) -> Limits:
         # A probe may take as long as any other call.
         breaker = replace(breaker, probe_deadline=max(breaker.probe_deadline, api.timeout))
     return Limits(rates=api.rates, concurrency=api.concurrency, breaker=breaker, timeout=api.timeout)
-
-
-def _key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
-    """The key of a call by its arguments, without those that are injected."""
-    given: list[int] = []
-    at = 0
-    for read in step.reads:
-        width = len(read.columns) if read.parameter.injected is None else 1
-        given += range(at, at + width) if read.parameter.injected is None else ()
-        at += width
-    if len(given) == at:
-        return keys.of
-    if is_unlike(step):
-        numbers = itertools.count()
-        return lambda row: keys.of([next(numbers)])
-    return lambda row: keys.of([row[at] for at in given])
-
-
-def is_unlike(step: Step) -> bool:
-    """Whether records with the same inputs may get different answers, since it sees what became of each record."""
-    return any(read.parameter.injected is Injected.OUTCOMES for read in step.reads)
-
-
-def definition(step: Step) -> str:
-    """What a service asks, as a text; for a function it is the name alone, since `version=` says what it does."""
-    service = step.service
-    if service.endpoint is None:
-        return "function"
-    one = service.endpoint
-    sources = [None if template is None else template.source for template in (one.url, one.params, one.json)]
-    columns = [column.name for column in step.inputs]
-    return repr(
-        [
-            one.method,
-            *sources,
-            sorted(one.headers.items()),
-            one.select,
-            service.returns and service.returns.text,
-            columns,
-            *([] if one.batch is None else one.batch.meaning),
-        ]
-    )
 
 
 def _wait(started: Future[Answers]) -> Answers:

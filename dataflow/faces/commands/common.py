@@ -1,0 +1,84 @@
+"""What commands share: options, secrets, and how an answer is printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import click
+
+from dataflow.errors import DeclarationError
+
+CATALOG = click.option("--catalog", default="datasets", show_default=True, help="Folder or URL of the datasets.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
+SET = click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the job's function.")
+ENV_FILE = click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
+
+
+def read_env(env_file: str | None) -> None:
+    """Let the secrets of a file stand beside those of the environment."""
+    if env_file is not None:
+        from dataflow.wiring.secrets import read_env_file
+
+        read_env_file(env_file)
+
+
+@contextmanager
+def own_stdout(as_json: bool) -> Iterator[None]:
+    """With `--json`, stdout is for the object alone: what a job prints, here or in its workers, goes to stderr."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def parameters_of(given: tuple[str, ...]) -> dict[str, str]:
+    """What `--set KEY=VALUE` says."""
+    parameters = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise DeclarationError(f"--set takes KEY=VALUE, not {one!r}")
+        parameters[name] = text
+    return parameters
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, *, empty: str) -> None:
+    """Print rows as a table or as JSON; `empty` is what is said where there are none."""
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo(empty)
+    else:
+        from dataflow.faces.render import table_text
+
+        headers = list(dict.fromkeys(name for row in rows for name in row))
+        click.echo(table_text(headers, [[row.get(name) for name in headers] for row in rows]))
+
+
+def print_csv(rows: list[dict[str, Any]]) -> None:
+    """Print rows as CSV."""
+    import csv
+
+    headers = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(sys.stdout, fieldnames=headers or ["service"])
+    writer.writeheader()
+    writer.writerows(rows)
