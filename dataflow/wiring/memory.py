@@ -24,14 +24,16 @@ class JournalMemory:
         self._journal = journal
         self._since = since
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
-        """The answers there are."""
+    def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Entry]:
+        """The answers of a service that serve the run."""
         found = self._journal.get_many(keys)
         return {key: entry for key, entry in found.items() if entry.created >= self._since}
 
-    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
+    def put_answer(
+        self, key: bytes, *, status: Status, value: bytes, created: float, service: str, cost: float
+    ) -> None:
         """Keep an answer."""
-        self._journal.put(key, Entry(status=status, value=value, created=created, service=service))
+        self._journal.put(key, Entry(status=status, value=value, created=created, service=service, cost=cost))
 
     def flush(self) -> None:
         """Write what is not written; raises what keeps it from being written."""

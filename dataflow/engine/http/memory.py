@@ -32,14 +32,24 @@ class Remembered(Protocol):
     def value(self) -> bytes:
         """The value as it was encoded; empty for `not_found`."""
 
+    @property
+    def created(self) -> float:
+        """When it was given, in seconds since 1970."""
+
+    @property
+    def cost(self) -> float:
+        """What it has cost, in the currency of the service."""
+
 
 class AnswerStore(Protocol):
     """Where answers are kept."""
 
-    def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Remembered]:
-        """The answers there are."""
+    def get_many(self, keys: Sequence[bytes], *, service: str) -> Mapping[bytes, Remembered]:
+        """The answers of a service that still serve."""
 
-    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
+    def put_answer(
+        self, key: bytes, *, status: Status, value: bytes, created: float, service: str, cost: float
+    ) -> None:
         """Keep an answer; returns before it is on disk."""
 
 
@@ -64,7 +74,7 @@ class Memory:
         """Fill in the answers that are known; the places of those that are."""
         if self._store is None:
             return set()
-        known = self._store.get_many(keys)
+        known = self._store.get_many(keys, service=self._service)
         return {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, known[key])}
 
     def _fill(self, answers: Answers, at: int, found: Remembered) -> bool:
@@ -78,12 +88,12 @@ class Memory:
             return False
         return True
 
-    def remember(self, key: bytes, value: Any) -> None:
-        """Keep the value of a call, where JSON gives it back as it was."""
+    def remember(self, key: bytes, value: Any, cost: float = 0.0) -> None:
+        """Keep the value of a call and what it cost, where JSON gives the value back as it was."""
         if self._store is None:
             return
         if value is None and not self._returns.nullable:
-            self._keep(key, Status.NOT_FOUND, b"")
+            self._keep(key, Status.NOT_FOUND, b"", cost)
             return
         plain = self._plain(value)
         try:
@@ -93,16 +103,16 @@ class Memory:
             return
         # JSON writes NaN as null.
         if same:
-            self._keep(key, Status.SUCCEEDED, data)
+            self._keep(key, Status.SUCCEEDED, data, cost)
 
     def _plain(self, value: Any) -> Any:
         return value if self._returns.plain is None or value is None else self._returns.plain(value)
 
-    def remember_error(self, key: bytes, error: BaseException) -> None:
-        """Keep that nothing was found; no other error is kept."""
+    def remember_error(self, key: bytes, error: BaseException, cost: float = 0.0) -> None:
+        """Keep that nothing was found, and what that cost; no other error is kept."""
         if self._store is not None and isinstance(error, NotFound):
-            self._keep(key, Status.NOT_FOUND, b"")
+            self._keep(key, Status.NOT_FOUND, b"", cost)
 
-    def _keep(self, key: bytes, status: Status, value: bytes) -> None:
+    def _keep(self, key: bytes, status: Status, value: bytes, cost: float) -> None:
         assert self._store is not None
-        self._store.put_answer(key, status=status, value=value, created=time.time(), service=self._service)
+        self._store.put_answer(key, status=status, value=value, created=time.time(), service=self._service, cost=cost)

@@ -14,13 +14,17 @@ class Kept:
 
     status: Status
     value: bytes
+    created: float = 0.0
+    cost: float = 0.0
 
 
 class Store(dict[bytes, Kept]):
     """Answers in a dict."""
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
+    def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Kept]:
         return {key: self[key] for key in keys if key in self}
 
-    def put_answer(self, key: bytes, *, status: Status, value: bytes, created: float, service: str) -> None:
-        self[key] = Kept(status, value)
+    def put_answer(
+        self, key: bytes, *, status: Status, value: bytes, created: float, service: str, cost: float
+    ) -> None:
+        self[key] = Kept(status, value, created, cost)

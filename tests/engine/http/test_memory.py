@@ -147,3 +147,12 @@ def test_none_where_the_type_does_not_hold_it_is_kept_as_not_found() -> None:
     answers = Answers(values=[None])
     assert memory(int, store).recall([KEY], answers) == {0}
     assert isinstance(answers.raised[0], NotFound)
+
+
+def test_what_an_answer_cost_is_kept_with_it() -> None:
+    store = Store()
+    one = memory(int, store)
+    one.remember(b"found", 7, 0.01)
+    one.remember_error(b"nothing", NotFound(), 0.02)
+    one.remember(b"none", None, 0.03)
+    assert [store[key].cost for key in (b"found", b"nothing", b"none")] == [0.01, 0.02, 0.03]
