@@ -19,6 +19,7 @@ import pyarrow as pa
 from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
+from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
@@ -150,14 +151,12 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
     function: Any = resources.functions.get(step.index)
     if form is Form.COLUMN:
         return call_columns(step, function, environment.columns_of(step, rows), resources.context)
+    if step.service.api is not None:
+        return _call_out(step, function, environment, resources, rows=rows)
     columns = environment.values_of(step, rows, size, injected=resources.injected(step))
     if function is not None and any(isinstance(column, Holed) for column in columns):
         function = refuse_holes(function)
     policy = step.service.policy
-    if step.service.api is not None:
-        assert resources.callers is not None
-        on = Execution(run=resources.context.run, flights=resources.flights, fail_fast=resources.fail_fast)
-        return judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
     if form is Form.ASYNC:
         calls = call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT)
         with resources.io.watching(step.service):
@@ -166,6 +165,19 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
         stopped = lambda: resources.flights.cancelled  # noqa: E731
         return judge(step, call_threads(function, columns, size=size, threads=policy.threads, stopped=stopped))
     return judge(step, call_each(function, columns, size))
+
+
+def _call_out(step: Step, function: Any, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
+    """Call a service of an API, once for records with the same inputs."""
+    assert resources.callers is not None
+    groups = group(step, environment, rows)
+    first = groups.first if rows is None else rows[groups.first]
+    columns = environment.values_of(step, first, len(first), injected=resources.injected(step))
+    if function is not None and any(isinstance(column, Holed) for column in columns):
+        function = refuse_holes(function)
+    on = Execution(run=resources.context.run, flights=resources.flights, fail_fast=resources.fail_fast)
+    answers = resources.callers.call(step, function, columns=columns, size=len(first), group_of=groups.of, on=on)
+    return judge(step, answers)
 
 
 def _finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:

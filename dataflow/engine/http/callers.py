@@ -31,6 +31,7 @@ from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
 from dataflow.engine.http.settings import CallSettings, Execution, Halted
 from dataflow.engine.keys import is_unlike, key_of, keys_of
+from dataflow.engine.marks import Rows
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
 from dataflow.errors import RetryLater
@@ -89,6 +90,7 @@ class Callers:
         columns: Sequence[Sequence[Any]],
         size: int,
         on: Execution,
+        group_of: Rows | None = None,
     ) -> Answers:
         """Call a service of an API for some records.
 
@@ -96,8 +98,9 @@ class Callers:
             step: The step.
             function: What is called where it is a function; None for an endpoint.
             columns: The values of each argument.
-            size: Records.
+            size: Records, or groups of records with the same inputs.
             on: What the calls are made for.
+            group_of: For each record its group; None where every record stands for itself.
 
         Raises:
             Impatient: A breaker is open, or a rate used up, for longer than this process waits.
@@ -105,11 +108,13 @@ class Callers:
             GuardrailReached: The API refuses access at the first calls.
         """
         if (session := SESSIONS.current) is not None and self._session is None:
-            return self._offline(session).call(step, function, columns=columns, size=size, on=on)
+            return self._offline(session).call(step, function, columns=columns, size=size, on=on, group_of=group_of)
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
         shared = share(columns, size, key=key_of(step, keys))
+        if group_of is not None:
+            shared = replace(shared, call_of=[shared.call_of[group] for group in group_of.tolist()])
         make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service), _noting(on, step.service):
             answers = _wait(on.flights.start(io, make(calling, shared, check=check)))
