@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dataflow.services.auth import api_key, basic, bearer, oauth2_client
     from dataflow.services.context import Context, Outcomes
     from dataflow.services.lookup import lookup
+    from dataflow.services.prices import PerMillionTokens, PerRecord
     from dataflow.services.service import Service, enrichment, transformation, validation
     from dataflow.services.signature import ALL
     from dataflow.store.sources import csv, files, jsonl, parquet
@@ -57,6 +58,10 @@ _HOMES = {
         "oauth2_client",
     ),
     "dataflow.services.lookup": ("lookup",),
+    "dataflow.services.prices": (
+        "PerMillionTokens",
+        "PerRecord",
+    ),
     "dataflow.services.service": (
         "Service",
         "enrichment",
@@ -85,6 +90,8 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Outcomes",
+    "PerMillionTokens",
+    "PerRecord",
     "Pipeline",
     "Rate",
     "Reject",

@@ -15,6 +15,7 @@ NAMES = (
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),
+    *("PerMillionTokens", "PerRecord"),
     *("API", "Breaker", "Rate", "Retry", "api_key", "basic", "bearer", "oauth2_client"),
 )
 HEAVY = ["aiohttp", "httpx", "distributed", "dask", "bokeh", "pandas", "pyarrow", "numpy", "fsspec", "click", "rich"]

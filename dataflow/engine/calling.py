@@ -18,6 +18,7 @@ from dataflow.errors import Invalid, NotFound, Reject, Skip, Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
 from dataflow.policies.guardrail import Stretch, longest_stretch
+from dataflow.policies.money import amount
 from dataflow.services.signature import Parameter
 from dataflow.services.types import Declared
 
@@ -36,6 +37,7 @@ class Answers:
         seconds: Seconds of each call, where places share calls; else those of the places.
         attempts: Requests made, where a call may take several.
         statuses: HTTP statuses of the last answers.
+        costs: What the calls cost, in millionths; 0 where a place is missing.
         remembered: Places that needed no call, since the answer was known.
         not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
         waited: Seconds of waiting before calls, by reason.
@@ -50,12 +52,23 @@ class Answers:
     seconds: list[float] = field(default_factory=list)
     attempts: dict[int, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
+    costs: dict[int, int] = field(default_factory=dict)
     remembered: set[int] = field(default_factory=set)
     not_attempted: set[int] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
     calls: int | None = None
     retries: int = 0
     shared: list[int] = field(default_factory=list)
+
+    @property
+    def cost(self) -> float:
+        """What all calls cost."""
+        return amount(sum(self.costs.values()))
+
+    def pay(self, row: int, cost: int) -> None:
+        """Add millionths that were spent for a place."""
+        if cost:
+            self.costs[row] = self.costs.get(row, 0) + cost
 
     def raise_at(self, row: int, error: BaseException) -> None:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
@@ -127,6 +140,7 @@ def _sort_raised(answers: Answers) -> Effect:
                     attempts=answers.attempts.get(row, 1),
                     duration=answers.durations.get(row, 0.0),
                     http_status=answers.statuses.get(row),
+                    cost=amount(answers.costs.get(row, 0)),
                 )
             )
     cached = [row for row in answers.remembered if row not in answers.raised]
@@ -138,6 +152,7 @@ def _sort_raised(answers: Answers) -> Effect:
         rejections=tuple(rejections),
         calls=len(answers.values) if answers.calls is None else answers.calls,
         retries=answers.retries,
+        cost=answers.cost,
         shared=rows_of(answers.shared),
         waited=answers.waited,
         durations=tuple(answers.seconds or answers.durations.values()),

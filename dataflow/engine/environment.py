@@ -220,6 +220,7 @@ def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:
                 error=failure.error,
                 attempts=failure.attempts,
                 duration=failure.duration,
+                cost=failure.cost,
             ),
         )
         for failure in effect.failures

@@ -5,6 +5,7 @@ Nothing is called here; the tables and the sums are made from the effects of the
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from dataflow.engine import verdicts
 from dataflow.engine.environment import Environment
 from dataflow.engine.marks import Effect, Mask, mask_of
 from dataflow.engine.result import PartitionResult
+from dataflow.engine.spending import currency_of
 from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Graph, Step
@@ -119,6 +121,8 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         completeness_sum=pc.sum(share).as_py() or 0.0,
         completeness_count=len(share) - share.null_count,
         failed_records=_failed_records(environment, kept) + unreadable,
+        cost=math.fsum(effect.cost for effect in environment.effects.values()),
+        currency=currency_of(step.service for step in environment.graph.steps),
         services={
             step.service.name: _count_service(
                 step, effect, size=environment.size, streak=None if batch is None else _streak(effect, batch, path=path)
@@ -190,6 +194,7 @@ def _count_service(step: Step, effect: Effect, *, size: int, streak: Streak | No
         deduplicated=len(effect.shared),
         shared=_shared(effect, size),
         retries=effect.retries,
+        cost=effect.cost,
         duration=_durations(effect),
         waited=Waited(**effect.waited),
         errors=dict(Counter(one.reason for one in effect.failures if one.status is not Status.NOT_ATTEMPTED)),
@@ -260,7 +265,7 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         pa.array([failure.http_status for _, failure in listed], pa.int32()),
         pa.array([failure.attempts for _, failure in listed], pa.int32()),
         pa.array([failure.duration for _, failure in listed], pa.float64()),
-        pa.array([0.0] * len(listed), pa.float64()),
+        pa.array([failure.cost for _, failure in listed], pa.float64()),
         pa.array([path] * len(listed), pa.string()),
         _joined(batch.rows).take(pa.array(rows)),
     ]

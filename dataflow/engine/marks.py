@@ -47,6 +47,7 @@ class Failure:
         attempts: Calls made for it.
         duration: Seconds spent on it.
         http_status: Of the last answer, or None where there was none.
+        cost: Money spent on it.
     """
 
     row: int
@@ -56,6 +57,7 @@ class Failure:
     attempts: int = 1
     duration: float = 0.0
     http_status: int | None = None
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class Effect:
         verdicts: What a validation judged.
         calls: Calls made, with those that repeated an attempt.
         retries: Calls among them that repeated an attempt.
+        cost: Money that all of them cost.
         shared: Records that shared the call of an earlier one.
         raised: The longest stretch of calls of a local service that raised what nobody expects, or None.
         waited: Seconds of waiting before calls, by reason.
@@ -108,6 +111,7 @@ class Effect:
     verdicts: Verdicts | None = None
     calls: int = 0
     retries: int = 0
+    cost: float = 0.0
     shared: Rows = field(default_factory=lambda: NO_ROWS)
     raised: Stretch | None = None
     waited: Mapping[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ The records themselves are counted when their partition is committed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ class Spent:
     Attributes:
         calls: Requests that were made.
         retries: Those among them that repeated one.
+        cost: Money that they cost.
         seconds: Of each call.
         waited: Seconds of waiting by reason.
     """
@@ -33,6 +35,7 @@ class Spent:
     retries: int
     seconds: list[float]
     waited: dict[str, float]
+    cost: float = 0.0
 
 
 def spent_on(answers: Answers) -> Spent:
@@ -42,21 +45,31 @@ def spent_on(answers: Answers) -> Spent:
         retries=answers.retries,
         seconds=[*(answers.seconds or answers.durations.values())],
         waited=dict(answers.waited),
+        cost=answers.cost,
     )
+
+
+def currency_of(services: Iterable[Service]) -> str:
+    """The currency of those that have a price, empty where none has."""
+    return next((one.policy.price.currency for one in services if one.policy.price is not None), "")
 
 
 def count_spent(services: Iterable[tuple[Service, Spent]]) -> Statistics:
     """The counts of calls without records."""
+    listed = list(services)
     return Statistics(
+        cost=math.fsum(spent.cost for _, spent in listed),
+        currency=currency_of(service for service, _ in listed),
         services={
             service.name: ServiceStatistics(
                 kind=service.kind,
                 priority=service.policy.priority,
                 calls=spent.calls,
                 retries=spent.retries,
+                cost=spent.cost,
                 duration=Durations.of(spent.seconds) if spent.calls else Durations(),
                 waited=Waited(**spent.waited),
             )
-            for service, spent in services
-        }
+            for service, spent in listed
+        },
     )

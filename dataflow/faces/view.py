@@ -214,7 +214,7 @@ def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
     if report.get("completeness") is not None:
         phrases.append(f"{share(report['completeness'])} complete")
     if report.get("cost"):
-        phrases.append(f"cost {money(report['cost'])}")
+        phrases.append(" ".join(filter(None, ["cost", report.get("currency"), money(report["cost"])])))
     return tuple(phrases)
 
 

@@ -16,10 +16,11 @@ from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.partitions import SourceFile
 from dataflow.services.endpoint import Endpoint
+from dataflow.services.prices import OPTIONS as MONEY
 from dataflow.services.signature import Injected, Parameter
 from dataflow.services.types import Declared
 
-_NO_MEANING = ("threads", "timeout", "isolate", "retry", "api")
+_NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", *MONEY)
 """Options of a service that change how fast it is, and not what it gives."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
 from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
+from dataflow.services.prices import currency_of
 from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED
 from dataflow.services.units import seconds
@@ -240,6 +241,7 @@ def check_pipeline(name: str, services: Sequence[Service], invalid: str) -> None
         seen.add(service.name)
     if not services:
         raise DeclarationError(f"pipeline `{name}` lists no service")
+    currency_of({service.name: service.policy.price for service in services})
     _check_order(services)
 
 

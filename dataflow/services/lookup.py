@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.services.options import Options, check_options, read_policy
-from dataflow.services.service import Service, check_name
+from dataflow.services.service import Service, check_name, check_price
 from dataflow.services.signature import Form, Parameter
 
 
@@ -39,7 +39,7 @@ class Lookup:
         name = options["name"]
         check_name(name)
         check_options(options, name=name)
-        return Service(
+        service = Service(
             name=name,
             kind=Kind.ENRICHMENT,
             form=Form.LOOKUP,
@@ -51,6 +51,8 @@ class Lookup:
             options=options,
             lookup=self,
         )
+        check_price(service)
+        return service
 
 
 def lookup(

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, get_args
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
 from dataflow.policies.retry import Retry, read_retry
+from dataflow.services.prices import Billed, Price, read_price
 from dataflow.services.signature import REQUIRED
 from dataflow.services.units import seconds
 
@@ -42,6 +43,13 @@ class Options(TypedDict, total=False):
         retry: Attempts in all, or a `flow.Retry`. Default: that of its API, else 1.
         api: The `flow.API` under whose limits a function calls. An async one may ask for its client by a parameter
             `http: httpx.AsyncClient`; without that, each call of the function counts as one call of the API.
+        price: What a call of its API costs: a number, `flow.PerRecord(0.01)`, `flow.PerMillionTokens(input=, output=)`,
+            or a function of the answer: of the parsed JSON of an endpoint, of what a function returned. Default: free.
+        currency: Of the price. Default "USD"; a pipeline has one.
+        max_price: What an answer that says its own price may cost; a budget needs it.
+        budget: What may be spent on the service in one run.
+        billed: `"attempts"` (default): each one that reached the provider costs; `"answers"`: only those that were
+            answered, with something or with nothing found.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.
@@ -64,6 +72,11 @@ class Options(TypedDict, total=False):
     timeout: float | str
     retry: Any
     api: Any
+    price: Any
+    currency: str
+    max_price: float
+    budget: float
+    billed: Billed
     isolate: bool
     version: str
     constants: Mapping[str, Any]
@@ -100,6 +113,7 @@ class Policy:
     timeout: float | None = None
     retry: Retry | None = None
     api: Any = None
+    price: Price | None = None
     isolate: bool = False
     version: str = "1"
     setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -150,6 +164,7 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         timeout=seconds(options["timeout"], where=f"`{name}`: timeout") if "timeout" in options else None,
         retry=read_retry(options["retry"], where=f"`{name}`: retry") if "retry" in options else None,
         api=options.get("api"),
+        price=read_price(options, name=name),
         isolate=options.get("isolate", False),
         version=str(options.get("version", "1")),
         setup=MappingProxyType(dict(options.get("setup", {}))),

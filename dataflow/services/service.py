@@ -164,7 +164,25 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
         raise DeclarationError(f"`{name}` reads whole columns and has an api=; a service of an API reads one record")
     if service.api is None and any(one.injected is Injected.CLIENT for one in service.parameters):
         raise DeclarationError(f"`{name}` asks for an httpx.AsyncClient, which belongs to an API; give api=")
+    check_price(service)
     return service
+
+
+def check_price(service: Service) -> None:
+    """Refuse a price where nobody could tell what was bought.
+
+    Raises:
+        DeclarationError: It calls no API, or its price is in an answer that it does not give away.
+    """
+    price = service.policy.price
+    if price is not None and service.api is None:
+        raise DeclarationError(f"`{service.name}` has a price= and calls no API; give api= the account that is paid")
+    asks = any(one.injected is Injected.CLIENT for one in service.parameters)
+    if price is not None and price.tokens is not None and service.endpoint is None and not asks:
+        raise DeclarationError(
+            f"`{service.name}` returns no answer that counts tokens; ask for its client by http: httpx.AsyncClient, or "
+            "give price= a function of what it returns"
+        )
 
 
 def check_default(service: Service) -> None:

@@ -54,6 +54,7 @@ class Statistics:
         failed_records: Rejected records that a failure has rejected or that could not be read, and no verdict;
             no part of the public form.
         cost: Money over all services.
+        currency: Of the cost; empty where no service has a price.
         services: By name, in listed order; read only.
         columns: By name, in the order of the output; read only.
     """
@@ -69,6 +70,7 @@ class Statistics:
     completeness_count: int = 0
     failed_records: int = 0
     cost: float = 0.0
+    currency: str = ""
     services: Mapping[str, ServiceStatistics] = field(default_factory=dict)
     columns: Mapping[str, ColumnStatistics] = field(default_factory=dict)
 
@@ -125,7 +127,7 @@ class Statistics:
         """The mergeable state as plain JSON values; what is 0 or empty is left out."""
         state: dict[str, Any] = dict(zip(_COUNTS, _counts(self), strict=True))
         state["completeness_sum"] = self.completeness_sum
-        state["cost"] = self.cost
+        state["cost"], state["currency"] = self.cost, self.currency
         state["services"] = {name: part.to_dict() for name, part in self.services.items()}
         state["columns"] = {name: part.to_dict() for name, part in self.columns.items()}
         return {name: value for name, value in state.items() if value}
@@ -159,6 +161,7 @@ class Statistics:
             "records_per_second": round(self.total_records / duration, 1) if duration > 0 else None,
             "completeness": None if self.completeness is None else round(self.completeness, 6),
             "cost": money(self.cost),
+            **({"currency": self.currency} if self.currency else {}),
             "services": {name: part.report() for name, part in self.services.items()},
             "columns": {name: part.report() for name, part in self.columns.items()},
         }
@@ -187,6 +190,7 @@ def _merged(parts: Sequence[Statistics]) -> Statistics:
         **counts,
         completeness_sum=math.fsum(part.completeness_sum for part in parts),
         cost=math.fsum(part.cost for part in parts),
+        currency=next((part.currency for part in parts if part.currency), ""),
         services={name: ServiceStatistics.merged(name, group) for name, group in services.items()},
         columns={name: ColumnStatistics.merged(name, group) for name, group in columns.items()},
     )

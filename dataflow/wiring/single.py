@@ -25,6 +25,7 @@ from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context
 from dataflow.services.types import is_text
+from dataflow.telemetry.services import money
 from dataflow.wiring.binding import bind_pipeline
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 
@@ -267,6 +268,6 @@ def _metadata(environment: Environment, *, execution: str, duration: float) -> M
         failure_count=len(failures),
         failures=failures,
         completeness=share,
-        cost=0.0,
+        cost=money(statistics.cost),
         rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",
     )

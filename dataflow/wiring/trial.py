@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 from dataclasses import dataclass
@@ -15,14 +16,17 @@ from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.marks import Effect, Rows
 from dataflow.engine.partition import check_rowwise, run_graph
+from dataflow.engine.spending import currency_of
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Outcome, Status
 from dataflow.plan.graph import Step
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
+from dataflow.policies.money import millionths, written
 from dataflow.services.signature import Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import read
+from dataflow.telemetry.services import money
 from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
@@ -40,11 +44,15 @@ class Sample:
         table: Their output columns, and `rejected`: why a run would reject them.
         fates: For each record, the outcome of each service by name.
         notes: What the sample shows beyond the records, such as a service that is not row-wise.
+        cost: Money that the calls for it cost.
+        currency: Of the cost; empty where no service has a price.
     """
 
     table: pa.Table
     fates: tuple[dict[str, Outcome], ...]
     notes: tuple[str, ...]
+    cost: float = 0.0
+    currency: str = ""
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame with Arrow types."""
@@ -55,7 +63,8 @@ class Sample:
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the records, and status and reason of each service for each."""
         fates = [{name: [one.status.value, one.reason] for name, one in fate.items()} for fate in self.fates]
-        return {"records": self.table.to_pylist(), "fates": fates, "notes": list(self.notes)}
+        bill = {"cost": self.cost, "currency": self.currency} if self.currency else {}
+        return {"records": self.table.to_pylist(), "fates": fates, "notes": list(self.notes), **bill}
 
     def __str__(self) -> str:
         from dataflow.faces.render import table_text
@@ -66,6 +75,7 @@ class Sample:
             for row, (fate, record) in enumerate(zip(self.fates, self.table.to_pylist(), strict=True), start=1)
         ]
         lines = [table_text(["record", *services, "rejected"], rows), *(f"note: {note}" for note in self.notes)]
+        lines += [f"cost: {written(millionths(self.cost), self.currency)}"] if self.currency else []
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -89,7 +99,13 @@ def sample(pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAU
     notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
     if unreadable:
         notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {unreadable}")
-    return Sample(table=whole_table(environment), fates=_fates(environment), notes=tuple(notes))
+    return Sample(
+        table=whole_table(environment),
+        fates=_fates(environment),
+        notes=tuple(notes),
+        cost=money(math.fsum(effect.cost for effect in environment.effects.values())),
+        currency=currency_of(step.service for step in prepared.graph.steps),
+    )
 
 
 def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dataflow.engine.http.attempts import NO_SECRET
 from dataflow.errors import GuardrailReached, NotFound
 from dataflow.services.service import Service
 
 REFUSALS = (401, 403)
-NO_SECRET = "no secret"
-"""The reason of a call that could not be made, since a secret of its API is not set."""
 
 
 class AccessCheck:

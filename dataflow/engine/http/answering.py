@@ -58,8 +58,7 @@ class EndpointCall:
         return await self._provider.caller.perform(lambda: self._attempt(request, call), call)
 
     async def _attempt(self, request: Request, call: Call) -> Any:
-        answer = await self._provider.send(request)
-        call.status = answer.status
+        answer = call.got(await self._provider.send(request))
         check_status(answer, self._endpoint.not_found)
         return read_value(answer.body, self._reader, status=answer.status)
 

@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import RetryLater
 from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
 
+if TYPE_CHECKING:
+    from dataflow.engine.http.billing import Billing
+
 Again = Literal["always", "repeatable", "never"]
 """When an attempt may be tried again: it never reached the provider, only where repeating does no harm, or never."""
+
+
+NO_SECRET = "no secret"
+"""The reason of a call that could not be made, since a secret of its API is not set."""
+UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
+"""Reasons of attempts that found no provider."""
+_UNSENT = UNREACHED | {NO_SECRET, "bad request", "ConnectionRefusedError", "gaierror"}
 
 
 class AttemptError(Exception):
@@ -54,6 +64,11 @@ class AttemptError(Exception):
         self.after = after
         self.limit = limit
         self.stale = stale
+
+    @property
+    def reached(self) -> bool:
+        """Whether the provider may have received the request, which then may have to be paid for."""
+        return self.reason not in _UNSENT
 
 
 class CallError(Exception):
@@ -120,6 +135,10 @@ class Call:
         lost: Seconds that went to waiting for a breaker and to attempts that were excused.
         waited: Seconds of waiting by reason.
         status: The HTTP status of the last answer.
+        answer: That of the attempt that is being made, or None until it is there.
+        billing: What its attempts cost, or None where they are free.
+        records: That it asks for.
+        cost: Of the attempts so far, in millionths.
         waiting: Requests of it that wait for their turn now, and
         in_flight: those that are being answered.
         refused: What kept one of its requests from being sent, whatever the function that asked made of it.
@@ -139,6 +158,10 @@ class Call:
     lost: float = 0.0
     waited: dict[str, float] = field(default_factory=dict)
     status: int | None = None
+    answer: Answer | None = None
+    billing: Billing | None = None
+    records: int = 1
+    cost: int = 0
     waiting: int = 0
     in_flight: int = 0
     refused: Exception | None = None
@@ -163,6 +186,19 @@ class Call:
     def waits_for_breaker(self) -> bool:
         """Whether it outlasts an outage: not for somebody who waits for one record, nor after ten minutes of it."""
         return self.terms.patience != 0 and self.lost < OUTAGE
+
+    def got(self, answer: Answer) -> Answer:
+        """Note what came back, whatever is made of it."""
+        self.status, self.answer = answer.status, answer
+        return answer
+
+    def charge(self, value: Any, error: BaseException | None) -> int:
+        """Count what an attempt cost that has ended; gives that."""
+        if self.billing is None:
+            return 0
+        cost = self.billing.of_attempt(self.records, answer=self.answer, value=value, error=error)
+        self.cost += cost
+        return cost
 
     def wait(self, waited: Mapping[Any, float]) -> None:
         """Add seconds of waiting.

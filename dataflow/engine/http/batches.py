@@ -15,6 +15,7 @@ from dataflow.engine.http.calls import Begin, Calling, Check, Shared, leave_alon
 from dataflow.engine.http.settings import Halted
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
+from dataflow.policies.money import amount, shared_out
 from dataflow.services.matching import Key, cut
 
 REFUSED_WHOLE = frozenset({400, 413, 414, 422})
@@ -125,12 +126,13 @@ class _Batches:
         for at, value in asked.values.items():
             self.left.discard(places[at])
             self.answers.values[places[at]] = value
-            self._calling.memory.remember(self._shared.keys[places[at]], value)
+            self._calling.memory.remember(self._shared.keys[places[at]], value, cost=self._cost(places[at]))
         for at, error in asked.errors.items():
             self._fail(places[at], error)
 
     def _count(self, asked: Asked, places: Sequence[int], call: Call) -> None:
         answers = self.answers
+        self._pay(asked, places, call)
         for at, place in enumerate(places):
             answers.attempts[place] = 0 if at in asked.unsent else call.attempts
             if call.status is not None and at not in asked.unsent:
@@ -149,7 +151,16 @@ class _Batches:
         self.answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             self.answers.timed_out.add(at)
-        self._calling.memory.remember_error(self._shared.keys[at], error)
+        self._calling.memory.remember_error(self._shared.keys[at], error, cost=self._cost(at))
+
+    def _cost(self, at: int) -> float:
+        return amount(self.answers.costs.get(at, 0))
+
+    def _pay(self, asked: Asked, places: Sequence[int], call: Call) -> None:
+        """Let the records that were sent share what their request cost."""
+        sent = [place for at, place in enumerate(places) if at not in asked.unsent]
+        for place, cost in zip(sent, shared_out(call.cost, len(sent)) if sent else (), strict=True):
+            self.answers.pay(place, cost)
 
 
 def _is_refused_whole(error: Exception) -> bool:

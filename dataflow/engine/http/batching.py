@@ -86,14 +86,15 @@ class BatchCall:
         async def attempt() -> None:
             nonlocal request
             assert request is not None
-            answer = await self._provider.send(request)
-            call.status = answer.status
+            call.records = len(asked.left)
+            answer = call.got(await self._provider.send(request))
             check_status(answer, self._endpoint.not_found)
             later = self._settle(answer, asked)
             if later is not None:
                 request = self._write(asked)
                 raise later
 
+        call.records = len(asked.left)
         await self._provider.caller.perform(attempt, call)
 
     def _write(self, asked: Asked) -> Request | None:

@@ -76,7 +76,7 @@ class Caller:
             if left <= 0:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
             self._count(call, began)
-            value: Value = await within(left, attempt())
+            value: Value = await within(left, _charged(attempt, call))
             ending = Attempt.SUCCEEDED
         except AttemptError as error:
             ending, after, call.status = self._ending(call, error), error.after, error.status
@@ -165,6 +165,18 @@ class Caller:
             return wait
         self._budget, granted = take(_BUDGET, self._budget, now=now)
         return wait if granted else None
+
+
+async def _charged(attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
+    """Make an attempt and count what it cost, also where its time runs out: the provider may have received it."""
+    call.answer = None
+    try:
+        value = await attempt()
+    except BaseException as error:
+        call.charge(None, error)
+        raise
+    call.charge(value, None)
+    return value
 
 
 def _given_up(call: Call, error: AttemptError) -> CallError:

@@ -24,6 +24,7 @@ from dataflow.engine.http.answering import EndpointCall
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
+from dataflow.engine.http.billing import Billing, billed_whole
 from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -200,7 +201,7 @@ class Callers:
             ask = EndpointCall if service.endpoint.batch is None else BatchCall
             made: Any = ask(service.endpoint, service.endpoint.reader(service.returns, name=service.name), provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
-            made = partial(_apply, function, self._clock)
+            made = billed_whole(partial(_apply, function, self._clock))
         else:
             awaited = function if service.form is Form.ASYNC else self._on_threads(function, service.policy.threads)
             made = partial(_perform, provider, awaited)
@@ -221,7 +222,17 @@ class Callers:
             may_call=self._settings.may_call,
             clock=self._clock,
             batch=None if service.endpoint is None else service.endpoint.batch,
+            billing=self._billing(step),
         )
+
+    def _billing(self, step: Step) -> Billing | None:
+        """How the calls of a step are paid, or None where they are free."""
+        service = step.service
+        if (price := service.policy.price) is None:
+            return None
+        asks = any(read.parameter.injected is Injected.CLIENT for read in step.reads)
+        whole = asks and price.function is not None
+        return Billing(service=service.name, price=price, whole=whole, warn=self._settings.warn)
 
     def _on_threads(self, function: Callable[..., Any], threads: int) -> Callable[..., Awaitable[Any]]:
         """A plain function as one that is awaited; the loop goes on while it waits."""

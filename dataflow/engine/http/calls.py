@@ -16,11 +16,13 @@ from typing import Any, Protocol, TypeVar
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
+from dataflow.engine.http.billing import Billing
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.spending import spent_on
 from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.deadline import Deadline
+from dataflow.policies.money import amount
 from dataflow.services.batch import Batch
 from dataflow.services.units import about
 
@@ -72,6 +74,7 @@ class Calling:
         may_call: False leaves what memory does not answer not attempted, at once.
         clock: Seconds that only grow.
         batch: How records share requests, or None for a call each.
+        billing: What the calls cost, or None where they are free.
     """
 
     function: Function
@@ -84,6 +87,12 @@ class Calling:
     may_call: bool = True
     clock: Callable[[], float] = time.monotonic
     batch: Batch | None = None
+    billing: Billing | None = None
+
+    def begin(self, stop: Stop, key: str | None) -> Call:
+        """A call that begins now."""
+        deadline = Deadline(started=self.clock())
+        return Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,7 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
 
     async def caller(number: int) -> None:
         def begin(key: str | None = None) -> Call:
-            made[number] = Call(terms=calling.terms, deadline=Deadline(started=calling.clock()), key=key, stop=stop)
+            made[number] = calling.begin(stop, key)
             return made[number]
 
         for one in left:
@@ -236,13 +245,13 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
     current_call.set(call)
     try:
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
-        calling.memory.remember(shared.keys[at], answers.values[at])
+        calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost))
         check(None)
     except (Impatient, Halted, GuardrailReached, DeclarationError):
         raise
     except Exception as error:
         # What is paid for is remembered, whatever it says about going on.
-        calling.memory.remember_error(shared.keys[at], error)
+        calling.memory.remember_error(shared.keys[at], error, cost=amount(call.cost))
         check(error)
         answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
@@ -251,6 +260,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         answers.durations[at] = call.seconds
         answers.attempts[at] = call.attempts
         answers.retries += call.retries
+        answers.pay(at, call.cost)
         if call.status is not None:
             answers.statuses[at] = call.status
         for reason, seconds in call.waited.items():
@@ -278,7 +288,7 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
     call_of = shared.call_of
     if len(call_of) == len(shared.inputs):
         return answers
-    whole = Answers(values=[answers.values[place] for place in call_of])
+    whole = Answers(values=[answers.values[place] for place in call_of], costs=_first_costs(answers, call_of))
     seen: set[int] = set()
     for row, place in enumerate(call_of):
         # Records without an answer share no call: there was none.
@@ -300,3 +310,11 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
     whole.seconds = answers.seconds or list(answers.durations.values())
     whole.durations = {row: answers.durations.get(call_of[row], 0.0) for row in whole.raised}
     return whole
+
+
+def _first_costs(answers: Answers, call_of: Sequence[int]) -> dict[int, int]:
+    """What the calls cost by record: the first one of those that share a call pays for it."""
+    first: dict[int, int] = {}
+    for row, place in enumerate(call_of) if answers.costs else ():
+        first.setdefault(place, row)
+    return {first[place]: cost for place, cost in answers.costs.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import Answer, Call, CallError, Request, status_error
+from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request, status_error
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.settings import Halted
 from dataflow.policies.deadline import Deadline
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 _OWN_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
 """Headers that belong to a connection, which is not httpx's."""
-
-UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
-"""Reasons of attempts that never reached the provider."""
 
 
 class PolicyTransport(httpx.AsyncBaseTransport):
@@ -59,7 +56,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
         repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
         terms = replace(whole.terms, repeatable=repeatable)
-        call = Call(terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole)
+        call = Call(terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole, billing=whole.billing)
         last: list[Answer] = []
 
         async def attempt() -> Answer:
@@ -78,6 +75,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         finally:
             whole.take_over(call)
             whole.attempts += call.attempts
+            whole.cost += call.cost
             whole.retries += call.retries
             whole.seconds += call.seconds
             whole.status = call.status
@@ -85,8 +83,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
 
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
         last.clear()
-        answer = await self._provider.send(sent)
-        call.status = answer.status
+        answer = call.got(await self._provider.send(sent))
         if is_retryable_status(answer.status) or attempt_of_status(answer.status) is Attempt.FAILED:
             last.append(answer)
             raise status_error(answer, now_wall=self._wall())

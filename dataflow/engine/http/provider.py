@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dataflow.engine.http.access import NO_SECRET
-from dataflow.engine.http.attempts import Answer, AttemptError, Request, with_query
+from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Request, with_query
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
 from dataflow.engine.http.offline import SESSIONS, Session

@@ -1,0 +1,110 @@
+"""What the attempts of one service cost: whether one is paid for, and what its answer says.
+
+Money is in whole millionths here. Nothing is sent or waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from dataflow.engine.http.attempts import Answer, AttemptError, Call
+from dataflow.errors import NotFound, Verdict
+from dataflow.policies.money import written
+from dataflow.services.prices import Price
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Billing:
+    """The price of one service as one process counts it.
+
+    Attributes:
+        service: Its name.
+        price: What its calls cost.
+        whole: Whether only what a function returns says what all its requests have cost.
+        warn: Called with a sentence that the user should see.
+    """
+
+    service: str
+    price: Price
+    whole: bool = False
+    warn: Callable[[str], object] = lambda _: None
+    _said: set[str] = field(default_factory=set)
+
+    def most(self, records: int) -> int:
+        """What the next attempt may cost, as far as that is known before it."""
+        return 0 if self.whole else self.price.nominal(records) or 0
+
+    def of_attempt(self, records: int, *, answer: Answer | None, value: Any, error: BaseException | None) -> int:
+        """What an attempt cost.
+
+        Args:
+            records: That it asked for.
+            answer: What came back over HTTP, where that is known.
+            value: What a function returned.
+            error: What the attempt raised, or None.
+        """
+        if self.whole or not is_charged(self.price, answer, error):
+            return 0
+        if not self.price.comes_with_answer:
+            return self.price.nominal(records) or 0
+        return self._read(value if answer is None else answer)
+
+    def of_whole(self, value: Any, error: BaseException | None = None) -> int:
+        """What the requests of a function cost together, by what it returned; the most where it raised instead."""
+        if error is None:
+            return self._read(value)
+        return (self.price.most or 0) if is_charged(self.price, None, error) else 0
+
+    def _read(self, found: Any) -> int:
+        try:
+            cost = self.price.of(msgspec.json.decode(found.body) if isinstance(found, Answer) else found)
+        except Exception as error:
+            most = self.price.most
+            counts = "as nothing; give max_price=" if most is None else f"as {written(most, self.price.currency)}"
+            kind = type(error).__name__
+            self._say(f"`{self.service}`: the price of an answer cannot be read ({kind}), so it counts {counts}")
+            return most or 0
+        if self.price.most is not None and cost > self.price.most:
+            self._say(f"`{self.service}`: an answer cost {written(cost, self.price.currency)}, more than its max_price")
+        return cost
+
+    def _say(self, sentence: str) -> None:
+        """Warn of it, once."""
+        kind = sentence.partition("(")[0]
+        if kind not in self._said:
+            self._said.add(kind)
+            self.warn(sentence)
+
+
+def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
+    """A call that is charged by what it returns, where it is billed so; else it is charged request by request."""
+
+    async def call_it(values: Any, call: Call) -> Any:
+        if call.billing is None or not call.billing.whole:
+            return await function(values, call)
+        try:
+            value = await function(values, call)
+        except BaseException as error:
+            call.cost += call.billing.of_whole(None, error) if call.attempts else 0
+            raise
+        call.cost += call.billing.of_whole(value) if call.attempts else 0
+        return value
+
+    return call_it
+
+
+def is_charged(price: Price, answer: Answer | None, error: BaseException | None) -> bool:
+    """Whether an attempt is paid for: it reached the provider, or where only answers count, was answered."""
+    if isinstance(error, AttemptError) and not error.reached:
+        return False
+    if price.billed == "attempts":
+        return True
+    if answer is None:
+        return error is None or isinstance(error, Verdict)
+    # The client of a function gives statuses that are no success as they are.
+    found_nothing = isinstance(error, NotFound) or (error is None and answer.status == 404)
+    return 200 <= answer.status < 300 or found_nothing
