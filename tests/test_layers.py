@@ -18,6 +18,7 @@ LEVELS = {room: level for level, room in enumerate(ROOMS)} | {"errors": 0, "outc
 UPWARDS = {
     "plan/pipeline.py": {"wiring", "faces"},  # the running methods and reprs of Pipeline and Job
     "plan/explain.py": {"faces"},  # the repr of an explanation
+    "plan/quote.py": {"faces"},  # the repr of a quote
     "wiring/run.py": {"faces"},  # the reprs of what a run returns
     "wiring/single.py": {"faces"},
     "wiring/trial.py": {"faces"},

@@ -26,10 +26,12 @@ __all__ = [
     "dataset_text",
     "explanation_html",
     "explanation_svg",
+    "named",
     "pipeline_html",
     "result_html",
     "run_html",
     "run_text",
+    "sentences",
     "statistics_html",
     "statistics_text",
     "table_html",
@@ -114,12 +116,14 @@ def _faint(text: str) -> str:
     return f'<span style="opacity:.75">{text}</span>'
 
 
-def _named(title: str, phrases: Iterable[str]) -> str:
+def named(title: str, phrases: Iterable[str]) -> str:
+    """A title in bold and phrases behind it, as HTML."""
     return f"<div><b>{_plain(title)}</b> {_faint(_plain(' · '.join(phrases)))}</div>"
 
 
-def _sentences(label: str, sentences: Iterable[str]) -> str:
-    return "".join(f"<div>{_faint(f'{label}:')} {_plain(one)}</div>" for one in sentences)
+def sentences(label: str, texts: Iterable[str]) -> str:
+    """Sentences as HTML, each behind a label."""
+    return "".join(f"<div>{_faint(f'{label}:')} {_plain(one)}</div>" for one in texts)
 
 
 def explanation_html(explanation: Explanation) -> str:
@@ -128,12 +132,12 @@ def explanation_html(explanation: Explanation) -> str:
     levels = 1 + max(line.level for line in explanation.lines)
     output = ", ".join(f"{name} {kind}" for name, kind in explanation.columns)
     return (
-        _named(explanation.name, [counted(len(rows), "service"), counted(levels, "level")])
+        named(explanation.name, [counted(len(rows), "service"), counted(levels, "level")])
         + f'<div style="overflow-x:auto">{inline_svg(explanation)}</div>'
         + f'<details><summary style="cursor:pointer">{_faint("all services and the output")}</summary>'
         + _table(["service", "level", "kind", "reads", "writes", "waits for"], rows, right={1})
         + f"<div>{_faint('output:')} {_plain(output)}</div></details>"
-        + _sentences("note", explanation.notes)
+        + sentences("note", explanation.notes)
     )
 
 
@@ -170,9 +174,9 @@ def pipeline_html(pipeline: Pipeline) -> str:
         reason = "a lookup reads from a URL; explain() draws the graph"
     rows = [_service(service) for service in pipeline.services]
     return (
-        _named(pipeline.name, [counted(len(rows), "service")])
+        named(pipeline.name, [counted(len(rows), "service")])
         + _table(["service", "kind", "reads", "writes"], rows)
-        + _sentences("no graph", [reason])
+        + sentences("no graph", [reason])
     )
 
 
@@ -198,8 +202,8 @@ def result_html(result: Result) -> str:
     ]
     rejected = [view.rejected] if view.rejected else []
     return (
-        _named("Result", view.summary)
-        + _sentences("a run rejects this record", rejected)
+        named("Result", view.summary)
+        + sentences("a run rejects this record", rejected)
         + table_html((), view.data)
         + (_table(["", "validation", "errors"], verdicts) if verdicts else "")
         + (table_html(("failed", "status", "reason", "error"), view.failures) if view.failures else "")
@@ -223,8 +227,8 @@ def statistics_html(report: Mapping[str, Any]) -> str:
     """Statistics in their public form as a compact table, without what is zero."""
     view = view_statistics(report)
     table = table_html(view.services.headers, view.services.rows, right=view.services.right)
-    failed = _sentences("failed", (f"{name}: {errors}" for name, errors in view.errors))
-    waited = _sentences("waited", (f"{name}: {reasons}" for name, reasons in view.waits))
+    failed = sentences("failed", (f"{name}: {errors}" for name, errors in view.errors))
+    waited = sentences("waited", (f"{name}: {reasons}" for name, reasons in view.waits))
     return f"<div>{_plain(' · '.join(view.summary))}</div>{table if view.services.rows else ''}{failed}{waited}"
 
 
@@ -241,11 +245,11 @@ def run_html(view: RunView) -> str:
     """A run as a notebook shows it."""
     phrases = [f"{view.status} by run {view.id}{_progress(view)}"]
     return (
-        _named(view.target, phrases)
-        + _sentences("path", [view.path] if view.path else [])
+        named(view.target, phrases)
+        + sentences("path", [view.path] if view.path else [])
         + (statistics_html(view.statistics) if view.statistics else "")
-        + _sentences("note", view.notes)
-        + _sentences("warning", view.warnings)
+        + sentences("note", view.notes)
+        + sentences("warning", view.warnings)
     )
 
 
@@ -266,8 +270,8 @@ def dataset_html(view: DatasetView) -> str:
     """A dataset as a notebook shows it; of very many columns the first ones."""
     more = len(view.columns) - _COLUMNS
     return (
-        _named(view.target, _amounts(view))
-        + "".join(_sentences(name, [text]) for name, text in _facts(view))
+        named(view.target, _amounts(view))
+        + "".join(sentences(name, [text]) for name, text in _facts(view))
         + table_html(("column", "type"), view.columns[:_COLUMNS])
         + (f"<div>and {counted(more, 'more column')}</div>" if more > 0 else "")
     )
