@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,21 +73,13 @@ class Environment:
         self, step: Step, rows: Rows | None, size: int, *, injected: Mapping[Injected, Any]
     ) -> list[Sequence[Any]]:
         """The argument columns of a record service, as lists of Python values, with what is injected for each."""
-        arguments: list[Sequence[Any]] = []
-        for read in step.reads:
-            wanted = read.parameter.injected
-            if wanted is not None and wanted in injected:
-                arguments.append([injected[wanted]] * size)
-            elif wanted is Injected.OUTCOMES:
-                arguments.append(self._outcomes(step, range(self.size) if rows is None else rows.tolist()))
-            defaults = read.parameter.field_defaults()
-            for column, name in zip(read.columns, read.parameter.columns, strict=False):
-                if column is None:
-                    given = defaults.get(name, read.parameter.default)
-                    arguments.append([None if given is REQUIRED else given] * size)
-                else:
-                    arguments.append(self._list(column, rows))
-        return arguments
+
+        def given(wanted: Injected) -> Sequence[Any]:
+            if wanted in injected or wanted is not Injected.OUTCOMES:
+                return [injected[wanted]] * size
+            return self._outcomes(step, range(self.size) if rows is None else rows.tolist())
+
+        return fill_arguments(step, size, injected=given, values=lambda column: self._list(column, rows))
 
     def _list(self, column: Column, rows: Rows | None) -> list[Any]:
         self._readers[column] -= 1
@@ -200,6 +192,35 @@ class Environment:
     def of_kind(self, kind: Kind) -> list[tuple[Step, Effect]]:
         """The steps of a kind with their effects, in listed order."""
         return [(step, self.effects[step.index]) for step in self.graph.of_kind(kind)]
+
+
+def fill_arguments(
+    step: Step,
+    size: int,
+    *,
+    injected: Callable[[Injected], Sequence[Any]],
+    values: Callable[[Column], Sequence[Any]],
+) -> list[Sequence[Any]]:
+    """What each parameter of a step gets, a list for each of its columns.
+
+    Args:
+        step: A service that is called by record.
+        size: Records.
+        injected: Gives what is injected for each record.
+        values: Gives the Python values of a column.
+    """
+    arguments: list[Sequence[Any]] = []
+    for read in step.reads:
+        if read.parameter.injected is not None:
+            arguments.append(injected(read.parameter.injected))
+        defaults = read.parameter.field_defaults()
+        for column, name in zip(read.columns, read.parameter.columns, strict=False):
+            if column is None:
+                default = defaults.get(name, read.parameter.default)
+                arguments.append([None if default is REQUIRED else default] * size)
+            else:
+                arguments.append(values(column))
+    return arguments
 
 
 def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:

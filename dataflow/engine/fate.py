@@ -124,7 +124,7 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         cost=math.fsum(effect.cost for effect in environment.effects.values()),
         currency=currency_of(step.service for step in environment.graph.steps),
         services={
-            step.service.name: _count_service(
+            step.service.name: count_service(
                 step, effect, size=environment.size, streak=None if batch is None else _streak(effect, batch, path=path)
             )
             for step in environment.graph.steps
@@ -171,7 +171,8 @@ def _unattempted(environment: Environment) -> Mask:
     return mask
 
 
-def _count_service(step: Step, effect: Effect, *, size: int, streak: Streak | None) -> ServiceStatistics:
+def count_service(step: Step, effect: Effect, *, size: int, streak: Streak | None) -> ServiceStatistics:
+    """What a step did for so many records."""
     statuses: Counter[Status] = Counter(failure.status for failure in effect.failures)
     others = mask_of(effect.failed_rows, size)
     for mark in effect.marks:

@@ -5,7 +5,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -206,6 +206,57 @@ def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
         shared=rows[effect.shared],
         raised=None if effect.raised is None else replace(effect.raised, start=int(rows[effect.raised.start])),
     )
+
+
+def merge_effects(types: Sequence[Any], parts: Sequence[tuple[Effect, Rows]], *, size: int) -> Effect:
+    """What was done for different records as one effect; records in none of the parts get nulls.
+
+    Args:
+        types: The types of the values.
+        parts: Effects, each with the places of its records.
+        size: Records in all.
+    """
+    spreads = [spread(effect, rows, size) for effect, rows in parts]
+    masks = [pa.array(mask_of(rows, size)) for _, rows in parts]
+    values = []
+    for at, arrow in enumerate(types):
+        value = pa.nulls(size, arrow)
+        for mask, one in zip(masks, spreads, strict=True):
+            value = pc.if_else(mask, one.values[at], value) if one.values else value
+        values.append(value)
+    waited: dict[str, float] = {}
+    for reason, seconds in (pair for one in spreads for pair in one.waited.items()):
+        waited[reason] = waited.get(reason, 0.0) + seconds
+    return Effect(
+        values=tuple(values),
+        marks=tuple(mark for one in spreads for mark in one.marks),
+        failures=tuple(sorted((one for part in spreads for one in part.failures), key=lambda one: one.row)),
+        rejections=tuple(sorted(pair for one in spreads for pair in one.rejections)),
+        verdicts=_merged_verdicts([one.verdicts for one in spreads if one.verdicts is not None], size),
+        calls=sum(one.calls for one in spreads),
+        retries=sum(one.retries for one in spreads),
+        shared=np.sort(np.concatenate([one.shared for one in spreads])) if spreads else NO_ROWS,
+        waited=waited,
+        seconds=sum(one.seconds for one in spreads),
+        durations=tuple(second for one in spreads for second in one.durations),
+    )
+
+
+def _merged_verdicts(parts: Sequence[Verdicts], size: int) -> Verdicts | None:
+    if not parts:
+        return None
+    valid, judged = np.ones(size, np.bool_), np.zeros(size, np.bool_)
+    for one in parts:
+        valid &= one.valid
+        judged |= True if one.judged is None else one.judged
+    rows = np.concatenate([one.error_rows for one in parts])
+    order = np.argsort(rows, kind="stable")
+    errors = pa.concat_arrays([_plain(one.errors) for one in parts]).take(pa.array(order))
+    return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors)
+
+
+def _plain(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _spread_verdicts(verdicts: Verdicts, rows: Rows, size: int) -> Verdicts:

@@ -7,9 +7,9 @@ depend on which of them ends first.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
-from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, spread
+from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, merge_effects, spread
+from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
@@ -45,6 +46,7 @@ def run_graph(
     turns: Turns | None = None,
     flights: Flights | None = None,
     clock: Clock = time.perf_counter,
+    only: Collection[int] | None = None,
 ) -> Environment:
     """Run every service of the graph over the records of a table.
 
@@ -55,15 +57,25 @@ def run_graph(
         turns: Where this partition says that it only waits; None where nobody waits for its place.
         flights: For whoever may stop waiting; Ctrl-C in this thread cancels them too.
         clock: Seconds, for the durations in the statistics.
+        only: The places of the steps to run, with all that they need; None for all.
 
     Returns:
         All columns in all versions still needed, and what each step did for each record.
     """
     environment = Environment(graph, table)
     resources = replace(resources, flights=flights or Flights())
-    with ThreadPoolExecutor(max_workers=max(1, _waiting_steps(graph)), thread_name_prefix="dataflow-step") as pool:
+    todo = [step for step in graph.steps if only is None or step.index in only]
+    with calling_pool(resources, len([step for step in todo if step.service.calls_out])) as pool:
+        _run_steps(environment, todo, resources, pool=pool, turns=turns, clock=clock)
+    return environment
+
+
+@contextmanager
+def calling_pool(resources: Resources, services: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for services that wait side by side; what ends the work ends what they wait for."""
+    with ThreadPoolExecutor(max_workers=max(1, services), thread_name_prefix="dataflow-step") as pool:
         try:
-            _run_steps(environment, resources, pool, turns=turns, clock=clock)
+            yield pool
         except (KeyboardInterrupt, SystemExit):
             # The pool waits for its threads, and these for answers that nobody wants any more.
             resources.flights.cancel()
@@ -73,14 +85,18 @@ def run_graph(
             if resources.callers is not None:
                 resources.callers.halt()
             raise
-    return environment
 
 
 def _run_steps(
-    environment: Environment, resources: Resources, pool: ThreadPoolExecutor, *, turns: Turns | None, clock: Clock
+    environment: Environment,
+    todo: list[Step],
+    resources: Resources,
+    *,
+    pool: ThreadPoolExecutor,
+    turns: Turns | None,
+    clock: Clock,
 ) -> None:
     waiting: dict[Future[Effect], Step] = {}
-    todo = list(environment.graph.steps)
     while todo or waiting:
         ready = [step for step in todo if all(one in environment.effects for one in step.after)]
         for step in ready:
@@ -94,10 +110,6 @@ def _run_steps(
         _collect(waiting, environment, block=local is None, turns=turns)
 
 
-def _waiting_steps(graph: Graph) -> int:
-    return sum(step.service.calls_out for step in graph.steps)
-
-
 def _collect(
     waiting: dict[Future[Effect], Step], environment: Environment, *, block: bool, turns: Turns | None
 ) -> None:
@@ -105,12 +117,12 @@ def _collect(
         return
     done, _ = wait(waiting, timeout=0, return_when=FIRST_COMPLETED)
     if block and not done:
-        done = _wait(waiting, turns)
+        done = wait_for_one(waiting, turns)
     for future in sorted(done, key=lambda one: waiting[one].index):
         environment.add(waiting.pop(future), future.result())
 
 
-def _wait(waiting: Iterable[Future[Effect]], turns: Turns | None) -> set[Future[Effect]]:
+def wait_for_one(waiting: Iterable[Future[Effect]], turns: Turns | None) -> set[Future[Effect]]:
     """Those that have ended, as soon as one has.
 
     Never without a timeout: where a library such as polars has set a handler of its own, Ctrl-C wakes no lock.
@@ -128,7 +140,7 @@ def run_step(step: Step, environment: Environment, resources: Resources, *, cloc
     rows = exclusions.rows
     size = environment.size if rows is None else len(rows)
     if size == 0 and environment.size > 0:
-        return _finish(step, environment, exclusions, _nothing(step))
+        return _finish(step, environment, exclusions, nothing(step))
     with resources.hold(step):
         began = clock()
         effect = _perform(step, environment, resources, rows=rows, size=size)
@@ -136,7 +148,8 @@ def run_step(step: Step, environment: Environment, resources: Resources, *, cloc
     return _finish(step, environment, exclusions, effect)
 
 
-def _nothing(step: Step) -> Effect:
+def nothing(step: Step) -> Effect:
+    """The effect on no records."""
     judged = np.empty(0, np.bool_) if step.service.kind is Kind.VALIDATION else None
     return Effect(
         values=tuple(pa.nulls(0, arrow) for arrow in step.types),
@@ -151,6 +164,8 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
     function: Any = resources.functions.get(step.index)
     if form is Form.COLUMN:
         return call_columns(step, function, environment.columns_of(step, rows), resources.context)
+    if resources.answers is not None and step.service.name in resources.answers.services:
+        return _look_up(step, function, environment, resources, rows=rows)
     if step.service.api is not None:
         return _call_out(step, function, environment, resources, rows=rows)
     columns = environment.values_of(step, rows, size, injected=resources.injected(step))
@@ -165,6 +180,18 @@ def _perform(step: Step, environment: Environment, resources: Resources, *, rows
         stopped = lambda: resources.flights.cancelled  # noqa: E731
         return judge(step, call_threads(function, columns, size=size, threads=policy.threads, stopped=stopped))
     return judge(step, call_each(function, columns, size))
+
+
+def _look_up(step: Step, function: Any, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
+    """What is known of a service that was asked before, and a call for whatever is not."""
+    assert resources.answers is not None
+    known = look_up(step, environment, resources.answers)
+    if not len(known.missing):
+        return known.effect
+    missing = known.missing if rows is None else rows[known.missing]
+    called = _call_out(step, function, environment, resources, rows=missing)
+    parts = [(known.effect, known.rows), (called, known.missing)]
+    return merge_effects(step.types, parts, size=len(known.rows) + len(missing))
 
 
 def _call_out(step: Step, function: Any, environment: Environment, resources: Resources, *, rows: Any) -> Effect:

@@ -24,6 +24,7 @@ from dataflow.services.signature import Form, Injected
 
 if TYPE_CHECKING:
     from dataflow.engine.http.callers import Callers
+    from dataflow.engine.resolving import AnswerTables
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Resources:
         callers: Where services of an API are called; None where there are none.
         fail_fast: Whether an open breaker fails a call at once, instead of keeping it.
         flights: What is under way for whoever waits for these steps.
+        answers: What is known of services that were asked for all distinct inputs before; None where none was.
     """
 
     functions: Mapping[int, Callable[..., Any]]
@@ -47,6 +49,7 @@ class Resources:
     callers: Callers | None
     fail_fast: bool = False
     flights: Flights = field(default_factory=Flights)
+    answers: AnswerTables | None = None
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 

@@ -63,6 +63,11 @@ class PartitionSpec:
         text = json.dumps([self.path, self.fingerprint, self.start, self.stop])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def place(self) -> str:
+        """Where its records are, for people."""
+        return f"partition {self.index} ({self.path} from record {self.first_row})"
+
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
         return asdict(self)

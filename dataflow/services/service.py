@@ -109,6 +109,11 @@ class Service:
         return self.policy.api if self.endpoint is None else self.endpoint.api
 
     @property
+    def repeatable(self) -> bool:
+        """Whether a call may be made again, and its answer serve other records with the same inputs."""
+        return self.endpoint is None or bool(self.endpoint.repeatable)
+
+    @property
     def batch(self) -> int:
         """Records that share a call at most."""
         return 1 if self.endpoint is None or self.endpoint.batch is None else int(self.endpoint.batch.size)
