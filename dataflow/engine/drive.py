@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
-from dataflow.plan.partitions import PartitionSpec
+from dataflow.plan.resolve import Task
 from dataflow.policies.breaker import OUTAGE
 from dataflow.services.units import seconds
 
@@ -48,7 +48,7 @@ class Report:
         postponed: Seconds for which it was put off before, since an API was down.
     """
 
-    spec: PartitionSpec
+    spec: Task
     kind: Literal["done", "failed", "killed", "lost"]
     completion: Completion | None = None
     error: BaseException | None = None
@@ -69,7 +69,7 @@ class Engine(Protocol):
     def threads(self) -> int:
         """Partitions that can run at the same time, as far as known."""
 
-    def submit(self, specs: Sequence[PartitionSpec]) -> None:
+    def submit(self, specs: Sequence[Task]) -> None:
         """Hand out partitions; returns at once."""
 
     def completed(self) -> Iterator[list[Report]]:
@@ -96,7 +96,7 @@ class Engine(Protocol):
 
 def drive(
     engine: Engine,
-    specs: Iterable[PartitionSpec],
+    specs: Iterable[Task],
     *,
     stop: threading.Event | None = None,
     look: Callable[[], object] = lambda: None,
@@ -214,16 +214,16 @@ class _Window:
     """What is still to do, in flight, and to be done again."""
 
     def __init__(
-        self, specs: Iterable[PartitionSpec], *, clock: Callable[[], float], wait: Callable[[Completion], object]
+        self, specs: Iterable[Task], *, clock: Callable[[], float], wait: Callable[[Completion], object]
     ) -> None:
         self.in_flight = 0
         self._clock = clock
         self._wait = wait
-        self._later: list[tuple[float, PartitionSpec]] = []
+        self._later: list[tuple[float, Task]] = []
         self._stuck: float | None = None
         self._seen = 0.0
         self._todo = iter(specs)
-        self._again: deque[PartitionSpec] = deque()
+        self._again: deque[Task] = deque()
         self._kills: Counter[str] = Counter()
         self._postponed: dict[str, float] = {}
 
@@ -232,7 +232,7 @@ class _Window:
         """Whether partitions were given back whose time has not come."""
         return bool(self._later)
 
-    def take(self, threads: int) -> list[PartitionSpec]:
+    def take(self, threads: int) -> list[Task]:
         """The next partitions that the window has room for."""
         now = self._clock()
         self._again.extend(spec for at, spec in self._later if at <= now)

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 from dataflow.engine.drive import TICK, PlaneStatus, Report
 from dataflow.engine.result import Completion
-from dataflow.plan.partitions import PartitionSpec
+from dataflow.plan.resolve import Task
 
 
 class LocalEngine:
@@ -21,14 +21,14 @@ class LocalEngine:
         threads: Partitions at the same time; default: as many as this process may use processors.
     """
 
-    def __init__(self, work: Callable[[PartitionSpec], Completion], *, threads: int | None = None) -> None:
+    def __init__(self, work: Callable[[Task], Completion], *, threads: int | None = None) -> None:
         self.threads = threads or available_processors()
         self._work = work
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dataflow-partition")
         self._ended: queue.SimpleQueue[Future[Completion]] = queue.SimpleQueue()
-        self._specs: dict[Future[Completion], PartitionSpec] = {}
+        self._specs: dict[Future[Completion], Task] = {}
 
-    def submit(self, specs: Sequence[PartitionSpec]) -> None:
+    def submit(self, specs: Sequence[Task]) -> None:
         """Hand partitions to the pool."""
         for spec in specs:
             future = self._pool.submit(self._work, spec)

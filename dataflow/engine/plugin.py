@@ -19,13 +19,13 @@ from distributed import Worker, WorkerPlugin
 if TYPE_CHECKING:
     from dataflow.engine.program import Program
     from dataflow.engine.result import Completion
-    from dataflow.plan.partitions import PartitionSpec
+    from dataflow.plan.resolve import Task
 
 _RUNNING = {"executing", "long-running"}
 _DROPPED = {"released", "cancelled", "forgotten"}
 """What becomes of a running task that is taken back; one that ends by itself is in memory or erred."""
 
-Work = Callable[["PartitionSpec"], "Completion"]
+Work = Callable[["Task"], "Completion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class Assignment:
         program: The job.
         setup: What the factory needs to know about the run, plain JSON values.
         factory: `module:function`; called once per process as `function(object, setup, worker)` with the object
-            that the program stands for and the Dask worker, it returns the function that runs and commits one
-            `PartitionSpec`. Where that function has an attribute `close`, it is called at the end of the run.
+            that the program stands for and the Dask worker, it returns the function that does one
+            `Task`. Where that function has an attribute `close`, it is called at the end of the run.
         secrets: Values that the workers lack, kept in their memory; never written or shown.
     """
 
@@ -85,11 +85,11 @@ def perform(task: dict[str, Any]) -> Completion:
     """Run one partition: the only function that is ever submitted.
 
     Args:
-        task: `key` of the assignment and `spec`, a `PartitionSpec` as a dictionary.
+        task: `key` of the assignment and `spec`, a task as a dictionary.
     """
-    from dataflow.plan.partitions import PartitionSpec
+    from dataflow.plan.resolve import read_task
 
-    return work_of(task["key"])(PartitionSpec.from_dict(task["spec"]))
+    return work_of(task["key"])(read_task(task["spec"]))
 
 
 def halt(key: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from dataflow.telemetry.statistics import Statistics
+
+if TYPE_CHECKING:
+    from dataflow.engine.resolving import KeyRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,7 @@ class Completion:
         stopped: Why nothing was committed, or None where the commit record is on disk.
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
         warnings: Sentences from its process that nobody has heard yet.
+        keys: By service, the keys that a partition was found to ask for.
         outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
     """
 
@@ -50,4 +56,5 @@ class Completion:
     stopped: str | None = None
     again_in: float = 0.0
     warnings: tuple[str, ...] = ()
+    keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     outage: bool = True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.engine.drive import TICK, PlaneStatus, Report, lost_cluster
 from dataflow.errors import ClusterError
-from dataflow.plan.partitions import PartitionSpec
+from dataflow.plan.resolve import Task
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -48,12 +48,12 @@ class ClusterEngine:
         self._name = f"dataflow-partition-{key}"
         self._plugin = plugin
         self._ended = as_completed(loop=client.loop)
-        self._flying: dict[Any, tuple[Future, PartitionSpec]] = {}
+        self._flying: dict[Any, tuple[Future, Task]] = {}
         self._attempts = itertools.count()
         self._recount_at = 0.0
         self._lost = False
 
-    def submit(self, specs: Sequence[PartitionSpec]) -> None:
+    def submit(self, specs: Sequence[Task]) -> None:
         """Send partitions as one message."""
         if not specs:
             return
@@ -186,7 +186,7 @@ class ClusterEngine:
         kind: Literal["killed", "failed"] = "killed" if isinstance(error, KilledWorker) else "failed"
         return Report(spec=self._land(future), kind=kind, error=error)
 
-    def _land(self, future: Future) -> PartitionSpec:
+    def _land(self, future: Future) -> Task:
         return self._flying.pop(future.key)[1]
 
     def _lose(self, trouble: ClusterError) -> list[Report]:

@@ -210,8 +210,13 @@ def stages(graph: Graph, *, without: Collection[str] = ()) -> list[Stage]:
     found: list[Stage] = []
     resolved = [step for step in graph.steps if is_resolvable(step) and step.service.name not in without]
     while called := tuple(step.index for step in resolved if depth[step.index] == len(found)):
-        found.append(Stage(called=called, before=_before(called, graph)))
+        found.append(stage_of(graph, called))
     return found
+
+
+def stage_of(graph: Graph, called: Sequence[int]) -> Stage:
+    """The stage in which these steps are called."""
+    return Stage(called=tuple(called), before=_before(called, graph))
 
 
 def is_resolvable(step: Step) -> bool:

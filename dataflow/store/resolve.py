@@ -143,6 +143,12 @@ class ResolveFiles:
             read = self._files.read_all(self._path(folder, "done"))
             return [_done(name, msgspec.json.decode(data)) for name, data in read]
 
+    def spent(self) -> Statistics:
+        """What all calls of keys have cost in this run so far."""
+        with self._translated("reading what distinct keys have cost"):
+            folders = self._files.folders(self._path())
+        return Statistics.merged([one.statistics for folder in folders for one in self.done(folder)])
+
     def is_done(self, task: BucketTask) -> bool:
         """Whether a bucket was called, in this epoch where it is to be called again."""
         names = self._names(task.folder, "done")

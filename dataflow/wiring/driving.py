@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
 from dataflow.engine.control.home import ask, process_plane
@@ -20,16 +20,19 @@ from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
 from dataflow.outcomes import Event, Traffic
 from dataflow.plan.partitions import PartitionSpec
+from dataflow.plan.resolve import Answered, BucketTask, KeyTask, Task
 from dataflow.services.context import Context
 from dataflow.services.units import about
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
+from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.planning import Planned, carries
+from dataflow.wiring.resolving import Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings
@@ -134,6 +137,8 @@ class Driving:
         if newest is not None and self.settings.resume and carries(newest, self.planned):
             done |= self.folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
         self._count([completion(record) for record in done.values()])
+        if self.planned.graph.calls_apis:
+            self._spend(ResolveFiles(self.folder).spent())
         if done:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             self._tell(
@@ -157,13 +162,22 @@ class Driving:
                 keeper.look()
                 self._say_stopping(stop)
 
-            todo = () if stop.is_set() else left
-            reports = stack.enter_context(closing(drive(engine, todo, stop=stop, look=look, wait=self._put_off)))
-            for report in reports:
-                self._hear(report)
-                if self._reason is not None:
-                    # What is in flight may be paid for, so it may still end and be committed.
-                    stop.set()
+            def perform(tasks: Sequence[Task]) -> list[Completion] | None:
+                """Do tasks; None where some are left."""
+                done: list[Completion] = []
+                todo = () if stop.is_set() else tasks
+                with closing(drive(engine, todo, stop=stop, look=look, wait=self._put_off)) as reports:
+                    for report in reports:
+                        done += [] if report.completion is None else [report.completion]
+                        self._hear(report)
+                        if self._reason is not None:
+                            # What is in flight may be paid for, so it may still end and be committed.
+                            stop.set()
+                return done if len(done) == len(tasks) else None
+
+            answered = self._resolve(left, perform, engine)
+            if answered is not None:
+                perform(main_tasks(left, answered))
         if self._postponed:
             self.run.notes.append(_postponed(self._postponed))
         self._stop_at(self._reason)
@@ -175,14 +189,39 @@ class Driving:
         if self._lost:
             raise Interrupted(
                 f"{len(self._lost)} partitions killed their worker again and again, such as "
-                f"{_place(self._lost[0].spec)}; the rest is done; look at what the services do with these records, "
+                f"{self._lost[0].spec.place}; the rest is done; look at what the services do with these records, "
                 "then run again"
             )
 
+    def _resolve(self, left: Sequence[PartitionSpec], perform: Perform, engine: Engine) -> Answered | None:
+        """Ask for distinct keys before the partitions are run; None where the run is being stopped."""
+        if not self._may_call:
+            return ResolveFiles(self.folder).answered()
+        if len(self.planned.source.specs) < 2 or not self.planned.graph.calls_apis:
+            return {}
+        resolving = Resolving(
+            self.planned.graph,
+            self.folder,
+            specs=left,
+            perform=perform,
+            threads=lambda: engine.threads,
+            note=self._note,
+        )
+        return resolving.resolve()
+
+    def _note(self, note: str) -> None:
+        self.run.notes.append(note)
+        self._tell(Event(kind="noted", run=self.run.id, message=note))
+
     def _hear(self, report: Report) -> None:
-        """Take up how a partition has ended."""
+        """Take up how a task has ended."""
         if report.completion is None:
             self._lose(report)
+            return
+        if isinstance(report.spec, (KeyTask, BucketTask)):
+            self._spend(report.completion.statistics)
+            self._say_once(report.completion.warnings)
+            self._reason = self._reason or self._reached()
             return
         self._count([report.completion])
         self._say_once(report.completion.warnings)
@@ -193,7 +232,7 @@ class Driving:
 
     def _lose(self, report: Report) -> None:
         if report.kind == "killed":
-            message = f"{_place(report.spec)} killed its worker; going on"
+            message = f"{report.spec.place} killed its worker; going on"
             self._tell(Event(kind="warned", run=self.run.id, message=message))
             self._lost.append(report)
             return
@@ -203,19 +242,23 @@ class Driving:
         if isinstance(report.error, DataflowError):
             raise report.error
         raise ServiceError(
-            f"{_place(report.spec)} failed with {type(report.error).__name__}; nothing of it is committed"
+            f"{report.spec.place} failed with {type(report.error).__name__}; nothing of it is committed"
         ) from report.error
 
     def _put_off(self, given_back: Completion) -> None:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
-        self.spent = Statistics.merged([self.spent, given_back.statistics])
-        self.run.counts = Statistics.merged([self.run.counts, given_back.statistics])
+        self._spend(given_back.statistics)
         now, problem = time.monotonic(), given_back.stopped
         self._say_once((*given_back.warnings, *((problem,) if given_back.outage and problem else ())))
         if given_back.outage or problem in (None, STOPPED) or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
             return
         self._used_up[problem] = now
         self.say(f"{problem}, next call in {about(given_back.again_in)}")
+
+    def _spend(self, statistics: Statistics) -> None:
+        """Count what no commit record does."""
+        self.spent = Statistics.merged([self.spent, statistics])
+        self.run.counts = Statistics.merged([self.run.counts, statistics])
 
     def _say_stopping(self, stop: threading.Event) -> None:
         if stop.is_set() and not self._stopping:
@@ -301,7 +344,3 @@ def _calling(run: str, traffic: tuple[Traffic, ...]) -> Event:
 def _postponed(seconds: list[float]) -> str:
     partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
     return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"
-
-
-def _place(spec: PartitionSpec) -> str:
-    return f"partition {spec.index} ({spec.path} from record {spec.first_row})"

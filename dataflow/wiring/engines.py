@@ -15,7 +15,8 @@ from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
 from dataflow.engine.turns import Turns
 from dataflow.plan.graph import Graph
-from dataflow.plan.partitions import PartitionSpec, SourcePlan
+from dataflow.plan.partitions import SourcePlan
+from dataflow.plan.resolve import Task
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.reach import check_reach
@@ -43,7 +44,7 @@ def local_turns(graph: Graph, settings: Settings) -> Turns | None:
 
 
 def local_engine(
-    work: Callable[[PartitionSpec], Completion], settings: Settings, stack: ExitStack, *, turns: Turns | None
+    work: Callable[[Task], Completion], settings: Settings, stack: ExitStack, *, turns: Turns | None
 ) -> Engine:
     """Threads of this process, ended with the stack."""
     engine = LocalEngine(work, threads=settings.threads if turns is None else turns.most)

@@ -22,19 +22,22 @@ from dataflow.engine.waiting import Flights
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.plan.pipeline import Job, Pipeline
+from dataflow.plan.resolve import BucketTask, KeyTask, MainTask, Task
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
+from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.memory import JournalMemory, open_memory
+from dataflow.wiring.passes import Passes
 
 STOPPED = "stopped"
 """Why a partition is given back that nobody wants done any more."""
 FACTORY = "dataflow.wiring.worker:prepare"
 
-Work = Callable[[PartitionSpec], Completion]
+Work = Callable[[Task], Completion]
 
 
 def make_setup(
@@ -142,7 +145,10 @@ def make_work(
 
 
 class PartitionWork:
-    """The function that reads, runs, settles and commits one partition, unless it is committed already."""
+    """The function that does one task: reads, runs, settles and commits a partition, or serves its distinct keys.
+
+    What is done already is not done again.
+    """
 
     def __init__(
         self,
@@ -167,46 +173,69 @@ class PartitionWork:
         self._told = told
         self._halted = False
         self._flights: set[Flights] = set()
+        self._passes = Passes(graph, folder, resources, turns=turns, flush=self._flush)
 
-    def __call__(self, spec: PartitionSpec) -> Completion:
+    def __call__(self, task: Task) -> Completion:
         if self._turns is None:
-            return self._perform(spec)
+            return self._perform(task)
         with self._turns.partition():
-            return self._perform(spec)
+            return self._perform(task)
 
-    def _perform(self, spec: PartitionSpec) -> Completion:
+    def _perform(self, task: Task) -> Completion:
         if self._halted:
-            return self._give_back(spec, Flights(), stopped=STOPPED)
-        record = self._folder.find(spec)
-        if record is None:
-            flights = Flights()
-            self._flights.add(flights)
-            try:
-                record = self._commit(spec, flights)
-            except Impatient as error:
-                outage = error.reason == "breaker"
-                return self._give_back(spec, flights, stopped=error.problem, again_in=error.seconds, outage=outage)
-            except Halted:
-                return self._give_back(spec, flights, stopped=STOPPED)
-            finally:
-                self._flights.discard(flights)
-        return replace(completion(record), warnings=self._warnings())
+            return self._give_back(task, Flights(), stopped=STOPPED)
+        flights = Flights()
+        self._flights.add(flights)
+        try:
+            done = self._done(task, flights)
+        except Impatient as error:
+            outage = error.reason == "breaker"
+            return self._give_back(task, flights, stopped=error.problem, again_in=error.seconds, outage=outage)
+        except Halted:
+            return self._give_back(task, flights, stopped=STOPPED)
+        finally:
+            self._flights.discard(flights)
+        return replace(done, warnings=self._warnings())
 
-    def _commit(self, spec: PartitionSpec, flights: Flights) -> CommitRecord:
-        batch = _cut(read(self._options, spec, schema=self._schema), spec, self._options)
-        environment = run_graph(self._graph, batch.table, self._resources, turns=self._turns, flights=flights)
-        if self._memory is not None:
-            self._memory.flush()
+    def _done(self, task: Task, flights: Flights) -> Completion:
+        match task:
+            case BucketTask():
+                return self._passes.call(task, flights)
+            case KeyTask():
+                return self._passes.collect(task, self._read(task.spec).table, flights)
+            case MainTask():
+                return self._partition(task.spec, flights, answers=self._passes.reader(task.answered))
+            case PartitionSpec():
+                return self._partition(task, flights)
+        raise TypeError(f"no work is known for a {type(task).__name__}")
+
+    def _partition(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None = None) -> Completion:
+        record = self._folder.find(spec)
+        return completion(self._commit(spec, flights, answers=answers) if record is None else record)
+
+    def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> CommitRecord:
+        batch = self._read(spec)
+        resources = replace(self._resources, answers=answers)
+        environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights)
+        self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)
         return self._folder.commit(spec, result, profile=self._profile)
 
+    def _read(self, spec: PartitionSpec) -> Batch:
+        return _cut(read(self._options, spec, schema=self._schema), spec, self._options)
+
+    def _flush(self) -> None:
+        """Write what was answered."""
+        if self._memory is not None:
+            self._memory.flush()
+
     def _give_back(
-        self, spec: PartitionSpec, flights: Flights, *, stopped: str, again_in: float = 0.0, outage: bool = False
+        self, task: Task, flights: Flights, *, stopped: str, again_in: float = 0.0, outage: bool = False
     ) -> Completion:
         """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
         return Completion(
-            identity=spec.identity,
-            index=spec.index,
+            identity=task.identity,
+            index=task.index,
             rows=0,
             rejected=0,
             statistics=count_spent(flights.spent),

@@ -1,0 +1,129 @@
+"""The passes of a process beside the main one: the keys of a partition, and the calls of a bucket of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataflow.engine.buckets import call_bucket
+from dataflow.engine.marks import Effect
+from dataflow.engine.partition import run_graph
+from dataflow.engine.resolving import answer_table, collect_keys, failed_keys, owed, sorted_by_key
+from dataflow.engine.resources import Resources
+from dataflow.engine.result import Completion
+from dataflow.engine.turns import Turns
+from dataflow.engine.waiting import Flights
+from dataflow.plan.graph import Graph, Step
+from dataflow.plan.resolve import Answered, BucketTask, KeyTask, stage_of
+from dataflow.store.commit import RunFolder
+from dataflow.store.resolve import AnswerReader, ResolveFiles
+from dataflow.telemetry.statistics import Statistics
+
+
+class Passes:
+    """What one process does for the distinct keys of a run.
+
+    Args:
+        graph: The bound pipeline.
+        folder: The run.
+        resources: What the steps need beside records.
+        turns: Whose turn it is in this process.
+        flush: Called before a bucket is done, to write what was answered.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        folder: RunFolder,
+        resources: Resources,
+        *,
+        turns: Turns | None,
+        flush: Callable[[], None],
+    ) -> None:
+        self._graph = graph
+        self._resources = resources
+        self._turns = turns
+        self._flush = flush
+        self._files = ResolveFiles(folder)
+        self._readers: dict[str, AnswerReader] = {}
+
+    def reader(self, answered: Answered) -> AnswerReader | None:
+        """The answers that a task may look up; None where there are none."""
+        if not answered:
+            return None
+        name = repr(sorted(answered.items()))
+        return self._readers.setdefault(name, self._files.reader(answered))
+
+    def collect(self, task: KeyTask, table: pa.Table, flights: Flights) -> Completion:
+        """Keep the keys of a partition, given its records."""
+        steps = self._steps(task.services)
+        stage = stage_of(self._graph, [step.index for step in steps])
+        resources = self._with_answers(task.answered)
+        environment = run_graph(self._graph, table, resources, turns=self._turns, flights=flights, only=stage.before)
+        keys = {step.service.name: collect_keys(step, environment) for step in steps}
+        self._files.put_keys(task, keys)
+        return Completion(
+            identity=task.identity,
+            index=task.index,
+            rows=0,
+            rejected=0,
+            statistics=Statistics(),
+            keys={name: one.record for name, one in keys.items()},
+        )
+
+    def call(self, task: BucketTask, flights: Flights) -> Completion:
+        """Call the keys of a bucket, unless that is done."""
+        if self._files.is_done(task):
+            return _completion(task, Statistics())
+        steps = self._steps(task.services)
+        tables = {step.index: self._files.keys_of(task, step.service.name) for step in steps}
+        keys = {at: table for at, table in tables.items() if table is not None}
+        kept = {at: self._kept(task, self._graph.steps[at]) for at in keys} if task.again else {}
+        todo = {at: _without(table, kept.get(at)) for at, table in keys.items()}
+        effects = call_bucket(self._graph, todo, self._resources, turns=self._turns, flights=flights)
+        self._flush()
+        statistics = self._owed(effects, todo)
+        answers = {
+            self._graph.steps[at].service.name: _joined(
+                answer_table(self._graph.steps[at], todo[at], one), kept.get(at)
+            )
+            for at, one in effects.items()
+        }
+        self._files.put_answers(task, answers, statistics=statistics)
+        return _completion(task, statistics)
+
+    def _with_answers(self, answered: Answered) -> Resources:
+        return replace(self._resources, answers=self.reader(answered))
+
+    def _kept(self, task: BucketTask, step: Step) -> pa.Table | None:
+        """The answers of an earlier call of the bucket that stay."""
+        before = self._files.answers_before(task, step.service.name)
+        return None if before is None else before.filter(pc.invert(failed_keys(before)))
+
+    def _owed(self, effects: Mapping[int, Effect], keys: Mapping[int, pa.Table]) -> Statistics:
+        steps = {at: self._graph.steps[at] for at in effects}
+        services = {step.service.name: owed(step, effects[at], keys[at].num_rows) for at, step in sorted(steps.items())}
+        return Statistics(services=services, cost=sum(one.cost for one in services.values()))
+
+    def _steps(self, services: tuple[str, ...]) -> list[Step]:
+        return [step for step in self._graph.steps if step.service.name in services]
+
+
+def _without(keys: pa.Table, known: pa.Table | None) -> pa.Table:
+    """The keys that nothing is known of."""
+    if known is None or not known.num_rows:
+        return keys
+    return keys.filter(pc.invert(pc.is_in(keys["key"], known["key"].combine_chunks())))
+
+
+def _joined(answers: pa.Table, kept: pa.Table | None) -> pa.Table:
+    if kept is None:
+        return answers
+    return sorted_by_key(pa.concat_tables([answers, kept.replace_schema_metadata(None)]))
+
+
+def _completion(task: BucketTask, statistics: Statistics) -> Completion:
+    return Completion(identity=task.identity, index=task.index, rows=0, rejected=0, statistics=statistics)
