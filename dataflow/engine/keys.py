@@ -25,17 +25,20 @@ def key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
         width = len(read.columns) if read.parameter.injected is None else 1
         given += range(at, at + width) if read.parameter.injected is None else ()
         at += width
-    if len(given) == at:
-        return keys.of
     if is_unlike(step):
         numbers = itertools.count()
         return lambda row: keys.of([next(numbers)])
+    if len(given) == at:
+        return keys.of
     return lambda row: keys.of([row[at] for at in given])
 
 
 def is_unlike(step: Step) -> bool:
-    """Whether records with the same inputs may get different answers, since it sees what became of each record."""
-    return any(read.parameter.injected is Injected.OUTCOMES for read in step.reads)
+    """Whether records with the same inputs may not share an answer.
+
+    So it is where the service sees what became of each record, and where each call has an effect of its own.
+    """
+    return not step.service.repeatable or any(read.parameter.injected is Injected.OUTCOMES for read in step.reads)
 
 
 def definition(step: Step) -> str:

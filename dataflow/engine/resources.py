@@ -24,6 +24,7 @@ from dataflow.services.signature import Form, Injected
 
 if TYPE_CHECKING:
     from dataflow.engine.http.callers import Callers
+    from dataflow.engine.http.effects import EffectJournal
     from dataflow.engine.resolving import AnswerTables
 
 
@@ -40,6 +41,7 @@ class Resources:
         fail_fast: Whether an open breaker fails a call at once, instead of keeping it.
         flights: What is under way for whoever waits for these steps.
         answers: What is known of services that were asked for all distinct inputs before; None where none was.
+        effects: Where is noted what may be sent only once, or None.
     """
 
     functions: Mapping[int, Callable[..., Any]]
@@ -50,6 +52,7 @@ class Resources:
     fail_fast: bool = False
     flights: Flights = field(default_factory=Flights)
     answers: AnswerTables | None = None
+    effects: EffectJournal | None = None
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 

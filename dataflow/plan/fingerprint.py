@@ -97,6 +97,7 @@ def _endpoint(one: Endpoint) -> list[Any]:
         None if one.accept is None else code_digest(one.accept),
         one.not_found,
         *([] if one.batch is None else one.batch.meaning),
+        *([] if one.repeatable else ["once"]),
         *([one.api.allow_hosts] if one.api.allow_hosts else []),
     ]
 

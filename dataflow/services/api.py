@@ -123,7 +123,7 @@ class API:
         """Declare an enrichment that puts each record; see `request`."""
         return self.request(name, "PUT", path=path, **options)
 
-    def request(  # noqa: PLR0913 - the face of an endpoint, all by keyword
+    def request(
         self,
         name: str,
         /,
@@ -136,7 +136,6 @@ class API:
         select: str | Mapping[str, str] | None = None,
         accept: Callable[[Any], Any] | None = None,
         not_found: int | Sequence[int] = (404,),
-        idempotent: bool | None = None,
         batch: int | None = None,
         items: str | None = None,
         match: str | Mapping[str, str] | None = None,
@@ -155,8 +154,6 @@ class API:
             select: Where in the answer the value is, such as `"data.items"`, or {field: path}.
             accept: Called with the parsed answer; False, or a text that says why, refuses it.
             not_found: Statuses that mean that nothing is known about the record.
-            idempotent: Whether a call may be repeated; by default as the method is, and POST with an
-                Idempotency-Key.
             batch: Distinct inputs that may share a request. A list of one template in json or params, such as
                 `["{domain}"]`, then holds it once for each of them (the outermost such list does); `{domain}`
                 elsewhere in params or in the path is all values joined by commas. `select`, `returns` and `accept`
@@ -166,7 +163,8 @@ class API:
                 names are the inputs. Default: the whole answer.
             match: Where an item repeats the input, such as `"domain"`, or {column: path}; an input without an item is
                 not found. Default: items come in the order of the request, as many as were asked for.
-            **options: As for every service; `returns=` is needed.
+            **options: As for every service; `returns=` is needed. `idempotent=` says whether a call may be repeated;
+                by default yes, where the method does not say so with an Idempotency-Key.
 
         Raises:
             DeclarationError: A template, a path or an option cannot be understood.
@@ -182,7 +180,7 @@ class API:
             select=select,
             accept=accept,
             not_found=(not_found,) if isinstance(not_found, int) else not_found,
-            idempotent=idempotent,
+            idempotent=options.pop("idempotent", None),
             batch=BatchOptions(size=batch, items=items, match=match),
         )
         named: Options = {**options, "name": name}

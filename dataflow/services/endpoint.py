@@ -108,6 +108,8 @@ class Endpoint:
         for option in ("constants", "api"):
             if option in options:
                 raise DeclarationError(f"`{name}` is an endpoint of {self.api.name} and takes no {option}=")
+        if "idempotent" in options:
+            raise DeclarationError(f"`{name}` is an endpoint; say idempotent= where it is declared on its API")
         check_bound_columns(service, names)
         check_default(service)
         self.reader(returns, name=name)

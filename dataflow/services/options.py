@@ -50,6 +50,8 @@ class Options(TypedDict, total=False):
         budget: What may be spent on the service in one run.
         billed: `"attempts"` (default): each one that reached the provider costs; `"answers"`: only those that were
             answered, with something or with nothing found.
+        idempotent: False says that each call has an effect of its own, such as a mail: it is made once for each
+            record, never repeated in its run, and its answer serves that run only. For a function with an api=.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.
@@ -77,6 +79,7 @@ class Options(TypedDict, total=False):
     max_price: float
     budget: float
     billed: Billed
+    idempotent: bool | None
     isolate: bool
     version: str
     constants: Mapping[str, Any]
@@ -114,6 +117,7 @@ class Policy:
     retry: Retry | None = None
     api: Any = None
     price: Price | None = None
+    idempotent: bool = True
     isolate: bool = False
     version: str = "1"
     setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -151,6 +155,8 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
     threads = options.get("threads", 1)
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise DeclarationError(f"`{name}`: threads takes a whole number from 1")
+    if options.get("idempotent") not in (None, True, False):
+        raise DeclarationError(f"`{name}`: idempotent takes True or False")
     when = options.get("when")
     return Policy(
         priority=Priority(priority),
@@ -165,6 +171,7 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         retry=read_retry(options["retry"], where=f"`{name}`: retry") if "retry" in options else None,
         api=options.get("api"),
         price=read_price(options, name=name),
+        idempotent=options.get("idempotent") is not False,
         isolate=options.get("isolate", False),
         version=str(options.get("version", "1")),
         setup=MappingProxyType(dict(options.get("setup", {}))),

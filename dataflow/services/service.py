@@ -111,7 +111,7 @@ class Service:
     @property
     def repeatable(self) -> bool:
         """Whether a call may be made again, and its answer serve other records with the same inputs."""
-        return self.endpoint is None or bool(self.endpoint.repeatable)
+        return self.policy.idempotent if self.endpoint is None else bool(self.endpoint.repeatable)
 
     @property
     def batch(self) -> int:
@@ -167,6 +167,15 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
     check_default(service)
     if service.form is Form.COLUMN and service.policy.api is not None:
         raise DeclarationError(f"`{name}` reads whole columns and has an api=; a service of an API reads one record")
+    if kind is Kind.VALIDATION and not service.repeatable:
+        raise DeclarationError(
+            f"`{name}` is a validation and has idempotent=False; what has an effect is an enrichment"
+        )
+    if service.api is None and not service.repeatable:
+        raise DeclarationError(
+            f"`{name}` has idempotent=False and no api=; that its calls are made once is seen to for services of an "
+            "API: give api=flow.API(...)"
+        )
     if service.api is None and any(one.injected is Injected.CLIENT for one in service.parameters):
         raise DeclarationError(f"`{name}` asks for an httpx.AsyncClient, which belongs to an API; give api=")
     check_price(service)

@@ -12,6 +12,7 @@ from dataflow.errors import CatalogError, DeclarationError
 from dataflow.outcomes import Priority
 from dataflow.plan.fingerprint import changes
 from dataflow.plan.partitions import PartitionSpec
+from dataflow.policies.effects import UNKNOWN
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder, RunState
 from dataflow.store.dataset import Dataset
@@ -91,6 +92,11 @@ def shortfalls(service: str, part: ServiceStatistics) -> list[str]:
     failed = part.failed + part.timed_out
     if failed and part.priority is Priority.IMPORTANT:
         found.append(f"`{service}` failed for {failed:,} records, which are marked degraded")
+    if doubtful := part.errors.get(UNKNOWN, 0):
+        found.append(
+            f"`{service}` may have taken effect for {doubtful:,} records whose answers are not known, since the run "
+            "was interrupted; they are not sent again: `dataflow failures` lists them, look them up at the provider"
+        )
     if part.not_attempted:
         found.append(f"`{service}` was not attempted for {part.not_attempted:,} records, {_FATES[part.priority]}")
     return found

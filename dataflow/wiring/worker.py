@@ -26,6 +26,7 @@ from dataflow.plan.resolve import BucketTask, KeyTask, MainTask, Task
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
+from dataflow.store.effects import RunEffects
 from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
@@ -215,7 +216,7 @@ class PartitionWork:
 
     def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> CommitRecord:
         batch = self._read(spec)
-        resources = replace(self._resources, answers=answers)
+        resources = replace(self._resources, answers=answers, effects=RunEffects(self._folder, spec.identity))
         environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights)
         self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)

@@ -69,7 +69,7 @@ def echo(x: str) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"whne": "valid"}, "`echo` has no option whne; the options are api, columns, constants"),
+        ({"whne": "valid"}, "`echo` has no option whne; the options are api, "),
         ({"priority": "high"}, "`echo`: priority takes 'critical', 'important', 'optional', not 'high'"),
         ({"overwrite": True}, "`echo`: overwrite takes 'never', 'always', 'nulls'"),
         ({"dtypes": "pandas"}, "`echo`: dtypes takes 'arrow', 'numpy'"),

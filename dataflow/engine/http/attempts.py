@@ -5,13 +5,14 @@ Nothing is sent or waited for here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import RetryLater
 from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline
+from dataflow.policies.effects import Reach
 from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Call:
         waiting: Requests of it that wait for their turn now, and
         in_flight: those that are being answered.
         refused: What kept one of its requests from being sent, whatever the function that asked made of it.
+        announce: Notes that it is about to be sent, awaited before each of its requests; None where nobody asks.
+        reach: How far its requests have come that have ended.
     """
 
     terms: Terms
@@ -165,6 +168,8 @@ class Call:
     waiting: int = 0
     in_flight: int = 0
     refused: Exception | None = None
+    announce: Callable[[], Awaitable[None]] | None = None
+    reach: Reach = Reach.NOTHING
 
     @property
     def whole(self) -> Call:
@@ -216,6 +221,11 @@ class Call:
             if self.waits_for_breaker:
                 self.excused, self.failed_at = self.attempts, None
             self.lose(excused)
+
+    @property
+    def reached(self) -> Reach:
+        """How far it has come by now."""
+        return Reach.UNCLEAR if self.in_flight else self.reach
 
     def lose(self, seconds: float) -> None:
         """Time that is the provider's fault and not the record's: the deadline moves by it."""

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.engine.calling import Answers
-from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Begin, Calling, Check, Shared, leave_alone, side_by_side, spending, value_of
+from dataflow.engine.http.calls import (
+    NO_OUTCOMES,
+    Begin,
+    Calling,
+    Check,
+    Shared,
+    leave_alone,
+    side_by_side,
+    spending,
+    value_of,
+)
+from dataflow.engine.http.effects import reach_of_error
 from dataflow.engine.http.settings import Halted
-from dataflow.errors import DeclarationError, GuardrailReached
 from dataflow.policies.bisection import CALLS
+from dataflow.policies.effects import Reach
 from dataflow.policies.money import amount, shared_out
 from dataflow.services.matching import Key, cut
 
@@ -43,6 +53,7 @@ class _Batches:
     def __init__(self, calling: Calling, shared: Shared, check: Check) -> None:
         self.answers = Answers(values=[None] * len(shared.inputs), calls=0)
         self.answers.remembered |= calling.memory.recall(shared.keys, self.answers)
+        calling.effects.recall(self.answers)
         self._calling = calling
         self._shared = shared
         self._check = check
@@ -69,15 +80,16 @@ class _Batches:
 
         At most 2,000 requests of a partition are halves, so that a service that refuses everything ends.
         """
-        asked = self._asked(places)
-        error = await self._send(asked, places, begin())
+        asked, call = self._asked(places), begin()
+        call.announce = self._calling.effects.announcing(places)
+        error = await self._send(asked, places, call)
         left = [places[at] for at in asked.left]
         if error is None or not left:
             return
         if not self._is_divided(left, error):
             error = self._told(error, len(left))
             for at in left:
-                self._fail(at, error)
+                self._fail(at, error, reach=call.reached)
             return
         self._spare -= 2
         middle = len(left) // 2
@@ -111,7 +123,8 @@ class _Batches:
         error = None
         try:
             await value_of(self._calling, asked, call)
-        except (Impatient, Halted, GuardrailReached, DeclarationError):
+        except NO_OUTCOMES:
+            self._calling.effects.give_back(places, call)
             raise
         except Exception as raised:
             error = raised
@@ -128,7 +141,7 @@ class _Batches:
             self.answers.values[places[at]] = value
             self._calling.memory.remember(self._shared.keys[places[at]], value, cost=self._cost(places[at]))
         for at, error in asked.errors.items():
-            self._fail(places[at], error)
+            self._fail(places[at], error, reach=reach_of_error(error))
 
     def _count(self, asked: Asked, places: Sequence[int], call: Call) -> None:
         answers = self.answers
@@ -146,8 +159,9 @@ class _Batches:
         for reason, seconds in call.waited.items():
             answers.waited[reason] = answers.waited.get(reason, 0.0) + seconds
 
-    def _fail(self, at: int, error: Exception) -> None:
+    def _fail(self, at: int, error: Exception, *, reach: Reach = Reach.NOTHING) -> None:
         self.left.discard(at)
+        error = self._calling.effects.fail([at], error, reach=reach)
         self.answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             self.answers.timed_out.add(at)

@@ -18,6 +18,7 @@ from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.transport import within
 from dataflow.errors import Verdict
 from dataflow.policies.deadline import allows, attempt_timeout
+from dataflow.policies.effects import Reach, reach_of, reach_of_status
 from dataflow.policies.retry import Attempt, wait_before_next
 from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, take
 
@@ -69,27 +70,33 @@ class Caller:
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began = self._clock()
-        ending, after = Attempt.ABANDONED, None
+        ending, after, reach = Attempt.ABANDONED, None, Reach.NOTHING
         call.whole.in_flight += 1
         try:
+            if call.whole.announce is not None:
+                await call.whole.announce()
+                began = self._clock()
             left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
             if left <= 0:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
             self._count(call, began)
+            reach = Reach.UNCLEAR
             value: Value = await within(left, _charged(attempt, call))
-            ending = Attempt.SUCCEEDED
+            ending, reach = Attempt.SUCCEEDED, _reach_of_answer(call)
         except AttemptError as error:
+            reach = Reach.NOTHING if error.again == "always" else reach_of(error.reason, status=error.status)
             ending, after, call.status = self._ending(call, error), error.after, error.status
             raise
         except Verdict:
             # The provider has answered, whatever it knows.
-            ending = Attempt.SUCCEEDED
+            ending, reach = Attempt.SUCCEEDED, _reach_of_answer(call)
             raise
         else:
             self._answered = max(self._answered, began)
             return value
         finally:
             call.whole.in_flight -= 1
+            call.whole.reach = max(call.whole.reach, reach)
             call.seconds += self._clock() - began
             self._gate.leave(entered, ending, after=after)
 
@@ -177,6 +184,10 @@ async def _charged(attempt: Callable[[], Awaitable[Value]], call: Call) -> Value
         raise
     call.charge(value, None)
     return value
+
+
+def _reach_of_answer(call: Call) -> Reach:
+    return Reach.TAKEN if call.status is None else reach_of_status(call.status)
 
 
 def _given_up(call: Call, error: AttemptError) -> CallError:

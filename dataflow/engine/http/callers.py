@@ -31,6 +31,7 @@ from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
 from dataflow.engine.http.settings import CallSettings, Execution, Halted
+from dataflow.engine.http.tracking import tracking
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
 from dataflow.engine.spending import spent_on
@@ -117,8 +118,9 @@ class Callers:
         if group_of is not None:
             shared = replace(shared, call_of=[shared.call_of[group] for group in group_of.tolist()])
         make = make_calls if calling.batch is None else make_batches
-        with io.watching(step.service), _noting(on, step.service):
-            answers = _wait(on.flights.start(io, make(calling, shared, check=check)))
+        with io.watching(step.service), _noting(on, step.service), tracking(step, calling, shared, on) as tracked:
+            making = tracked.effects.flushed(partial(make, tracked, shared, check=check))
+            answers = _wait(on.flights.start(io, making))
             on.flights.spent.append((step.service, spent_on(answers)))
         return spread_answers(answers, shared)
 
@@ -250,7 +252,7 @@ class Callers:
             timeout=service.policy.timeout or api.timeout,
             retry=service.policy.retry or api.retry,
             patience=self._settings.patience,
-            repeatable=service.endpoint is None or service.endpoint.repeatable,
+            repeatable=service.repeatable,
         )
 
     def _provider(self, api: API) -> Provider:

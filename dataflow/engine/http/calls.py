@@ -10,17 +10,18 @@ import contextvars
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
 from dataflow.engine.http.billing import Billing
+from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.spending import spent_on
-from dataflow.errors import DeclarationError, GuardrailReached
+from dataflow.errors import DeclarationError, GuardrailReached, OutputLocked, StoreError
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.money import amount
 from dataflow.services.batch import Batch
@@ -41,6 +42,9 @@ FEW = 10
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
+
+NO_OUTCOMES = (Impatient, Halted, GuardrailReached, DeclarationError, OutputLocked, StoreError)
+"""What is no outcome of the record that it meets: it ends more than its call."""
 
 Begin = Callable[..., Call]
 """Begins a call of one of those that are made side by side; takes its Idempotency-Key."""
@@ -75,6 +79,7 @@ class Calling:
         clock: Seconds that only grow.
         batch: How records share requests, or None for a call each.
         billing: What the calls cost, or None where they are free.
+        effects: What may be sent only once, and what is known of it.
     """
 
     function: Function
@@ -88,6 +93,7 @@ class Calling:
     clock: Callable[[], float] = time.monotonic
     batch: Batch | None = None
     billing: Billing | None = None
+    effects: Effects = field(default_factory=Effects)
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
@@ -137,6 +143,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
     """
     answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
+    calling.effects.recall(answers)
     if not calling.may_call:
         return leave_alone(answers)
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
@@ -144,6 +151,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
 
     async def make(at: int, begin: Begin) -> None:
         call = begin(f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None)
+        call.announce = calling.effects.announcing([at])
         await _make_one(calling, shared, at, call=call, answers=answers, check=check)
         left.discard(at)
 
@@ -179,7 +187,7 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
     callers = [asyncio.ensure_future(caller(number)) for number in range(min(calling.side_by_side, len(todo)))]
     try:
         await _until_halted(calling, callers, made)
-    except (Halted, Impatient, GuardrailReached) as error:
+    except (Halted, Impatient, GuardrailReached, OutputLocked, StoreError) as error:
         # What is in flight is paid for.
         stop.error = error
         for number in [number for number, call in made.items() if call.only_waits]:
@@ -247,11 +255,13 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost))
         check(None)
-    except (Impatient, Halted, GuardrailReached, DeclarationError):
+    except NO_OUTCOMES:
+        calling.effects.give_back([at], call)
         raise
-    except Exception as error:
+    except Exception as raised:
         # What is paid for is remembered, whatever it says about going on.
-        calling.memory.remember_error(shared.keys[at], error, cost=amount(call.cost))
+        calling.memory.remember_error(shared.keys[at], raised, cost=amount(call.cost))
+        error = calling.effects.fail([at], raised, reach=call.reached)
         check(error)
         answers.raise_at(at, error)
         if getattr(error, "timed_out", False):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dataflow.engine.control.link import Line
+    from dataflow.engine.http.effects import EffectJournal
     from dataflow.engine.http.memory import AnswerStore
     from dataflow.engine.http.quality import Limits
     from dataflow.engine.spending import Spent
@@ -59,8 +60,12 @@ class Execution:
         run: The id of the run or of the single execution, which is part of each Idempotency-Key.
         flights: What is under way for whoever waits for the calls.
         fail_fast: Whether an open breaker fails a call at once, as for somebody who waits for one record.
+        effects: Where is noted what may be sent only once; None where nothing is.
+        places: The places of the records in their partition, by which these notes know them.
     """
 
     run: str
     flights: Flights
     fail_fast: bool = False
+    effects: EffectJournal | None = None
+    places: Sequence[int] = ()

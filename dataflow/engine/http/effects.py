@@ -1,0 +1,261 @@
+"""Sees to it that what may be sent only once is sent once: noted before it is sent, and again when it has ended.
+
+Calls that are about to be sent wait for their note to be durable; all that come while one group of notes is being
+written wait for the next group, so that they share its sync. Where notes are kept is the business of the store,
+which the engine is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from dataflow.engine.calling import describe
+from dataflow.engine.http.attempts import Call, CallError
+from dataflow.errors import NotFound, Reject, Skip
+from dataflow.outcomes import Status
+from dataflow.policies.effects import UNKNOWN, End, Note, Reach, reach_of
+
+if TYPE_CHECKING:
+    from dataflow.engine.calling import Answers
+
+Value = TypeVar("Value")
+
+GATHERED = 0.1
+"""Seconds that the note of an ending waits for company: a kill in between leaves the call unknown, nothing worse."""
+
+_ADVICE = "; it may have taken effect, so it is not sent again: look it up there"
+
+
+class EffectLog(Protocol):
+    """The notes about the calls of one service for one partition."""
+
+    def begin(self) -> Mapping[int, Note]:
+        """Take them over; what is known by place."""
+
+    def write(self, notes: Sequence[Note]) -> None:
+        """Make notes durable as one group; raises OutputLocked where somebody else has taken them over."""
+
+    def close(self) -> None:
+        """Leave them tidy."""
+
+
+class EffectJournal(Protocol):
+    """The notes about one partition."""
+
+    def log(self, service: str) -> EffectLog:
+        """Those about the calls of one service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """An answer that was noted, as memory reads it."""
+
+    status: Status
+    value: bytes
+    created: float
+    cost: float = 0.0
+
+
+class Effects:
+    """The calls of one service for one partition, each record an effect of its own; also the store of their answers.
+
+    Used on one event loop, but for `begin` and `close`.
+
+    Args:
+        log: Where notes are kept, or None to keep none.
+        api: The name of the API, for those who have to look there.
+        keys: The key of each call.
+        places: The place of its record in the partition.
+        wall: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        log: EffectLog | None = None,
+        *,
+        api: str = "",
+        keys: Sequence[bytes] = (),
+        places: Sequence[int] = (),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = log
+        self._api = api
+        self._places = [int(place) for place in places]
+        self._place_of = dict(zip(keys, self._places, strict=True))
+        self._wall = wall
+        self._known: Mapping[int, Note] = {}
+        self._notes: list[Note] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    def begin(self) -> Effects:
+        """Read what is known, and return itself."""
+        if self._log is not None:
+            self._known = self._log.begin()
+        return self
+
+    def close(self) -> None:
+        """Leave the notes tidy."""
+        if self._log is not None:
+            self._log.close()
+
+    async def flushed(self, make: Callable[[], Awaitable[Value]]) -> Value:
+        """Make the calls; on return all notes are durable.
+
+        Raises:
+            StoreError: They could not be written.
+        """
+        try:
+            return await make()
+        finally:
+            await self._flush()
+
+    def get_many(self, keys: Sequence[bytes], **_: object) -> dict[bytes, _Kept]:
+        """The answers that are known."""
+        known = {key: self._known.get(self._place_of[key]) for key in keys}
+        return {key: _kept(note) for key, note in known.items() if note is not None and note.end in _ANSWERS}
+
+    def put_answer(self, key: bytes, *, status: Status, value: bytes, **_: object) -> None:
+        """Note the answer of a call."""
+        end = End.SUCCEEDED if status is Status.SUCCEEDED else End.NOT_FOUND
+        self._note(self._note_of(self._place_of[key], end, value=value.decode()))
+
+    def recall(self, answers: Answers) -> None:
+        """Let those places fail, or be skipped or rejected, that are noted so, and those of which nothing is known."""
+        for at, place in enumerate(self._places if self._known else ()):
+            note = self._known.get(place)
+            if note is not None and at not in answers.remembered:
+                answers.raise_at(at, self._error_of(note))
+                answers.remembered.add(at)
+                answers.attempts[at] = 0
+                if note.status is not None:
+                    answers.statuses[at] = note.status
+                if note.timed_out:
+                    answers.timed_out.add(at)
+
+    def announcing(self, ats: Sequence[int]) -> Callable[[], Awaitable[None]] | None:
+        """What a call for some records waits for before it is sent: that this is noted, durably and once."""
+        if self._log is None:
+            return None
+        started: list[asyncio.Future[None]] = []
+
+        async def announce() -> None:
+            if not started:
+                started.append(asyncio.get_running_loop().create_future())
+                self._waiters.append(started[0])
+                self._wanted.set()
+                self._note(*(self._note_of(self._places[at], End.SENT) for at in ats))
+            await asyncio.shield(started[0])
+
+        return announce
+
+    def fail(self, ats: Sequence[int], error: Exception, *, reach: Reach) -> Exception:
+        """Note that a call has failed for some records; the error that they get."""
+        if self._log is None or isinstance(error, NotFound):
+            return error
+        if reach is Reach.UNCLEAR and isinstance(error, CallError):
+            text = f"{error}{_ADVICE} (API {self._api})"
+            error = CallError(error.reason, text, status=error.status, timed_out=error.timed_out)
+        for at in ats:
+            self._note(self._ended(self._places[at], error, reach=reach))
+        return error
+
+    def give_back(self, ats: Sequence[int], call: Call) -> None:
+        """Note of a call that is ended before its time that it has done nothing, where that is sure."""
+        if self._log is not None and call.attempts and call.reached is Reach.NOTHING:
+            self._note(*(self._note_of(self._places[at], End.NOTHING) for at in ats))
+
+    def _ended(self, place: int, error: Exception, *, reach: Reach) -> Note:
+        for kind, end in _VERDICTS.items():
+            if isinstance(error, kind):
+                return self._note_of(place, end, error=describe(error))
+        if reach is Reach.NOTHING:
+            return self._note_of(place, End.NOTHING)
+        return self._note_of(
+            place,
+            End.FAILED,
+            reason=getattr(error, "reason", "") or type(error).__name__,
+            error=describe(error),
+            status=getattr(error, "status", None),
+            timed_out=bool(getattr(error, "timed_out", False)),
+        )
+
+    def _note_of(self, place: int, end: End, **more: Any) -> Note:
+        return Note(place=place, end=end, at=self._wall(), **more)
+
+    def _error_of(self, note: Note) -> Exception:
+        if note.end is End.FAILED:
+            return CallError(note.reason, note.error, status=note.status, timed_out=note.timed_out)
+        if note.end is End.SKIPPED:
+            return Skip(note.error)
+        if note.end is End.REJECTED:
+            return Reject(note.error)
+        sent = datetime.fromtimestamp(note.at, UTC).isoformat(timespec="seconds")
+        return CallError(
+            UNKNOWN,
+            f"it was sent at {sent}, and what came of it is not known, since the run was interrupted{_ADVICE}"
+            f" (API {self._api})",
+        )
+
+    def _note(self, *notes: Note) -> None:
+        self._notes += notes
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._keep_writing())
+
+    async def _keep_writing(self) -> None:
+        """Write groups of notes until there are none; where that fails, the next note tries again."""
+        while self._notes:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), GATHERED)
+            self._wanted.clear()
+            waiters, self._waiters = self._waiters, []
+            try:
+                await self._write()
+            except Exception as error:
+                for one in waiters:
+                    one.set_exception(error)
+                return
+            for one in waiters:
+                one.set_result(None)
+
+    async def _write(self) -> None:
+        assert self._log is not None
+        notes, self._notes = self._notes, []
+        try:
+            await asyncio.to_thread(self._log.write, notes)
+        except Exception:
+            self._notes = notes + self._notes
+            raise
+
+    async def _flush(self) -> None:
+        if self._writer is not None and not self._writer.done():
+            self._wanted.set()
+            await self._writer
+        if self._notes:
+            await self._write()
+
+
+_ANSWERS = (End.SUCCEEDED, End.NOT_FOUND)
+_VERDICTS = {Skip: End.SKIPPED, Reject: End.REJECTED}
+
+
+def _kept(note: Note) -> _Kept:
+    status = Status.SUCCEEDED if note.end is End.SUCCEEDED else Status.NOT_FOUND
+    return _Kept(status=status, value=note.value.encode(), created=note.at)
+
+
+def reach_of_error(error: Exception) -> Reach:
+    """How far a record has come in a request that others share, by its own error: what has none of a call's was read.
+
+    A record that could not be written into the request has done nothing.
+    """
+    if not isinstance(error, CallError):
+        return Reach.TAKEN
+    return reach_of(error.reason, status=error.status)

@@ -1,0 +1,239 @@
+"""What may be sent only once: noted before it is sent, answered from its notes, and never sent again in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+import dataflow as flow
+from dataflow.engine.calling import Answers
+from dataflow.engine.control.gate import Impatient
+from dataflow.engine.http.attempts import Call, CallError, Terms
+from dataflow.engine.http.calls import Calling, Shared, make_calls
+from dataflow.engine.http.effects import Effects
+from dataflow.engine.http.memory import Memory
+from dataflow.errors import DeclarationError, NotFound, Reject, Skip, StoreError
+from dataflow.policies.effects import End, Note, Reach, known
+from dataflow.policies.retry import Retry
+from dataflow.services.annotations import declare
+
+INT = declare(int, where="")
+
+
+class Log:
+    """Notes in memory, written as slowly as a disk."""
+
+    def __init__(self, *, seconds: float = 0.0) -> None:
+        self.groups: list[list[Note]] = []
+        self.seconds = seconds
+        self.full = False
+        self.closed = 0
+
+    def begin(self) -> dict[int, Note]:
+        return known(note for group in self.groups for note in group)
+
+    def write(self, notes: Sequence[Note]) -> None:
+        time.sleep(self.seconds)
+        if self.full:
+            raise StoreError("the disk is full")
+        self.groups.append(list(notes))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Server:
+    """Counts what arrives, and answers or fails as told."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.sent: list[int] = []
+        self.ends: dict[int, tuple[Exception | None, Reach]] = {}
+
+    async def __call__(self, inputs: Sequence[Any], call: Call) -> int:
+        (place,) = inputs
+        if call.announce is not None:
+            await call.announce()
+            await call.announce()
+            assert place in self.log.begin(), "it was sent before its note was durable"
+        call.attempts += 1
+        self.sent.append(place)
+        await asyncio.sleep(0)
+        error, call.reach = self.ends.get(place, (None, Reach.TAKEN))
+        call.status = getattr(error, "status", None)
+        if error is not None:
+            raise error
+        return 10 * int(place)
+
+
+def run(log: Log, server: Callable[..., Any], places: Sequence[int], **more: Any) -> Answers:
+    """One worker that takes a partition up."""
+    keys = [b"%d" % place for place in places]
+    effects = Effects(log, api="acme", keys=keys, places=places).begin()
+    calling = Calling(
+        function=server,
+        terms=Terms(timeout=5, retry=Retry(), patience=None, repeatable=False),
+        memory=Memory(effects, service="post", returns=INT),
+        effects=effects,
+        side_by_side=64,
+        **more,
+    )
+    shared = Shared(inputs=[(place,) for place in places], keys=keys, call_of=list(range(len(places))))
+    answers = asyncio.run(effects.flushed(lambda: make_calls(calling, shared, check=lambda error: None)))
+    effects.close()
+    return answers
+
+
+def test_a_second_worker_sends_nothing_that_was_answered() -> None:
+    log = Log()
+    server = Server(log)
+    assert run(log, server, range(5)).values == [0, 10, 20, 30, 40]
+    again = run(log, server, range(5))
+    assert again.values == [0, 10, 20, 30, 40]
+    assert (sorted(server.sent), again.calls) == ([0, 1, 2, 3, 4], 0)
+
+
+def test_what_was_sent_and_not_answered_fails_as_unknown_and_is_not_sent_again() -> None:
+    log = Log()
+    log.write([Note(place=1, end=End.SENT, at=0.0)])
+    server = Server(log)
+    answers = run(log, server, [0, 1])
+    error = answers.raised[1]
+    assert isinstance(error, CallError)
+    assert error.reason == "unknown"
+    assert "1970-01-01T00:00:00+00:00" in str(error)
+    assert "acme" in str(error)
+    assert server.sent == [0]
+    assert set(run(log, server, [0, 1], may_call=False).raised) == {1}
+
+
+@pytest.mark.parametrize(
+    ("error", "reach", "again"),
+    [
+        (CallError("cannot connect", "no"), Reach.NOTHING, True),
+        (CallError("HTTP 400", "no", status=400), Reach.NOTHING, True),
+        (CallError("HTTP 503", "no", status=503), Reach.UNCLEAR, False),
+        (CallError("timeout", "no", timed_out=True), Reach.UNCLEAR, False),
+        (CallError("unexpected answer", "no", status=200), Reach.TAKEN, False),
+        (KeyError("in a parser"), Reach.TAKEN, False),
+        (NotFound(), Reach.TAKEN, False),
+        (Skip("not today"), Reach.TAKEN, False),
+        (Reject("never"), Reach.TAKEN, False),
+    ],
+)
+def test_a_failure_is_tried_again_only_where_it_has_surely_done_nothing(
+    error: Exception, reach: Reach, again: bool
+) -> None:
+    log = Log()
+    server = Server(log)
+    server.ends = {0: (error, reach)}
+    first = run(log, server, [0])
+    second = run(log, server, [0])
+    assert len(server.sent) == 1 + again
+    one, other = first.raised[0], second.raised[0]
+    assert getattr(one, "reason", type(one).__name__) == getattr(other, "reason", type(other).__name__)
+    assert first.timed_out == second.timed_out
+    assert first.statuses == second.statuses or again
+    if reach is Reach.UNCLEAR:
+        assert "may have taken effect" in str(one)
+    if reach is not Reach.NOTHING:
+        assert str(one) == str(other)
+
+
+def test_calls_at_the_same_time_share_the_syncs_of_their_notes() -> None:
+    log = Log(seconds=0.01)
+    server = Server(log)
+    run(log, server, range(640))
+    assert len(server.sent) == 640
+    assert len(log.groups) < 640 / 4
+
+
+def test_a_call_that_is_given_back_unsent_may_be_sent_later() -> None:
+    log = Log()
+
+    async def down(inputs: Sequence[Any], call: Call) -> int:
+        assert call.announce is not None
+        await call.announce()
+        call.attempts += 1
+        raise Impatient("breaker", 30.0)
+
+    with pytest.raises(Impatient):
+        run(log, down, [0])
+    server = Server(log)
+    assert run(log, server, [0]).values == [0]
+
+
+def test_nothing_is_sent_while_notes_cannot_be_written() -> None:
+    log = Log()
+    log.full = True
+    server = Server(log)
+    with pytest.raises(StoreError, match="full"):
+        run(log, server, range(3))
+    assert server.sent == []
+
+
+def test_an_answer_whose_note_could_not_be_written_ends_the_partition() -> None:
+    log = Log()
+    server = Server(log)
+
+    async def fill(inputs: Sequence[Any], call: Call) -> int:
+        value = await server(inputs, call)
+        log.full = True
+        return value
+
+    with pytest.raises(StoreError, match="full"):
+        run(log, fill, [0])
+    log.full = False
+    assert getattr(run(log, server, [0]).raised[0], "reason", "") == "unknown"
+
+
+PHONES = "/v2/phones/check"
+
+
+def test_each_record_is_an_effect_of_its_own(bench: Any) -> None:
+    service = bench.api().post("phone", PHONES, json={"phone": "{key}"}, returns={"valid": bool}, idempotent=False)
+    one = bench.run(service, ["+4930123", "+4930123", "+4930124"])
+    assert bench.seen(PHONES)["by_key"] == {"+4930123": 2, "+4930124": 1}
+    assert one.statistics["services"]["phone"]["deduplicated"] == 0
+    bench.run(service, ["+4930123"], output="another")
+    assert bench.seen(PHONES)["by_key"]["+4930123"] == 3
+
+
+def test_a_function_that_may_be_called_once_is_called_for_each_record_and_not_after_a_timeout(bench: Any) -> None:
+    told: list[str] = []
+    lock = threading.Lock()
+
+    @flow.enrichment(api=bench.api(timeout=0.2), idempotent=False, threads=4, returns=str)
+    def mail(key: str) -> str:
+        with lock:
+            told.append(key)
+        if key == "late":
+            time.sleep(0.5)
+        return f"sent to {key}"
+
+    run = bench.run(mail, ["a", "a", "late"])
+    assert sorted(told) == ["a", "a", "late"]
+    (failure,) = run.failures().to_pylist()
+    assert (failure["status"], failure["reason"], failure["attempts"]) == ("timed_out", "timeout", 1)
+
+
+def test_what_may_be_called_once_belongs_to_an_api_and_judges_nothing(bench: Any) -> None:
+    with pytest.raises(DeclarationError, match=r"no api="):
+
+        @flow.enrichment(idempotent=False)
+        def mail(key: str) -> str:
+            return key
+
+    with pytest.raises(DeclarationError, match="validation"):
+
+        @flow.validation(idempotent=False, api=bench.api())
+        def judge(key: str) -> bool:
+            return True
+
+    with pytest.raises(DeclarationError, match="where it is declared on its API"):
+        bench.company().with_(idempotent=False)
