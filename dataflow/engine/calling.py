@@ -75,6 +75,17 @@ class Answers:
         error.__traceback__ = error.__cause__ = error.__context__ = None
         self.raised[row] = error
 
+    def end_at(self, row: int, error: BaseException) -> None:
+        """Let a place end as it has ended before, without a call."""
+        self.raise_at(row, error)
+        self.remembered.add(row)
+        self.attempts[row] = 0
+        if (status := getattr(error, "status", None)) is not None:
+            self.statuses[row] = status
+        for places, name in ((self.timed_out, "timed_out"), (self.not_attempted, "not_attempted")):
+            if getattr(error, name, False):
+                places.add(row)
+
 
 def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], size: int) -> Answers:
     """Call the function for each record in turn.

@@ -202,12 +202,14 @@ def _call_out(step: Step, function: Any, environment: Environment, resources: Re
     columns = environment.values_of(step, first, len(first), injected=resources.injected(step))
     if function is not None and any(isinstance(column, Holed) for column in columns):
         function = refuse_holes(function)
+    kept = resources.kept.get(step.service.name, {})
     on = Execution(
         run=resources.context.run,
         flights=resources.flights,
         fail_fast=resources.fail_fast,
         effects=resources.effects,
         places=() if step.service.repeatable else first.tolist(),
+        kept={at: kept[place] for at, place in enumerate(first.tolist()) if place in kept} if kept else {},
     )
     answers = resources.callers.call(step, function, columns=columns, size=len(first), group_of=groups.of, on=on)
     return judge(step, answers)

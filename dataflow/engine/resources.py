@@ -42,6 +42,7 @@ class Resources:
         flights: What is under way for whoever waits for these steps.
         answers: What is known of services that were asked for all distinct inputs before; None where none was.
         effects: Where is noted what may be sent only once, or None.
+        kept: Failures that stay as they are, by service and by place in the partition.
     """
 
     functions: Mapping[int, Callable[..., Any]]
@@ -53,6 +54,7 @@ class Resources:
     flights: Flights = field(default_factory=Flights)
     answers: AnswerTables | None = None
     effects: EffectJournal | None = None
+    kept: Mapping[str, Mapping[int, Exception]] = field(default_factory=dict)
     _instances: list[Any] = field(default_factory=list)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 

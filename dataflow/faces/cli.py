@@ -23,6 +23,7 @@ _HOMES = {
     "new": "trying",
     "prune": "reading",
     "publish": "running",
+    "repair": "repairing",
     "run": "running",
     "sample": "trying",
     "show": "reading",

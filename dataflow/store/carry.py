@@ -19,6 +19,7 @@ def carry_over(
     *,
     records: Mapping[str, CommitRecord],
     folders: Mapping[str, str],
+    as_it_is: bool = False,
 ) -> dict[str, CommitRecord]:
     """Commit those partitions that an earlier version holds unchanged; their files are linked, or copied by the store.
 
@@ -27,15 +28,15 @@ def carry_over(
         specs: The partitions that are not committed yet.
         records: The commit records of the earlier version by identity.
         folders: Where its parts, rejects and failures are.
+        as_it_is: Whether partitions are carried over too where something was not attempted.
 
     Returns:
-        The new records by identity; partitions that changed, whose files are gone or where something was not
-        attempted are not among them.
+        The new records by identity; partitions that changed or whose files are gone are not among them.
     """
     schema = schema_digest(ledger.schemas.output)
     present = {kind: ledger.files.sizes(folder) for kind, folder in folders.items()}
     with translated(f"run {ledger.run}: carrying partitions over"):
-        taken = [pair for pair in _unchanged(specs, records, present) if pair[1].schema == schema]
+        taken = [pair for pair in _unchanged(specs, records, present, as_it_is) if pair[1].schema == schema]
         moved = [_moved(record, index=spec.index, epoch=ledger.epoch) for spec, record in taken]
         pairs = [pair for (_, old), new in zip(taken, moved, strict=True) for pair in _pairs(ledger, old, new, folders)]
         ledger.files.copy(pairs)
@@ -43,13 +44,16 @@ def carry_over(
 
 
 def _unchanged(
-    specs: Iterable[PartitionSpec], records: Mapping[str, CommitRecord], present: Mapping[str, Mapping[str, int]]
+    specs: Iterable[PartitionSpec],
+    records: Mapping[str, CommitRecord],
+    present: Mapping[str, Mapping[str, int]],
+    as_it_is: bool,
 ) -> Iterator[tuple[PartitionSpec, CommitRecord]]:
     for spec in specs:
         record = records.get(spec.identity)
         if (
             record is not None
-            and not record.counts.not_attempted
+            and (as_it_is or not record.counts.not_attempted)
             and all(present[kind].get(file.name) == file.bytes for kind, file in files_of(record))
         ):
             yield spec, record

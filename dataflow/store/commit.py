@@ -93,18 +93,21 @@ class RunFolder:
         """
         return commit(self._ledger, spec, result, profile=profile)
 
-    def carry_over(self, specs: Sequence[PartitionSpec], dataset: Dataset) -> dict[str, CommitRecord]:
+    def carry_over(
+        self, specs: Sequence[PartitionSpec], dataset: Dataset, *, as_it_is: bool = False
+    ) -> dict[str, CommitRecord]:
         """Commit those partitions that a version of the dataset holds unchanged, without doing them again.
 
         Args:
             specs: The partitions that are not committed yet.
             dataset: The version, made under the same plan but for its source.
+            as_it_is: Whether partitions are carried over too where something was not attempted.
 
         Returns:
             The new records by identity; the other partitions are to be done.
         """
         folders = {"parts": dataset.path, **{kind: f"{dataset.meta}/{kind}" for kind in SIDES}}
-        return carry_over(self._ledger, specs, records=dataset.records(), folders=folders)
+        return carry_over(self._ledger, specs, records=dataset.records(), folders=folders, as_it_is=as_it_is)
 
     def resume(self, *, as_it_is: bool = False) -> RunFolder:
         """Take the run over: what is committed counts, and who worked on it before commits nothing any more.

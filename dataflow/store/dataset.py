@@ -136,6 +136,12 @@ class Dataset:
         found = self._side("failures", self._schemas.failures)
         return self._with_inputs(found) if inputs else found
 
+    def side_of(self, kind: str, identity: str) -> pa.Table:
+        """The rejects or the failures of one partition."""
+        names = [one[kind]["name"] for one in self.manifest["parts"] if one["identity"] == identity and one[kind]]
+        schema = self._schemas.rejects if kind == "rejects" else self._schemas.failures
+        return self._read([f"{self.meta}/{kind}/{name}" for name in names], schema)
+
     def _with_inputs(self, table: pa.Table) -> pa.Table:
         # Reading sources takes a while to import.
         from dataflow.store.inputs import joined

@@ -32,6 +32,7 @@ from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, u
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.planning import Planned, carries
+from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
 from dataflow.wiring.secrets import require_secrets
@@ -198,6 +199,10 @@ class Driving:
         if not self._may_call:
             return ResolveFiles(self.folder).answered()
         if len(self.planned.source.specs) < 2 or not self.planned.graph.calls_apis:
+            return {}
+        repair = Repair.of(self.folder)
+        if repair is not None and repair.service is not None:
+            # The passes know keys, not the records whose failures stay.
             return {}
         resolving = Resolving(
             self.planned.graph,

@@ -47,15 +47,15 @@ class Found:
 
     Attributes:
         job: The job; its source is None where the command names a pipeline and no source.
-        program: Its source, for workers.
+        program: Its source, for workers; None to pack it.
         parameters: What was set for it.
-        reference: How the command named it.
+        reference: How the command named it; None where it came from Python.
     """
 
     job: Job
-    program: Program
+    program: Program | None
     parameters: dict[str, Any]
-    reference: Reference
+    reference: Reference | None
 
 
 def find_job(

@@ -47,6 +47,7 @@ class Run:
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
     _publish: Callable[..., None] | None = None
+    _repair: Callable[..., Run] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -113,6 +114,32 @@ class Run:
         if self.dataset is None and self._publish is not None:
             self._publish(**settings)
         return self
+
+    def repair(self, service: str | None = None, **settings: Any) -> Run:
+        """Try again what failed in a published run, and publish it with all that was good as a new version.
+
+        Only partitions with a failed outcome are done again, and in them only what failed is called: everything else
+        answers from what is remembered. What may have taken effect and may be sent only once is not tried again.
+
+        Args:
+            service: Only the failures of this service; those of others stay without a call.
+            **settings: Where it is done, if elsewhere than the run, and `on_event`; see `Settings`.
+
+        Returns:
+            The run that repairs; its status is `unchanged` where nothing had failed.
+
+        Raises:
+            CatalogError: The run has published nothing, or its version was pruned.
+            DeclarationError: The source or what it is run with has changed since, or there is no such service.
+            DataflowError: As for every run.
+        """
+        from dataflow.wiring.repairing import repair_run
+
+        if self.dataset is None:
+            raise CatalogError(f"run {self.id} has published nothing that could be repaired; run it again to its end")
+        if self._repair is not None:
+            return self._repair(service, **settings)
+        return repair_run(self.dataset.manifest["run"], catalog=self.catalog, service=service, **settings)
 
     def stop(self) -> None:
         """Stop a live run as the first Ctrl-C does, and return at once; a run that has ended stays as it is.

@@ -24,9 +24,10 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.driving import Driving
-from dataflow.wiring.jobs import Reference
+from dataflow.wiring.jobs import Found, Reference
 from dataflow.wiring.memory import answers_since
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
+from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings, read_settings
 from dataflow.wiring.stopped import (
@@ -69,7 +70,15 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
         elsewhere = read_settings({**settings, "on_event": None, "deadline": None, **others})
         _Execution(job, elsewhere, current, program, as_it_is=True).perform()
 
-    current._publish = publish
+    def repair(service: str | None, **others: Any) -> Run:
+        from dataflow.wiring.repairing import repair_run
+
+        assert current.dataset is not None
+        found = Found(job=job, program=program, parameters=dict(chosen.parameters), reference=reference)
+        elsewhere = {**settings, "on_event": None, "deadline": None, "wait": True, "if_changed": False, **others}
+        return repair_run(current.dataset.manifest["run"], found=found, service=service, **elsewhere)
+
+    current._publish, current._repair = publish, repair
     if chosen.wait:
         execution.perform()
         return current
@@ -129,6 +138,11 @@ def publish_run(run: str, *, catalog: str, **settings: Any) -> Run:
     return current
 
 
+def perform_repair(repair: Repair, found: Found, settings: Settings, *, run: Run) -> None:
+    """Mend a version with its job; see `repairing.repair_run`."""
+    _Execution(found.job, settings, run, found.program, reference=found.reference, repair=repair).perform()
+
+
 def new_id() -> str:
     """A run id that sorts by time and does not repeat."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
@@ -146,7 +160,9 @@ class _Execution:
         *,
         reference: Reference | None = None,
         as_it_is: bool = False,
+        repair: Repair | None = None,
     ) -> None:
+        self.repair = repair
         self.reference = reference
         self.as_it_is = as_it_is
         self.job = job
@@ -182,6 +198,11 @@ class _Execution:
             return
         planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
+        if self.repair is not None:
+            folder = self._enter_repair(planned, self.repair)
+            self.run.id = folder.run
+            self._finish(planned, folder, None, tell)
+            return
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
         if self.settings.if_changed and newest is not None and is_current(newest, planned):
             self.run.dataset, self.run.status = newest, "unchanged"
@@ -207,6 +228,10 @@ class _Execution:
         self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]
     ) -> None:
         """Do what is left, and publish."""
+        repair = Repair.of(folder)
+        if repair is not None:
+            repair.take_over(folder, planned.source.specs)
+            newest = None
         driving = Driving(
             planned,
             folder,
@@ -222,7 +247,11 @@ class _Execution:
         except _CLEAN_ENDS as error:
             folder.stop(str(error))
             raise
-        lineage = {"source": [asdict(file) for file in planned.source.files], "pipeline": self.job.pipeline.name}
+        lineage: dict[str, Any] = {
+            "source": [asdict(file) for file in planned.source.files],
+            "pipeline": self.job.pipeline.name,
+        }
+        lineage |= {} if repair is None else {"repaired": asdict(repair)}
         self.run.duration = time.perf_counter() - self.began
         self.run.dataset = folder.publish(
             planned.source.specs, lineage=lineage, duration=self.run.duration, spent=driving.spent
@@ -238,7 +267,7 @@ class _Execution:
         if unfinished is not None:
             differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
             if self.settings.resume and not differing:
-                return unfinished.resume()
+                return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
             reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
@@ -250,6 +279,23 @@ class _Execution:
             schemas=schemas_of(planned),
             key=self.job.keys,
             answers_since=self._paid_before(planned, newest),
+        )
+
+    def _enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
+        """The same repair where it is unfinished, else a new one."""
+        repaired = self.catalog.run(repair.run)
+        require_same_plan(repaired, planned.fingerprints, to_be="repaired")
+        unfinished = self.catalog.unfinished(self.job.output)
+        if unfinished is not None and Repair.of(unfinished) == repair:
+            return unfinished.resume(as_it_is=True)
+        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
+        return self.catalog.start(
+            self.job.output,
+            run_id=self.run.id,
+            plan=plan | repair.plan_values(),
+            schemas=schemas_of(planned),
+            key=self.job.keys,
+            answers_since=answers_since(repaired),
         )
 
     def _paid_before(self, planned: Planned, newest: Dataset | None) -> str | None:

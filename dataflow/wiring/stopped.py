@@ -65,8 +65,13 @@ def published_as(folder: RunFolder) -> Dataset | None:
     return folder.publish(()) if folder.state().state is RunState.PUBLISHED else None
 
 
-def require_same_plan(folder: RunFolder, now: Mapping[str, str]) -> None:
-    """Refuse to publish a run whose job or source is not what it was: its partitions would not fit together.
+def require_same_plan(folder: RunFolder, now: Mapping[str, str], *, to_be: str = "published") -> None:
+    """Refuse to go on with a run whose job or source is not what it was: its partitions would not fit together.
+
+    Args:
+        folder: The run.
+        now: The fingerprints of its job by now.
+        to_be: What is to become of it.
 
     Raises:
         DeclarationError: It names what has changed.
@@ -76,7 +81,7 @@ def require_same_plan(folder: RunFolder, now: Mapping[str, str]) -> None:
     if differing:
         where = (plan.get("job") or {}).get("folder")
         raise DeclarationError(
-            f"run {folder.run} cannot be published, since its plan has changed: {', '.join(differing)}; put that back "
+            f"run {folder.run} cannot be {to_be}, since its plan has changed: {', '.join(differing)}; put that back "
             f"as it was, or run the job again to start anew{_elsewhere(where)}"
         )
 

@@ -33,6 +33,7 @@ from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.memory import JournalMemory, open_memory
 from dataflow.wiring.passes import Passes
+from dataflow.wiring.repair import KeptFailures
 
 STOPPED = "stopped"
 """Why a partition is given back that nobody wants done any more."""
@@ -174,6 +175,7 @@ class PartitionWork:
         self._told = told
         self._halted = False
         self._flights: set[Flights] = set()
+        self._kept = KeptFailures(folder)
         self._passes = Passes(graph, folder, resources, turns=turns, flush=self._flush)
 
     def __call__(self, task: Task) -> Completion:
@@ -216,7 +218,12 @@ class PartitionWork:
 
     def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> CommitRecord:
         batch = self._read(spec)
-        resources = replace(self._resources, answers=answers, effects=RunEffects(self._folder, spec.identity))
+        resources = replace(
+            self._resources,
+            answers=answers,
+            effects=RunEffects(self._folder, spec.identity),
+            kept=self._kept.of(spec, batch),
+        )
         environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights)
         self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)

@@ -80,7 +80,12 @@ class CallError(Exception):
         error: One sentence for the failures.
         status: The HTTP status of the last answer, or None.
         timed_out: Whether time ran out.
+
+    Attributes:
+        not_attempted: Whether no call was made, and none will be.
     """
+
+    not_attempted = False
 
     def __init__(self, reason: str, error: str, *, status: int | None = None, timed_out: bool = False) -> None:
         super().__init__(error)

@@ -17,6 +17,7 @@ from dataflow.engine.http.calls import (
     Check,
     Shared,
     leave_alone,
+    recall,
     side_by_side,
     spending,
     value_of,
@@ -52,8 +53,7 @@ class _Batches:
 
     def __init__(self, calling: Calling, shared: Shared, check: Check) -> None:
         self.answers = Answers(values=[None] * len(shared.inputs), calls=0)
-        self.answers.remembered |= calling.memory.recall(shared.keys, self.answers)
-        calling.effects.recall(self.answers)
+        recall(calling, shared, self.answers)
         self._calling = calling
         self._shared = shared
         self._check = check

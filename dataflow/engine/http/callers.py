@@ -113,7 +113,9 @@ class Callers:
             return self._offline(session).call(step, function, columns=columns, size=size, on=on, group_of=group_of)
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._settings.patience
-        calling = replace(made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}")
+        calling = replace(
+            made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}", kept=on.kept
+        )
         shared = share(columns, size, key=key_of(step, keys))
         if group_of is not None:
             shared = replace(shared, call_of=[shared.call_of[group] for group in group_of.tolist()])

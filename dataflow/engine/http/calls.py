@@ -80,6 +80,7 @@ class Calling:
         batch: How records share requests, or None for a call each.
         billing: What the calls cost, or None where they are free.
         effects: What may be sent only once, and what is known of it.
+        kept: Failures that stay as they are, by place among the calls.
     """
 
     function: Function
@@ -94,6 +95,7 @@ class Calling:
     batch: Batch | None = None
     billing: Billing | None = None
     effects: Effects = field(default_factory=Effects)
+    kept: Mapping[int, Exception] = field(default_factory=dict)
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
@@ -142,8 +144,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
             been answered is remembered.
     """
     answers = Answers(values=[None] * len(shared.inputs))
-    answers.remembered |= calling.memory.recall(shared.keys, answers)
-    calling.effects.recall(answers)
+    recall(calling, shared, answers)
     if not calling.may_call:
         return leave_alone(answers)
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
@@ -159,6 +160,15 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
         await side_by_side(calling, todo, make)
     answers.calls = sum(answers.attempts.values())
     return answers
+
+
+def recall(calling: Calling, shared: Shared, answers: Answers) -> None:
+    """Fill in what is known without a call, be it an answer or a failure that stays."""
+    answers.remembered |= calling.memory.recall(shared.keys, answers)
+    calling.effects.recall(answers)
+    for at, error in calling.kept.items():
+        if at not in answers.remembered:
+            answers.end_at(at, error)
 
 
 async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[Todo, Begin], Awaitable[None]]) -> None:

@@ -132,13 +132,7 @@ class Effects:
         for at, place in enumerate(self._places if self._known else ()):
             note = self._known.get(place)
             if note is not None and at not in answers.remembered:
-                answers.raise_at(at, self._error_of(note))
-                answers.remembered.add(at)
-                answers.attempts[at] = 0
-                if note.status is not None:
-                    answers.statuses[at] = note.status
-                if note.timed_out:
-                    answers.timed_out.add(at)
+                answers.end_at(at, self._error_of(note))
 
     def announcing(self, ats: Sequence[int]) -> Callable[[], Awaitable[None]] | None:
         """What a call for some records waits for before it is sent: that this is noted, durably and once."""

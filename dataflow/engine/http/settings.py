@@ -62,6 +62,7 @@ class Execution:
         fail_fast: Whether an open breaker fails a call at once, as for somebody who waits for one record.
         effects: Where is noted what may be sent only once; None where nothing is.
         places: The places of the records in their partition, by which these notes know them.
+        kept: Failures that stay as they are, by place among the calls.
     """
 
     run: str
@@ -69,3 +70,4 @@ class Execution:
     fail_fast: bool = False
     effects: EffectJournal | None = None
     places: Sequence[int] = ()
+    kept: Mapping[int, Exception] = field(default_factory=dict)
