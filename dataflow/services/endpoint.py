@@ -21,6 +21,7 @@ from dataflow.services.selection import read_select
 from dataflow.services.service import (
     Service,
     check_bound_columns,
+    check_cache,
     check_default,
     check_name,
     name_outputs,
@@ -112,6 +113,7 @@ class Endpoint:
             raise DeclarationError(f"`{name}` is an endpoint; say idempotent= where it is declared on its API")
         check_bound_columns(service, names)
         check_default(service)
+        check_cache(service)
         self.reader(returns, name=name)
         return service
 

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
 from dataflow.services.options import Options, check_options, read_policy
-from dataflow.services.service import Service, check_name, check_price
+from dataflow.services.service import Service, check_cache, check_name, check_price
 from dataflow.services.signature import Form, Parameter
 
 
@@ -52,6 +52,7 @@ class Lookup:
             lookup=self,
         )
         check_price(service)
+        check_cache(service)
         return service
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
+from dataflow.policies.cache import FOREVER, CachePolicy
 from dataflow.policies.retry import Retry, read_retry
 from dataflow.services.prices import Billed, Price, read_price
 from dataflow.services.signature import REQUIRED
@@ -52,6 +53,9 @@ class Options(TypedDict, total=False):
             answered, with something or with nothing found.
         idempotent: False says that each call has an effect of its own, such as a mail: it is made once for each
             record, never repeated in its run, and its answer serves that run only. For a function with an api=.
+        cache: How long an answer of its API serves before it is paid for again: "30d" (default for enrichments),
+            "forever", any duration; False keeps answers for the run that paid for them only. That nothing was found
+            serves for 7 days at most.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.
@@ -80,6 +84,7 @@ class Options(TypedDict, total=False):
     budget: float
     billed: Billed
     idempotent: bool | None
+    cache: float | str | Literal[False]
     isolate: bool
     version: str
     constants: Mapping[str, Any]
@@ -118,6 +123,7 @@ class Policy:
     api: Any = None
     price: Price | None = None
     idempotent: bool = True
+    cache: CachePolicy | None = None
     isolate: bool = False
     version: str = "1"
     setup: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -172,9 +178,23 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         api=options.get("api"),
         price=read_price(options, name=name),
         idempotent=options.get("idempotent") is not False,
+        cache=_read_cache(options, kind=kind, name=name),
         isolate=options.get("isolate", False),
         version=str(options.get("version", "1")),
         setup=MappingProxyType(dict(options.get("setup", {}))),
+    )
+
+
+def _read_cache(options: Options, *, kind: Kind, name: str) -> CachePolicy | None:
+    given = options.get("cache")
+    if given is None:
+        return CachePolicy() if kind is Kind.ENRICHMENT else None
+    if given is False:
+        return None
+    return (
+        FOREVER
+        if given == "forever"
+        else CachePolicy(lifetime=seconds(given, where=f'`{name}`: cache= (or "forever", or False)'))
     )
 
 

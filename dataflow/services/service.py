@@ -165,6 +165,7 @@ def declare_service(function: Callable[..., Any], *, kind: Kind, options: Option
     )
     check_bound_columns(service, binding.columns)
     check_default(service)
+    check_cache(service)
     if service.form is Form.COLUMN and service.policy.api is not None:
         raise DeclarationError(f"`{name}` reads whole columns and has an api=; a service of an API reads one record")
     if kind is Kind.VALIDATION and not service.repeatable:
@@ -209,6 +210,25 @@ def check_default(service: Service) -> None:
     wrong = None if returns is None or default in (REQUIRED, None) else partial_mismatch(returns, default)
     if wrong is not None:
         raise DeclarationError(f"`{service.name}` has a default= that it could not return: {wrong}")
+
+
+def check_cache(service: Service) -> None:
+    """Refuse a `cache=` for what has no answers that could be kept.
+
+    Raises:
+        DeclarationError: It calls no API, may be called only once, or answers by what became of the record.
+    """
+    if service.policy.cache is None or "cache" not in service.options:
+        return
+    problem = None
+    if service.api is None:
+        problem = "only answers of an API are kept; give api=, or leave cache= away"
+    elif service.endpoint is not None and not service.endpoint.repeatable:
+        problem = "with idempotent=False every call counts, so no answer is kept; leave cache= away"
+    elif any(one.injected is Injected.OUTCOMES for one in service.parameters):
+        problem = "it asks for flow.Outcomes, so its answers are for one record each; leave cache= away"
+    if problem is not None:
+        raise DeclarationError(f"`{service.name}` has a cache=, but {problem}")
 
 
 def check_name(name: str) -> None:

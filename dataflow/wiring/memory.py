@@ -1,47 +1,134 @@
-"""Joins the journal of a catalog to the services of a graph that call out."""
+"""Joins the cache of a catalog to the services of a graph that call out: which answers serve, and which are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Protocol
 
+from dataflow.engine.http.offline import SESSIONS
+from dataflow.engine.keys import definition
 from dataflow.outcomes import Status
-from dataflow.plan.graph import Graph
+from dataflow.plan.code import code_digest, stable
+from dataflow.plan.graph import Graph, Step
+from dataflow.policies.cache import CachePolicy
+from dataflow.services.keys import SIZE, canonical
+from dataflow.services.signature import Injected
+from dataflow.store.cache.answers import Answer, Origin, short_definition
+from dataflow.store.cache.cache import Cache
 from dataflow.store.commit import RunFolder
-from dataflow.store.journal import Entry, Journal, journal_path
 
 
-class JournalMemory:
-    """The journal as the engine sees it.
+class Keeper(Protocol):
+    """Whatever holds answers by key: the cache, or a dict for what must not reach it."""
 
-    Args:
-        journal: Where answers are kept.
-        since: Since when answers serve the run, in seconds since 1970: since it was started, or since that one was
-            which was published as it is and left it something to do.
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The answers there are."""
+
+    def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
+        """Keep an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Which answers of a service serve, and as what new ones are kept.
+
+    Attributes:
+        origin: Whose answers they are.
+        policy: For how long answers of others serve; None where only those of the run itself do.
+        own_since: Since when an answer was paid for by the run itself, so that it serves whatever its age.
+        salt: What goes into the key beside the call, so that it serves only where this is the same; may be empty.
+        private: Whether new answers stay on this host.
     """
 
-    def __init__(self, journal: Journal, *, since: float) -> None:
-        self._journal = journal
-        self._since = since
+    origin: Origin
+    policy: CachePolicy | None
+    own_since: float = math.inf
+    salt: bytes = b""
+    private: bool = False
 
-    def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Entry]:
-        """The answers of a service that serve the run."""
-        found = self._journal.get_many(keys)
-        return {key: entry for key, entry in found.items() if entry.created >= self._since}
+
+class Memory:
+    """The cache as the engine sees it.
+
+    Args:
+        keeper: Where answers are.
+        services: The terms of each service, by its name; the others are not remembered.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self, keeper: Keeper, services: Mapping[str, Terms], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._keeper = keeper
+        self._services = services
+        self._clock = clock
+
+    def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Answer]:
+        """The answers of a service that serve now."""
+        terms = self._services.get(service)
+        if terms is None:
+            return {}
+        asked = dict(zip((salted(key, terms.salt) for key in keys), keys, strict=True)) if terms.salt else None
+        found = self._keeper.get_many(keys if asked is None else list(asked))
+        since = {status: self._serves_since(terms, status) for status in (Status.SUCCEEDED, Status.NOT_FOUND)}
+        if asked is None:
+            return {key: answer for key, answer in found.items() if answer.created >= since[answer.status]}
+        return {asked[key]: answer for key, answer in found.items() if answer.created >= since[answer.status]}
+
+    def _serves_since(self, terms: Terms, status: Status) -> float:
+        if terms.policy is None:
+            return terms.own_since
+        fresh = terms.policy.serves_since(self._clock(), found=status is Status.SUCCEEDED)
+        return min(fresh, terms.own_since)
 
     def put_answer(
         self, key: bytes, *, status: Status, value: bytes, created: float, service: str, cost: float
     ) -> None:
         """Keep an answer."""
-        self._journal.put(key, Entry(status=status, value=value, created=created, service=service, cost=cost))
+        terms = self._services.get(service)
+        if terms is not None:
+            answer = Answer(status, value, created, cost)
+            self._keeper.put(salted(key, terms.salt), answer, origin=terms.origin, private=terms.private)
 
-    def flush(self) -> None:
-        """Write what is not written; raises what keeps it from being written."""
-        self._journal.flush()
+    def keep(self) -> None:
+        """Bring everything to the disk, and what others may use to the catalog.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if isinstance(self._keeper, Cache):
+            self._keeper.export()
 
     def close(self) -> None:
-        """Write what is not written, and close."""
-        self._journal.close()
+        """Write what is not written, and let go of the cache."""
+        if isinstance(self._keeper, Cache):
+            self._keeper.close()
+
+
+def salted(key: bytes, salt: bytes) -> bytes:
+    """The key of an answer that serves only where the salt is the same."""
+    return blake2b(key + salt, digest_size=SIZE).digest() if salt else key
+
+
+class Apart(dict[bytes, Answer]):
+    """Answers that were given in a block of `flow.testing.offline`: they never reach a cache, nor come from one."""
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The answers there are."""
+        return {key: self[key] for key in keys if key in self}
+
+    def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
+        """Keep an answer."""
+        self[key] = answer
+
+
+_apart: dict[str, Apart] = {}
+"""What runs in such blocks have been answered, by catalog, so that they can be resumed in this process."""
 
 
 def answers_since(folder: RunFolder) -> str:
@@ -50,13 +137,100 @@ def answers_since(folder: RunFolder) -> str:
     return str(head.get("answers_since", head["started"]))
 
 
-def open_memory(graph: Graph, folder: RunFolder) -> JournalMemory | None:
-    """The journal of a catalog for one run, where a service of the graph has an API; else None.
+def answers_of(folder: RunFolder) -> str:
+    """The run under whose id the answers are kept that serve this one alone."""
+    return str(folder.head().get("answers_of", folder.run))
+
+
+def recalled(folder: RunFolder) -> dict[str, str]:
+    """The services of which a run takes no answers from before, and since when they count, as ISO text in UTC."""
+    return dict(folder.head().get("recall", {}))
+
+
+def origin_of(step: Step) -> Origin:
+    """Whose answers those of a step are."""
+    service = step.service
+    judged = service.function if service.endpoint is None else service.endpoint.accept
+    return Origin(
+        service=service.name,
+        version=service.policy.version,
+        definition=short_definition(service.policy.version, definition(step)),
+        code=None if judged is None else code_digest(judged),
+    )
+
+
+def open_memory(
+    graph: Graph,
+    folder: RunFolder,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    warn: Callable[[str], object] = lambda sentence: None,
+) -> Memory | None:
+    """What is remembered for one run, where a service of the graph has an API; else None.
+
+    Args:
+        graph: The bound pipeline.
+        folder: The run.
+        parameters: What `flow.Context.parameters` holds.
+        warn: Called with what the user should see.
 
     Raises:
-        StoreError: It cannot be opened.
+        StoreError: The cache cannot be opened.
     """
     if not graph.calls_apis:
         return None
-    since = datetime.fromisoformat(answers_since(folder)).timestamp()
-    return JournalMemory(Journal(journal_path(folder.root)), since=since)
+    run, own, late = answers_of(folder), _seconds(answers_since(folder)), recalled(folder)
+    terms = {}
+    for step in _calling(graph):
+        name, policy = step.service.name, step.service.policy.cache
+        since = _seconds(late[name]) if name in late else own
+        salt = [None if policy is not None else run, _parameters(step, parameters)]
+        terms[name] = Terms(
+            origin=origin_of(step),
+            policy=None if name in late else policy,
+            own_since=since,
+            salt=canonical(salt) if any(one is not None for one in salt) else b"",
+            private=policy is None,
+        )
+    if SESSIONS.current is not None:
+        own_only = {name: replace(one, policy=None) for name, one in terms.items()}
+        return Memory(_apart.setdefault(folder.root, Apart()), own_only)
+    cache = Cache(folder.root)
+    take_up(cache, terms, warn=warn)
+    return Memory(cache, terms)
+
+
+def take_up(cache: Cache, terms: Mapping[str, Terms], *, warn: Callable[[str], object]) -> None:
+    """Let a cache know what the services will ask for, and say what the user should know about it.
+
+    Raises:
+        StoreError: The catalog or the index cannot be read.
+    """
+    shared = [one for one in terms.values() if one.policy is not None]
+    cache.know(one.origin for one in shared)
+    for warning in [*cache.warnings, *([cache.note] if cache.note else [])]:
+        warn(warning)
+    for one in shared:
+        if count := cache.others(one.origin):
+            name, answers = one.origin.service, "1 answer" if count == 1 else f"{count:,} answers"
+            warn(
+                f"the code of `{name}` differs from what filled its cache ({answers}); they are used; raise version= "
+                f"or give --recall {name} (recall=) to call again"
+            )
+
+
+def _calling(graph: Graph) -> list[Step]:
+    return [step for step in graph.steps if step.service.api is not None]
+
+
+def reads_context(step: Step) -> bool:
+    """Whether a service is given `flow.Context`, so that its answer may depend on the parameters of a run."""
+    return any(read.parameter.injected is Injected.CONTEXT for read in step.reads)
+
+
+def _parameters(step: Step, parameters: Mapping[str, Any] | None) -> str | None:
+    return stable(parameters or {}) if reads_context(step) else None
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

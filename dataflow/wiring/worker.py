@@ -31,7 +31,7 @@ from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
-from dataflow.wiring.memory import JournalMemory, open_memory
+from dataflow.wiring.memory import Memory, open_memory
 from dataflow.wiring.passes import Passes
 from dataflow.wiring.repair import KeptFailures
 
@@ -129,10 +129,10 @@ def make_work(
         turns: Whose turn it is in this process; None where partitions have their threads for themselves.
 
     Raises:
-        DataflowError: A class cannot be set up, or the journal cannot be opened.
+        DataflowError: A class cannot be set up, or the cache cannot be opened.
     """
-    memory = open_memory(graph, folder)
     told: list[str] = []
+    memory = open_memory(graph, folder, parameters=setup["parameters"], warn=told.append)
     settings = CallSettings(
         line=line,
         store=memory,
@@ -159,7 +159,7 @@ class PartitionWork:
         resources: Resources,
         *,
         setup: Mapping[str, Any],
-        memory: JournalMemory | None = None,
+        memory: Memory | None = None,
         turns: Turns | None = None,
         told: list[str],
     ) -> None:
@@ -235,7 +235,7 @@ class PartitionWork:
     def _flush(self) -> None:
         """Write what was answered."""
         if self._memory is not None:
-            self._memory.flush()
+            self._memory.keep()
 
     def _give_back(
         self, task: Task, flights: Flights, *, stopped: str, again_in: float = 0.0, outage: bool = False

@@ -1,0 +1,225 @@
+"""The cache of one catalog, as one process holds it: find answers, keep answers, exchange them with the catalog."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from dataflow.errors import StoreError
+from dataflow.outcomes import Status
+from dataflow.store.cache.answers import FOUND, PRIVATE, WAITING, Answer, Origin
+from dataflow.store.cache.compacting import compact
+from dataflow.store.cache.connection import Connection, journal_path
+from dataflow.store.cache.exporting import export
+from dataflow.store.cache.journal import Journal
+from dataflow.store.cache.segments import Segments
+from dataflow.store.cache.warming import take_up
+from dataflow.store.files import files_at, rooted, translated
+
+_ASKED = 1000
+"""Keys per query."""
+
+_GET = "SELECT key, found, value, created, cost FROM answers WHERE key IN ({})"
+_OTHERS = """SELECT count(*) FROM answers WHERE origin IN (SELECT id FROM origins
+    WHERE service = :service AND version = :version AND definition = :definition AND code IS NOT :code)"""
+_OTHER = """SELECT 1 FROM origins
+    WHERE service = :service AND version = :version AND definition = :definition AND code IS NOT :code LIMIT 1"""
+_KEPT_PRIVATE = 90 * 86_400.0
+"""Seconds for which answers are kept that only serve the run that paid for them."""
+
+
+class Cache:
+    """Answers for several threads of one process, beside other processes and hosts with caches of theirs.
+
+    It holds connections and a thread, so each process makes its own: it does not travel by pickle, and one that
+    came through a fork refuses to work. An answer replaces an older one under its key, never a newer one.
+
+    Args:
+        root: The catalog.
+        path: The file of the index; by default the one that `journal_path` gives.
+
+    Attributes:
+        path: The file of the index.
+        warnings: What the user should be told, such as a segment that cannot be read.
+
+    Raises:
+        StoreError: The file cannot be opened, or a newer dataflow wrote it.
+    """
+
+    def __init__(self, root: str | Path, *, path: Path | None = None) -> None:
+        self.root = rooted(root)
+        self.path = path or journal_path(root)
+        self.warnings: list[str] = []
+        self._process = os.getpid()
+        self._segments = Segments(files_at(self.root), self.root)
+        self._writing, self._reading = Connection(self.path), Connection(self.path)
+        self._folders: set[str] = set()
+        self._known_to = -1
+        self._closed = False
+        self._writing.run(_forget_private)
+        self._journal = Journal(self._writing)
+        atexit.register(self._close_quietly)  # runs while daemon threads still do
+
+    def __reduce__(self) -> NoReturn:
+        raise StoreError("a cache does not travel between processes; open one where it is used")
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def note(self) -> str | None:
+        """That a damaged index was set aside; None while all is well."""
+        return self._writing.note or self._reading.note
+
+    def know(self, origins: Iterable[Origin]) -> None:
+        """Take up the answers of some services that other hosts have left in the catalog, before they are asked for.
+
+        Raises:
+            StoreError: The catalog or the index cannot be read.
+        """
+        for origin in origins:
+            self._journal.know(origin)
+            self._folders.add(origin.folder)
+        self._take_up()
+
+    def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
+        """Remember an answer; it is on disk within 250 ms, and found by `get_many` at once.
+
+        It waits only where 100,000 answers or 256 MB are ahead of the disk. While the disk fails it neither waits
+        nor raises: answers stay in memory, and `flush` tells. Above some 10,000 a second the disk may need longer.
+
+        Args:
+            key: The key.
+            answer: The answer; errors are none.
+            origin: Whose it is.
+            private: Whether it stays on this host and never reaches a segment.
+
+        Raises:
+            StoreError: The cache is closed or of another process, or the status is that of no answer.
+        """
+        self._require_open()
+        found = answer.status is Status.SUCCEEDED
+        if not found and answer.status is not Status.NOT_FOUND:
+            raise StoreError(f"{origin.service}: an outcome that is {answer.status} is no answer; keep only answers")
+        self._journal.know(origin)
+        source, created = (PRIVATE if private else WAITING), round(answer.created * 1e6)
+        self._journal.put((key, source, origin.id, int(found), created, answer.cost, answer.value))
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The answers there are to these keys, also those that are not yet on disk; missing keys are left out.
+
+        Raises:
+            StoreError: The index cannot be read, or the cache is of another process.
+        """
+        self._require_open()
+        pending = self._journal.pending(keys)
+        # Memory first: what leaves it in between is in the file by then.
+        rest = [key for key in dict.fromkeys(keys) if key not in pending] if pending else keys
+        found = self._reading.run(partial(_read, keys=rest))
+        if self._folders and self._reading.inode != self._known_to:
+            # The index was damaged, or deleted, and a new one begun.
+            self._take_up()
+            found = self._reading.run(partial(_read, keys=rest))
+        for key, row in pending.items():
+            found[key] = Answer(FOUND[row[3]], row[6], row[4] / 1e6, row[5])
+        return found
+
+    def others(self, origin: Origin) -> int:
+        """How many answers of a service and definition another code has given than that of its origin now."""
+        named = {name: getattr(origin, name) for name in ("service", "version", "definition", "code")}
+
+        def count(connection: sqlite3.Connection) -> int:
+            if connection.execute(_OTHER, named).fetchone() is None:
+                return 0
+            return int(connection.execute(_OTHERS, named).fetchone()[0])
+
+        return self._reading.run(count)
+
+    def flush(self) -> None:
+        """Return when all that was put before is on disk.
+
+        Raises:
+            StoreError: It could not be written, in an attempt made just now; it stays in memory and is tried again.
+        """
+        self._require_open()
+        self._journal.flush()
+
+    def export(self) -> int:
+        """Bring what is in no segment yet to the catalog; how many answers that were.
+
+        Raises:
+            StoreError: The index or the catalog cannot be written.
+        """
+        self.flush()
+        with translated(f"{self._segments.path('')}: writing answers"):
+            return export(self._writing, self._segments)
+
+    def compact(self) -> int:
+        """Merge small segments of the services that are known, where there are many; how many are gone.
+
+        Raises:
+            StoreError: The index or the catalog cannot be written.
+        """
+        self._require_open()
+        with translated(f"{self._segments.path('')}: merging segments"):
+            return compact(self._writing, self._segments, sorted(self._folders))
+
+    def _take_up(self) -> None:
+        if not self._folders:
+            return
+        with translated(f"{self._segments.path('')}: reading answers"):
+            self.warnings += take_up(self._writing, self._segments, sorted(self._folders))
+        self._known_to = self._writing.inode
+
+    def close(self) -> None:
+        """Write what is left, bring it to the catalog and let go of the file; a second time it does nothing.
+
+        Raises:
+            StoreError: Something could not be written, and is lost with this object.
+        """
+        if self._closed or self._process != os.getpid():
+            return
+        atexit.unregister(self._close_quietly)
+        self._closed = True
+        try:
+            self._journal.close()
+            # What does not get there now does so with the next run on this host.
+            with suppress(StoreError, OSError):
+                export(self._writing, self._segments)
+        finally:
+            self._reading.close()
+            self._writing.close()
+
+    def _close_quietly(self) -> None:
+        with suppress(StoreError):
+            self.close()
+
+    def _require_open(self) -> None:
+        if self._process != os.getpid():
+            raise StoreError("this cache was opened before a fork; open one in the process that uses it")
+        if self._closed:
+            raise StoreError(f"the cache {self.path} is closed; open it again")
+
+
+def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    answers: dict[bytes, Answer] = {}
+    for start in range(0, len(keys), _ASKED):
+        asked = keys[start : start + _ASKED]
+        for key, found, value, created, cost in connection.execute(_GET.format(",".join("?" * len(asked))), asked):
+            answers[key] = Answer(FOUND[found], value, created / 1e6, cost)
+    return answers
+
+
+def _forget_private(connection: sqlite3.Connection) -> None:
+    before = round((time.time() - _KEPT_PRIVATE) * 1e6)
+    connection.execute("DELETE FROM answers WHERE source <= 0 AND source = ? AND created < ?", (PRIVATE, before))

@@ -1,0 +1,86 @@
+"""From the index to the catalog: answers that are in no segment yet are written into new ones, and noted.
+
+One process of a host does so at a time, so that none is written twice. A crash between writing and noting is harmless:
+whoever opens the cache next finds a segment that the index does not know, and takes it up.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import partial
+from operator import itemgetter
+from typing import TypeAlias
+
+from dataflow.store.cache.answers import Origin
+from dataflow.store.cache.connection import TURN, Connection, alone
+from dataflow.store.cache.segments import Segments, table_of
+
+_ROWS, _BYTES = 50_000, 32 * 2**20
+"""Answers that are written at once, and their bytes."""
+
+_WAITING = """SELECT key, found, created, cost, value, service, version, definition, code
+    FROM answers JOIN origins ON origin = id WHERE source <= 0 AND source = 0"""
+
+_NOTE = "UPDATE answers SET source = ? WHERE key = ? AND source = 0 AND created = ?"
+_SOURCE = "INSERT INTO sources (folder, name, whole) VALUES (?, ?, 0)"
+
+Kept: TypeAlias = "tuple[Origin, bytes, int, int, float, bytes]"
+
+
+def export(connection: Connection, segments: Segments) -> int:
+    """Write what no segment holds yet; how many answers that were.
+
+    Raises:
+        OSError: The catalog cannot be written.
+        StoreError: The index cannot be read or written.
+    """
+    if not connection.run(_any):
+        return 0
+    written = 0
+    with alone(connection.path, TURN):
+        while rows := connection.run(_waiting):
+            for folder, kept in _by_folder(rows).items():
+                name = segments.write(folder, table_of(kept))
+                connection.run(partial(_note, folder=folder, name=name, kept=kept))
+            written += len(rows)
+    return written
+
+
+def _any(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM answers WHERE source <= 0 AND source = 0 LIMIT 1").fetchone())
+
+
+def _waiting(connection: sqlite3.Connection) -> list[Kept]:
+    """The next answers, as many as may be in memory; their origins are the same objects."""
+    rows: list[Kept] = []
+    size, origins = 0, dict[tuple[str, ...], Origin]()
+    for key, found, created, cost, value, *named in connection.execute(_WAITING):
+        origin = origins.get(tuple(named))
+        if origin is None:
+            service, version, definition, code = named
+            origin = Origin(service=service, version=version, definition=definition, code=code)
+            origins[tuple(named)] = origin
+        rows.append((origin, key, found, created, cost, value))
+        size += len(value)
+        if len(rows) >= _ROWS or size >= _BYTES:
+            break
+    return rows
+
+
+def _by_folder(rows: list[Kept]) -> dict[str, list[Kept]]:
+    folders: dict[str, list[Kept]] = {}
+    for row in rows:
+        folders.setdefault(row[0].folder, []).append(row)
+    for kept in folders.values():
+        kept.sort(key=itemgetter(1))
+    return folders
+
+
+def _note(connection: sqlite3.Connection, *, folder: str, name: str, kept: list[Kept]) -> None:
+    """Say in which segment the answers are; one that was replaced meanwhile still waits for the next."""
+    connection.execute("BEGIN IMMEDIATE")
+    number = connection.execute(_SOURCE, (folder, name)).lastrowid
+    noted = connection.executemany(_NOTE, [(number, row[1], row[3]) for row in kept]).rowcount
+    # Where rows are missing, perhaps since the index is another by now, the segment is read when it is next opened.
+    connection.execute("UPDATE sources SET whole = ? WHERE id = ?", (noted == len(kept), number))
+    connection.execute("COMMIT")
