@@ -223,7 +223,7 @@ def check_cache(service: Service) -> None:
     problem = None
     if service.api is None:
         problem = "only answers of an API are kept; give api=, or leave cache= away"
-    elif service.endpoint is not None and not service.endpoint.repeatable:
+    elif not service.policy.idempotent or (service.endpoint is not None and not service.endpoint.repeatable):
         problem = "with idempotent=False every call counts, so no answer is kept; leave cache= away"
     elif any(one.injected is Injected.OUTCOMES for one in service.parameters):
         problem = "it asks for flow.Outcomes, so its answers are for one record each; leave cache= away"

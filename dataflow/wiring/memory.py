@@ -95,6 +95,11 @@ class Memory:
             answer = Answer(status, value, created, cost)
             self._keeper.put(salted(key, terms.salt), answer, origin=terms.origin, private=terms.private)
 
+    @property
+    def apart(self) -> bool:
+        """Whether it holds what no provider gave, and so is no part of the cache."""
+        return isinstance(self._keeper, Apart)
+
     def keep(self) -> None:
         """Bring everything to the disk, and what others may use to the catalog.
 

@@ -136,6 +136,7 @@ def make_work(
     settings = CallSettings(
         line=line,
         store=memory,
+        store_apart=memory if memory is not None and memory.apart else None,
         patience=PATIENCE,
         strict=True,
         warn=told.append,

@@ -17,7 +17,7 @@ from dataflow.engine.http.calls import (
     Check,
     Shared,
     leave_alone,
-    recall,
+    recalled,
     side_by_side,
     spending,
     value_of,
@@ -33,16 +33,18 @@ REFUSED_WHOLE = frozenset({400, 413, 414, 422})
 """Statuses by which one record, or their number, spoils the request for all that share it."""
 
 
-async def make_batches(calling: Calling, shared: Shared, *, check: Check) -> Answers:
+async def make_batches(calling: Calling, shared: Shared, *, check: Check, known: Answers | None = None) -> Answers:
     """Ask for every distinct input that memory does not answer; the answers are those of the distinct inputs.
+
+    Args: as for `make_calls`.
 
     Raises:
         Impatient: A breaker keeps a call longer than the terms allow; what has been answered is remembered.
         Halted: Calls are left, and no new ones may be made; those in flight have ended.
     """
-    batches = _Batches(calling, shared, check)
+    batches = _Batches(calling, shared, check, known or recalled(calling, shared))
     if not calling.may_call:
-        return leave_alone(batches.answers)
+        return leave_alone(batches.answers, offline=calling.offline)
     with spending(batches.answers, batches.left):
         await side_by_side(calling, batches.cut(), batches.ask)
     return batches.answers
@@ -51,9 +53,8 @@ async def make_batches(calling: Calling, shared: Shared, *, check: Check) -> Ans
 class _Batches:
     """The requests of one partition while they are made."""
 
-    def __init__(self, calling: Calling, shared: Shared, check: Check) -> None:
-        self.answers = Answers(values=[None] * len(shared.inputs), calls=0)
-        recall(calling, shared, self.answers)
+    def __init__(self, calling: Calling, shared: Shared, check: Check, known: Answers) -> None:
+        self.answers = known
         self._calling = calling
         self._shared = shared
         self._check = check

@@ -25,7 +25,7 @@ from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, 
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.billing import Billing, billed_whole
-from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, share, spread_answers
+from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, recalled, share, spread_answers
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
@@ -121,8 +121,10 @@ class Callers:
             shared = replace(shared, call_of=[shared.call_of[group] for group in group_of.tolist()])
         make = make_calls if calling.batch is None else make_batches
         with io.watching(step.service), _noting(on, step.service), tracking(step, calling, shared, on) as tracked:
-            making = tracked.effects.flushed(partial(make, tracked, shared, check=check))
-            answers = _wait(on.flights.start(io, making))
+            answers = known = recalled(tracked, shared)
+            if len(known.remembered) < len(shared.inputs):
+                making = tracked.effects.flushed(partial(make, tracked, shared, check=check, known=known))
+                answers = _wait(on.flights.start(io, making))
             on.flights.spent.append((step.service, spent_on(answers)))
         return spread_answers(answers, shared)
 
@@ -160,9 +162,8 @@ class Callers:
         """The same for a block that is offline, with limits, breakers and clients of its own."""
         with self._lock:
             if self._double is None or self._double._session is not session:
-                double = Callers(
-                    self._settings, secret=self._secret, clock=self._clock, wall=self._wall, session=session
-                )
+                settings = replace(self._settings, store=self._settings.store_apart)
+                double = Callers(settings, secret=self._secret, clock=self._clock, wall=self._wall, session=session)
                 double._io, double._halted = IOLoop(self._loop().loop), self._halted
                 self._double = double
             return self._double
@@ -224,6 +225,7 @@ class Callers:
             prefix=f"{service.name}-{service.policy.version}",
             halted=self._halted.is_set,
             may_call=self._settings.may_call,
+            offline=self._settings.offline,
             clock=self._clock,
             batch=None if service.endpoint is None else service.endpoint.batch,
             billing=self._billing(step),

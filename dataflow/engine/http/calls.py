@@ -32,6 +32,10 @@ MOST = 256
 
 STOPPED = "run stopped"
 """The reason of what is not attempted, since its run was stopped and is published as it is."""
+_STOPPED_BEFORE = (STOPPED, "the run was stopped before this was called")
+
+OFFLINE = "offline"
+"""The reason of what is not attempted, since only the cache may answer and does not."""
 
 LOOK = 0.25
 """Seconds between two looks at whether calls that wait for their turn may still be made."""
@@ -76,6 +80,7 @@ class Calling:
         prefix: What it begins with: the run and the service.
         halted: Whether no new call may be made.
         may_call: False leaves what memory does not answer not attempted, at once.
+        offline: Whether that is since only the cache may answer.
         clock: Seconds that only grow.
         batch: How records share requests, or None for a call each.
         billing: What the calls cost, or None where they are free.
@@ -91,6 +96,7 @@ class Calling:
     prefix: str = ""
     halted: Callable[[], bool] = lambda: False
     may_call: bool = True
+    offline: bool = False
     clock: Callable[[], float] = time.monotonic
     batch: Batch | None = None
     billing: Billing | None = None
@@ -135,18 +141,38 @@ def share(columns: Sequence[Sequence[Any]], size: int, *, key: Callable[[Sequenc
     return Shared(inputs=inputs, keys=keys, call_of=call_of)
 
 
-async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answers:
+def recalled(calling: Calling, shared: Shared) -> Answers:
+    """What is known without a call, be it an answer or a failure that stays.
+
+    Reading it may take a while, so it is done off the loop.
+    """
+    answers = Answers(values=[None] * len(shared.inputs), calls=0)
+    answers.remembered |= calling.memory.recall(shared.keys, answers)
+    calling.effects.recall(answers)
+    for at, error in calling.kept.items():
+        if at not in answers.remembered:
+            answers.end_at(at, error)
+    return answers
+
+
+async def make_calls(calling: Calling, shared: Shared, *, check: Check, known: Answers | None = None) -> Answers:
     """Make every distinct call that memory does not answer; the answers are those of the distinct calls.
+
+    Args:
+        calling: How they are made.
+        shared: What is called for.
+        check: Looks at how each call ended.
+        known: What memory has given already.
 
     Raises:
         Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
         Halted: calls are left, and no new ones may be made. In both cases those in flight have ended, and what has
             been answered is remembered.
     """
-    answers = Answers(values=[None] * len(shared.inputs))
-    recall(calling, shared, answers)
+    answers = known or recalled(calling, shared)
     if not calling.may_call:
-        return leave_alone(answers)
+        return leave_alone(answers, offline=calling.offline)
+    answers.calls = None  # until it is known
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
     left = set(todo)
 
@@ -160,15 +186,6 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check) -> Answe
         await side_by_side(calling, todo, make)
     answers.calls = sum(answers.attempts.values())
     return answers
-
-
-def recall(calling: Calling, shared: Shared, answers: Answers) -> None:
-    """Fill in what is known without a call, be it an answer or a failure that stays."""
-    answers.remembered |= calling.memory.recall(shared.keys, answers)
-    calling.effects.recall(answers)
-    for at, error in calling.kept.items():
-        if at not in answers.remembered:
-            answers.end_at(at, error)
 
 
 async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[Todo, Begin], Awaitable[None]]) -> None:
@@ -249,11 +266,17 @@ async def _until_halted(calling: Calling, callers: Sequence[asyncio.Task[None]],
             raise Halted
 
 
-def leave_alone(answers: Answers) -> Answers:
-    """The answers where no call is made: the places that memory does not fill are not attempted."""
+def leave_alone(answers: Answers, *, offline: bool = False) -> Answers:
+    """The answers where no call is made: the places that memory does not fill are not attempted.
+
+    Args:
+        answers: Those that memory gives.
+        offline: Whether only the cache may answer; else the run was stopped.
+    """
+    reason = (OFFLINE, "it is not in the cache, and offline, nothing is called") if offline else _STOPPED_BEFORE
     answers.not_attempted = set(range(len(answers.values))) - answers.remembered
     for at in answers.not_attempted:
-        answers.raise_at(at, CallError(STOPPED, "the run was stopped before this was called"))
+        answers.raise_at(at, CallError(*reason))
         answers.attempts[at] = 0
     answers.calls = 0
     return answers

@@ -36,20 +36,24 @@ class CallSettings:
     Attributes:
         line: The way to the control plane; None for the one of this process.
         store: Where answers are remembered, or None.
+        store_apart: The same for what is answered in a block of `flow.testing.offline`, which no provider gave.
         patience: Seconds that a call waits for an open breaker; None for as long as it takes, 0 gives up at once.
         strict: Whether a refused access ends the run.
         limits: What the calls of a service are allowed, by its name.
         warn: Called with a sentence that the user should see; default: a Python warning.
         may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
+        offline: Whether that is since only the cache may answer.
     """
 
     line: Line | None = None
     store: AnswerStore | None = None
+    store_apart: AnswerStore | None = None
     patience: float | None = None
     strict: bool = False
     limits: Mapping[str, Limits] = field(default_factory=dict)
     warn: Callable[[str], object] = warnings.warn
     may_call: bool = True
+    offline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class Cache:
         self._segments = Segments(files_at(self.root), self.root)
         self._writing, self._reading = Connection(self.path), Connection(self.path)
         self._folders: set[str] = set()
-        self._known_to = -1
+        self._known_to = 0
         self._closed = False
         self._writing.run(_forget_private)
         self._journal = Journal(self._writing)
@@ -126,7 +126,7 @@ class Cache:
         # Memory first: what leaves it in between is in the file by then.
         rest = [key for key in dict.fromkeys(keys) if key not in pending] if pending else keys
         found = self._reading.run(partial(_read, keys=rest))
-        if self._folders and self._reading.inode != self._known_to:
+        if self._folders and self._reading.identity != self._known_to:
             # The index was damaged, or deleted, and a new one begun.
             self._take_up()
             found = self._reading.run(partial(_read, keys=rest))
@@ -179,7 +179,7 @@ class Cache:
             return
         with translated(f"{self._segments.path('')}: reading answers"):
             self.warnings += take_up(self._writing, self._segments, sorted(self._folders))
-        self._known_to = self._writing.inode
+        self._known_to = self._writing.identity
 
     def close(self) -> None:
         """Write what is left, bring it to the catalog and let go of the file; a second time it does nothing.

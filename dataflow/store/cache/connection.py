@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
+from secrets import randbelow
 from typing import TypeVar
 
 from dataflow.errors import StoreError
@@ -95,13 +96,14 @@ class Connection:
 
     Attributes:
         path: The file.
-        inode: What tells the file that is open from another that takes its name.
+        identity: The number that the file was given when it was made; 0 before it is opened.
         note: What the user should be told, such as that a damaged file was set aside; None while all is well.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.inode = -1
+        self.identity = 0
+        self._inode = -1
         self.note: str | None = None
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
@@ -131,16 +133,16 @@ class Connection:
                     connection.execute("ROLLBACK")
 
     def _current(self) -> sqlite3.Connection:
-        if self._opened is None or inode_of(self.path) != self.inode:
+        if self._opened is None or inode_of(self.path) != self._inode:
             self.close()
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with alone(self.path, ".lock"):
                 if not inode_of(self.path):
                     self.path.touch(mode=0o600)
-                self.inode = inode_of(self.path)
+                self._inode = inode_of(self.path)
                 self._opened = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
                 try:
-                    _prepare(self._opened, self.path)
+                    self.identity = _prepare(self._opened, self.path)
                 except BaseException:
                     self.close()
                     raise
@@ -149,7 +151,7 @@ class Connection:
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         """Rename the damaged file, unless another process has already begun a new one."""
         with alone(self.path, ".lock"):
-            if inode_of(self.path) == self.inode:
+            if inode_of(self.path) == self._inode:
                 name = next(name for at in count(1) if not (name := self._beside(f".damaged-{at}")).exists())
                 for ending in ("", "-wal", "-shm"):
                     with suppress(FileNotFoundError):
@@ -179,8 +181,8 @@ def inode_of(path: Path) -> int:
     return 0
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Set a new connection up, and the tables where the file is new."""
+def _prepare(connection: sqlite3.Connection, path: Path) -> int:
+    """Set a new connection up, and the tables where the file is new; its identity."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA:
         raise StoreError(f"the cache's index {path} was written by a newer dataflow (form {version}); update this one")
@@ -189,5 +191,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     if version < SCHEMA:
-        for statement in ("BEGIN IMMEDIATE", *_TABLES, f"PRAGMA user_version = {SCHEMA}", "COMMIT"):
+        # An inode may be given again, once nobody has its file open any more.
+        marks = f"PRAGMA user_version = {SCHEMA}", f"PRAGMA application_id = {1 + randbelow(2**31 - 1)}"
+        for statement in ("BEGIN IMMEDIATE", *_TABLES, *marks, "COMMIT"):
             connection.execute(statement)
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
