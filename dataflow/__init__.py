@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dataflow.services.signature import ALL
     from dataflow.store.sources import csv, files, jsonl, parquet
     from dataflow.wiring.opening import open_dataset as open  # noqa: A004
+    from dataflow.wiring.telling import why
 
 _HOMES = {
     "dataflow.errors": (
@@ -75,6 +76,7 @@ _HOMES = {
         "jsonl",
         "parquet",
     ),
+    "dataflow.wiring.telling": ("why",),
 }
 _MODULES = ("errors", "testing")
 
@@ -115,6 +117,7 @@ __all__ = [
     "testing",
     "transformation",
     "validation",
+    "why",
 ]
 
 

@@ -12,7 +12,7 @@ import dataflow as flow
 
 NAMES = (
     *("transformation", "validation", "enrichment", "lookup", "Service", "ALL", "Context", "Outcomes"),
-    *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "testing"),
+    *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "why", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),
     *("PerMillionTokens", "PerRecord"),

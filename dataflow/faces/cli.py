@@ -27,6 +27,7 @@ _HOMES = {
     "run": "running",
     "sample": "trying",
     "show": "reading",
+    "why": "repairing",
 }
 """The file in `commands` where each command is."""
 

@@ -6,7 +6,7 @@ pandas and Dask are imported only by the methods that give them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -136,6 +136,17 @@ class Dataset:
         found = self._side("failures", self._schemas.failures)
         return self._with_inputs(found) if inputs else found
 
+    def columns_of(self, part: Mapping[str, Any], columns: Sequence[str]) -> pa.Table:
+        """Some columns of one part."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+
+        def read(source: Any) -> pa.Table:
+            with pq.ParquetFile(source, page_checksum_verification=True) as file:
+                return restored(file.read(list(columns)), schema)
+
+        found: pa.Table = self._guarded(f"{self.path}/{part['name']}", read)
+        return found
+
     def side_of(self, kind: str, identity: str) -> pa.Table:
         """The rejects or the failures of one partition."""
         names = [one[kind]["name"] for one in self.manifest["parts"] if one["identity"] == identity and one[kind]]
@@ -146,13 +157,25 @@ class Dataset:
         # Reading sources takes a while to import.
         from dataflow.store.inputs import joined
 
-        home = self.meta.rpartition("/_meta/" if self.version is not None else "/_runs/")[0]
-        path = f"{home}/_runs/{self.manifest['run']}/plan.json"
+        return joined(table, self.plan(), key=self.manifest["key"])
+
+    @property
+    def home(self) -> str:
+        """The folder of the dataset."""
+        return self.meta.rpartition("/_meta/" if self.version is not None else "/_runs/")[0]
+
+    def plan(self) -> dict[str, Any]:
+        """The plan of the run that has made it.
+
+        Raises:
+            CatalogError: It was removed.
+        """
+        path = f"{self.home}/_runs/{self.manifest['run']}/plan.json"
         try:
-            plan = msgspec.json.decode(self._files.read(path))
+            plan: dict[str, Any] = msgspec.json.decode(self._files.read(path))
         except (FileNotFoundError, msgspec.DecodeError) as error:
             raise CatalogError(f"{path}: is gone or damaged, and only there stands where {self} comes from") from error
-        return joined(table, plan, key=self.manifest["key"])
+        return plan
 
     def _side(self, kind: str, schema: pa.Schema) -> pa.Table:
         names = [part[kind]["name"] for part in self.manifest["parts"] if part[kind]]

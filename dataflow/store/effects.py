@@ -92,6 +92,15 @@ class EffectLog:
             # Two that take one turn write different texts, which tells an object store who came first.
             while not self._files.create(self._at(self._named(0, 0)), this_process().encode()):
                 self._turn += 1
+        return self.look()
+
+    def look(self) -> dict[int, Note]:
+        """What is known of each record, by place, without taking anything up.
+
+        Raises:
+            StoreError: The notes cannot be read.
+        """
+        with translated(f"{self._what}: reading its notes"):
             read = ((_Name.of(name), data) for name, data in self._files.read_all(self._path))
             found = sorted((name, data) for name, data in read if name.last)
         return known(note for name, data in found for note in self._notes(name, data))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataflow.faces.commands.common import CATALOG, JSON, own_stdout, read_env
+from dataflow.faces.commands.common import CATALOG, JSON, own_stdout, print_json, read_env
 
 
 @click.command()
@@ -37,3 +37,39 @@ def repair(
     with own_stdout(as_json), progress_for(sys.stderr, enabled=not (no_progress or as_json)) as progress:
         finished = repair_run(run, service=service, on_event=without_ending(progress), **options)
     print_run(finished, as_json)
+
+
+@click.command()
+@click.argument("dataset")
+@click.argument("key")
+@click.option("--version", type=click.IntRange(1), help="Another version than the newest.")
+@CATALOG
+@click.option("--env-file", type=click.Path(), help="A file of NAME=value lines that the job reads.")
+@JSON
+@click.pass_context
+def why(
+    ctx: click.Context,
+    dataset: str,
+    key: str,
+    *,
+    version: int | None,
+    catalog: str,
+    env_file: str | None,
+    as_json: bool,
+) -> None:
+    """Tell the story of one record of DATASET: where it ended, and what each service did for it. No call is made.
+
+    KEY is the value of the key column; of several `a,b` or `name=value,name=value`; or FILE:ROW of the source. Give
+    the command in the folder in which the run was started.
+    """
+    read_env(env_file)
+    from dataflow.wiring import telling
+
+    with own_stdout(as_json):
+        story = telling.why(dataset, key, version=version, catalog=catalog)
+    if as_json:
+        print_json(story.to_dict())
+    else:
+        click.echo(str(story))
+    if story.ended == "nowhere":
+        ctx.exit(1)
