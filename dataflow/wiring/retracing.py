@@ -139,7 +139,7 @@ def retrace(
     place = rows.index(number)
     memory = open_memory(graph, folder)
     watched = None if memory is None else _Watched(memory)
-    settings = CallSettings(store=watched, may_call=False, warn=lambda _: None)
+    settings = CallSettings(store=watched, store_apart=watched, may_call=False, warn=lambda _: None)
     context = Context(run=folder.run, parameters=found.parameters)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     try:

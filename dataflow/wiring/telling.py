@@ -61,7 +61,7 @@ class _Teller:
 
     def __init__(self, dataset: Dataset, found: Found, place: Place, *, job: Job | None) -> None:
         self._dataset = dataset
-        self._origin = origin_of(dataset, place.part)
+        self._origin = origin_of(dataset, place.part["identity"])
         self._found = found
         self._place = place
         self._job = job
@@ -227,21 +227,17 @@ def _is_new(chapter: Chapter, started: float) -> bool:
     return chapter.answered is not None and datetime.fromisoformat(chapter.answered).timestamp() >= int(started)
 
 
-def origin_of(dataset: Dataset, part: Mapping[str, Any]) -> Dataset:
-    """The version that has made a part, which later ones have carried over as it is."""
+def origin_of(dataset: Dataset, identity: str) -> Dataset:
+    """The version that has made a partition, which later ones have carried over as it was, with its counts."""
     catalog, found = Catalog(dataset.home.rpartition("/")[0]), dataset
-    while found.version is not None and found.version > 1:
+    record = _record_of(dataset, identity)
+    while record is not None and found.version is not None and found.version > 1:
         try:
             before = catalog.open(f"{dataset.name}@v{found.version - 1}")
         except CatalogError:
             break
-        same = (
-            one["identity"] == part["identity"]
-            and one["checksum"] == part["checksum"]
-            and (one["failures"] or {}).get("checksum") == (part["failures"] or {}).get("checksum")
-            for one in before.manifest["parts"]
-        )
-        if not any(same):
+        earlier = _record_of(before, identity)
+        if earlier is None or earlier.counts != record.counts:
             break
         found = before
     return found

@@ -13,6 +13,7 @@ import pytest
 import dataflow as flow
 from dataflow.errors import CatalogError, DeclarationError
 from dataflow.faces.cli import run_command
+from dataflow.wiring import memory
 from dataflow.wiring.story import Chapter, Story, cut
 
 JOB = """
@@ -196,8 +197,7 @@ def test_without_its_plan_and_source_a_record_is_still_found(catalog: Path) -> N
 
 
 def test_when_answers_are_forgotten_it_says_so(catalog: Path) -> None:
-    shutil.rmtree("journal")
-    shutil.rmtree(catalog / "_cache", ignore_errors=True)
+    memory._apart.clear()
     chapter = chapters(told("c0"))["company"]
     assert chapter.status is None
     assert "no answer is remembered" in str(chapter.reason)
