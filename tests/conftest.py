@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+
+from dataflow.store.cache.cache import Cache
+from dataflow.store.files import rooted
+from dataflow.wiring import memory
+from dataflow.wiring.preparation import DEFAULT_CATALOG
+
+HOME = rooted(DEFAULT_CATALOG)
 
 
 def pytest_configure() -> None:
@@ -14,6 +22,17 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_index(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test begins with an index of answers of its own, also in the processes that it starts."""
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test begins with an empty cache of its own, also in the processes that it starts."""
     monkeypatch.setenv("DATAFLOW_JOURNAL", str(tmp_path_factory.mktemp("index")))
+    opened, home = memory._cache_of_process, str(tmp_path_factory.mktemp("catalog"))
+
+    def elsewhere(root: str) -> Cache:
+        """The cache of a catalog, that of the project's own in another place."""
+        return opened(home if root == HOME else root)
+
+    monkeypatch.setattr(memory, "_cache_of_process", elsewhere)
+    yield
+    for cache in memory._caches.values():
+        cache.close()
+    memory._caches.clear()

@@ -100,7 +100,8 @@ class Pipeline:
 
         Args:
             record: Column to value.
-            **settings: `catalog=` for lookups that name a dataset, `parameters=` for `flow.Context`.
+            **settings: `catalog=` for lookups that name a dataset and for what the cache holds, `parameters=` for
+                `flow.Context`, `offline=True` to call no API: what the cache does not answer is not attempted.
 
         Raises:
             CriticalServiceFailed: A critical service failed, so the record is incomplete.
@@ -120,7 +121,8 @@ class Pipeline:
         """Run a pandas or Arrow table, a Dask DataFrame or a Dask Bag; the same kind comes back.
 
         No row is dropped: what a run would reject stays, with the reason in `rejected` and null outputs. A lazy
-        Dask collection stays lazy, and each `compute` runs its services again.
+        Dask collection stays lazy, and each `compute` runs its services again; what APIs have answered comes from the
+        cache then. `catalog=` and `offline=` are as for `call`.
 
         Raises:
             DeclarationError: The services do not fit the columns.
@@ -131,6 +133,8 @@ class Pipeline:
 
     def sample(self, source: Any, n: int = 20, **settings: Any) -> Sample:
         """Run `n` real records of a source and show the fate of each cell; nothing is published.
+
+        `catalog=` and `offline=` are as for `call`.
 
         Raises:
             DataflowError: The source cannot be read, or the services do not fit it.

@@ -163,7 +163,7 @@ class Catalog:
         plan: Mapping[str, Any],
         schemas: Schemas,
         key: Sequence[str] = (),
-        answers_since: str | None = None,
+        remembers: Mapping[str, Any] | None = None,
     ) -> RunFolder:
         """Open the folder of a new run; it exists from the moment its plan is written.
 
@@ -173,7 +173,7 @@ class Catalog:
             plan: Plain JSON values; its `specs` and `fingerprints` are used here.
             schemas: What the run writes.
             key: The columns that name a record.
-            answers_since: Since when what was paid for serves this run, as ISO text in UTC; by default since it starts.
+            remembers: Which answers serve this run, as its head says it; by default `answers_since` it starts.
 
         Raises:
             CatalogError: A name is not allowed, or the run exists.
@@ -190,7 +190,8 @@ class Catalog:
             "run": run_id,
             "dataset": dataset,
             "started": now,
-            "answers_since": answers_since or now,
+            "answers_since": now,
+            **(remembers or {}),
             "planned": len(plan.get("specs", ())),
             "key": list(key),
             "fingerprints": plan.get("fingerprints", {}),

@@ -27,17 +27,17 @@ REJECTED = "rejected"
 """The column that says why a run would have rejected the row; null where it would not."""
 
 
-def apply(pipeline: Pipeline, data: Any, *, catalog: str = DEFAULT_CATALOG) -> Any:
+def apply(pipeline: Pipeline, data: Any, *, catalog: str = DEFAULT_CATALOG, offline: bool = False) -> Any:
     """Run a table; see `Pipeline.apply`."""
     if isinstance(data, pa.Table):
-        return apply_table(pipeline, data, catalog=catalog)
+        return apply_table(pipeline, data, catalog=catalog, offline=offline)
     kind = collections.kind_of(data)
     if kind == "pandas":
-        return apply_pandas(pipeline, data, catalog=catalog)
+        return apply_pandas(pipeline, data, catalog=catalog, offline=offline)
     if kind == "dask":
-        return collections.map_frames(data, _Applied(pipeline, catalog))
+        return collections.map_frames(data, _Applied(pipeline, catalog, offline=offline))
     if kind == "bag":
-        return collections.map_records(data, _Applied(pipeline, catalog))
+        return collections.map_records(data, _Applied(pipeline, catalog, offline=offline))
     raise DeclarationError(
         f"apply takes a pandas or Arrow table, a Dask DataFrame or a Dask Bag, not {type(data).__name__}; "
         "one record goes to call(), a file to run()"
@@ -47,13 +47,15 @@ def apply(pipeline: Pipeline, data: Any, *, catalog: str = DEFAULT_CATALOG) -> A
 class _Applied:
     """A pipeline as a function of pandas frames or lists of records, in a form that travels to Dask's workers."""
 
-    def __init__(self, pipeline: Pipeline, catalog: str) -> None:
+    def __init__(self, pipeline: Pipeline, catalog: str, *, offline: bool) -> None:
         self._program = pack_object(pipeline)
         self._catalog = catalog
+        self._offline = offline
 
     def frame(self, frame: Any, schema: pa.Schema | None) -> Any:
         """A partition of a Dask DataFrame."""
-        return apply_pandas(load(self._program), frame, catalog=self._catalog, schema=schema)
+        pipeline = load(self._program)
+        return apply_pandas(pipeline, frame, catalog=self._catalog, offline=self._offline, schema=schema)
 
     def empty(self, meta: Any) -> tuple[Any, pa.Schema]:
         """What a partition will look like, and the schema that all are read under; no service is called."""
@@ -66,16 +68,22 @@ class _Applied:
     def records(self, records: Any) -> list[dict[str, Any]]:
         """A partition of a Dask Bag of dicts."""
         listed = list(records)
-        return apply_records(load(self._program), listed, catalog=self._catalog) if listed else []
+        if not listed:
+            return []
+        return apply_records(load(self._program), listed, catalog=self._catalog, offline=self._offline)
 
 
 def apply_records(
-    pipeline: Pipeline, records: Sequence[Mapping[str, Any]], *, catalog: str = DEFAULT_CATALOG
+    pipeline: Pipeline,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
 ) -> list[dict[str, Any]]:
     """Run dicts; one with a value that no service could read is not run, and says so in `rejected`."""
     table, misfits = to_table(pipeline, records, catalog=catalog)
     names = list(dict.fromkeys(name for record in records for name in record))
-    prepared = prepare_records(pipeline, table.schema, names=names, catalog=catalog)
+    prepared = prepare_records(pipeline, table.schema, names=names, catalog=catalog, offline=offline)
     readable = [row for row in range(len(records)) if row not in misfits]
     outputs = iter(to_records(run_table(prepared, table.take(pa.array(readable, pa.int64())))))
     added = dict.fromkeys(column.name for column in prepared.graph.final if column.version > 0)
@@ -88,9 +96,11 @@ def apply_records(
     ]
 
 
-def apply_table(pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_CATALOG) -> pa.Table:
+def apply_table(
+    pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_CATALOG, offline: bool = False
+) -> pa.Table:
     """Run an Arrow table: its columns, the outputs, and `rejected`."""
-    return run_table(prepare_once(pipeline, table.schema, catalog=catalog), table)
+    return run_table(prepare_once(pipeline, table.schema, catalog=catalog, offline=offline), table)
 
 
 def run_table(prepared: Prepared, table: pa.Table) -> pa.Table:
@@ -131,12 +141,17 @@ def _without_outputs(output: pa.Table, environment: Environment, rows: list[int]
 
 
 def apply_pandas(
-    pipeline: Pipeline, frame: Any, *, catalog: str = DEFAULT_CATALOG, schema: pa.Schema | None = None
+    pipeline: Pipeline,
+    frame: Any,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    schema: pa.Schema | None = None,
 ) -> Any:
     """Run a pandas frame; index and untouched columns stay as they are."""
     bring_pandas_in()
     schema = schema or frame_schema(frame, pipeline, catalog=catalog)
-    prepared = prepare_once(pipeline, schema, catalog=catalog)
+    prepared = prepare_once(pipeline, schema, catalog=catalog, offline=offline)
     try:
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:

@@ -28,9 +28,11 @@ from dataflow.store.dataset import Dataset
 from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import prepare_arrow
+from dataflow.wiring.caching import lacking
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
+from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import Perform, Resolving, main_tasks
@@ -80,7 +82,8 @@ class Driving:
         self.settings = settings
         self.run = run
         self._program = program
-        self._may_call = may_call
+        self._guarded = may_call
+        self._may_call = may_call and not settings.offline
         self._began = began
         self._tell = tell
         self.spent = Statistics()
@@ -112,6 +115,9 @@ class Driving:
                 "run the same command again to go on"
             )
         self._stop_at(self._reached(over=True))
+        lack = lacking(self.run.counts, self.run.id) if self.settings.offline and self._guarded else None
+        if lack is not None:
+            raise Interrupted(lack)
 
     def say(self, message: str) -> None:
         """Say something that deserves a look."""
@@ -135,7 +141,7 @@ class Driving:
         specs = self.planned.source.specs
         planned_now = {spec.identity for spec in specs}
         done = {name: record for name, record in self.folder.committed().items() if name in planned_now}
-        if newest is not None and self.settings.resume and carries(newest, self.planned):
+        if newest is not None and self.settings.resume and self._carries(newest):
             done |= self.folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
         self._count([completion(record) for record in done.values()])
         if self.planned.graph.calls_apis:
@@ -146,6 +152,10 @@ class Driving:
                 Event(kind="resumed", run=self.folder.run, partitions=len(done), records=rows, rejected=rejected)
             )
         return set(done)
+
+    def _carries(self, newest: Dataset) -> bool:
+        """Whether partitions may be carried over: not where answers behind them shall be paid for again."""
+        return carries(newest, self.planned) and not recalled(self.folder)
 
     def _drive(self, left: list[PartitionSpec]) -> None:
         deadline = self.settings.deadline
@@ -276,7 +286,7 @@ class Driving:
 
     def _reached(self, *, over: bool = False) -> str | None:
         """The guardrail that the run has reached by now, in words."""
-        if not self._may_call:
+        if not self._guarded or (self.settings.offline and lacking(self.run.counts, self.run.id)):
             return None
         counts = self.run.counts
         records = self.planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
@@ -319,6 +329,7 @@ class Driving:
             parameters=self.settings.parameters,
             profile=self.settings.profile,
             may_call=self._may_call,
+            offline=self.settings.offline,
             limits=self._limits(),
         )
         if uses_processes(self.settings, planned.graph, planned.source):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from typing import Any, Protocol
 
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.keys import definition
+from dataflow.errors import StoreError
 from dataflow.outcomes import Status
 from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
@@ -20,6 +23,7 @@ from dataflow.services.keys import SIZE, canonical
 from dataflow.services.signature import Injected
 from dataflow.store.cache.answers import Answer, Origin, short_definition
 from dataflow.store.cache.cache import Cache
+from dataflow.store.cache.connection import journal_path
 from dataflow.store.commit import RunFolder
 
 
@@ -136,17 +140,6 @@ _apart: dict[str, Apart] = {}
 """What runs in such blocks have been answered, by catalog, so that they can be resumed in this process."""
 
 
-def answers_since(folder: RunFolder) -> str:
-    """Since when what was paid for serves a run, as ISO text in UTC."""
-    head = folder.head()
-    return str(head.get("answers_since", head["started"]))
-
-
-def answers_of(folder: RunFolder) -> str:
-    """The run under whose id the answers are kept that serve this one alone."""
-    return str(folder.head().get("answers_of", folder.run))
-
-
 def recalled(folder: RunFolder) -> dict[str, str]:
     """The services of which a run takes no answers from before, and since when they count, as ISO text in UTC."""
     return dict(folder.head().get("recall", {}))
@@ -184,7 +177,8 @@ def open_memory(
     """
     if not graph.calls_apis:
         return None
-    run, own, late = answers_of(folder), _seconds(answers_since(folder)), recalled(folder)
+    head, late = folder.head(), recalled(folder)
+    run, own = head.get("answers_of", folder.run), _seconds(head.get("answers_since", head["started"]))
     terms = {}
     for step in _calling(graph):
         name, policy = step.service.name, step.service.policy.cache
@@ -200,6 +194,10 @@ def open_memory(
     if SESSIONS.current is not None:
         own_only = {name: replace(one, policy=None) for name, one in terms.items()}
         return Memory(_apart.setdefault(folder.root, Apart()), own_only)
+    for shared in _caches.values():
+        if shared.path == journal_path(folder.root) and not shared.closed:
+            # What single records have paid for a moment ago.
+            shared.flush()
     cache = Cache(folder.root)
     take_up(cache, terms, warn=warn)
     return Memory(cache, terms)
@@ -222,6 +220,85 @@ def take_up(cache: Cache, terms: Mapping[str, Terms], *, warn: Callable[[str], o
                 f"the code of `{name}` differs from what filled its cache ({answers}); they are used; raise version= "
                 f"or give --recall {name} (recall=) to call again"
             )
+
+
+class OfProcess:
+    """The cache of a catalog for single records and tables: one for all of a process, opened at the first answer.
+
+    What cannot be opened is told once, and then nothing is remembered.
+
+    Args:
+        root: The catalog.
+        terms: Those of the services that will ask.
+        warn: Called with what the user should see.
+    """
+
+    def __init__(self, root: str, terms: Mapping[str, Terms], *, warn: Callable[[str], object]) -> None:
+        self._root = root
+        self._terms = terms
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._process = 0
+        self._cache: Cache | None = None
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The answers there are."""
+        cache = self._opened()
+        return {} if cache is None else cache.get_many(keys)
+
+    def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
+        """Keep an answer."""
+        cache = self._opened()
+        if cache is not None:
+            cache.put(key, answer, origin=origin, private=private)
+
+    def _opened(self) -> Cache | None:
+        if self._is_open():
+            return self._cache
+        with self._lock:
+            # A process that was forked opens its own.
+            if not self._is_open():
+                try:
+                    self._cache = _cache_of_process(self._root)
+                    take_up(self._cache, self._terms, warn=self._warn)
+                except StoreError as error:
+                    self._cache = None
+                    self._warn(f"nothing is remembered: {error}")
+                self._process = os.getpid()
+        return self._cache
+
+    def _is_open(self) -> bool:
+        return self._process == os.getpid() and (self._cache is None or not self._cache.closed)
+
+
+_caches: dict[tuple[int, str], Cache] = {}
+_opening = threading.Lock()
+
+
+def _cache_of_process(root: str) -> Cache:
+    path = journal_path(root)
+    with _opening:
+        place = os.getpid(), str(path)
+        if place not in _caches or _caches[place].closed:
+            _caches[place] = Cache(root, path=path)
+        return _caches[place]
+
+
+def shared_memory(graph: Graph, root: str, *, warn: Callable[[str], object]) -> Memory | None:
+    """What is remembered of single records and tables; None where no service of the graph has answers to share.
+
+    Args:
+        graph: The bound pipeline.
+        root: The catalog.
+        warn: Called with what the user should see.
+    """
+    terms = {
+        step.service.name: Terms(origin=origin_of(step), policy=step.service.policy.cache)
+        for step in _calling(graph)
+        # Parameters differ from call to call.
+        if step.service.policy.cache is not None and not reads_context(step)
+    }
+    return Memory(OfProcess(root, terms, warn=warn), terms) if terms else None
 
 
 def _calling(graph: Graph) -> list[Step]:

@@ -6,16 +6,19 @@ For single records, tables and samples; runs prepare their workers in `worker`.
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
+from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.plan.graph import PUBLISHED, Graph
 from dataflow.plan.pipeline import Pipeline
 from dataflow.store.catalog import Catalog
+from dataflow.store.files import rooted
 from dataflow.wiring.binding import (
     bind_pipeline,
     given_schema,
@@ -24,6 +27,7 @@ from dataflow.wiring.binding import (
     touched_columns,
     wanted_types,
 )
+from dataflow.wiring.memory import shared_memory
 
 DEFAULT_CATALOG = "datasets"
 """The folder of datasets under the current one."""
@@ -55,7 +59,7 @@ class Prepared:
 
 
 _needs: weakref.WeakKeyDictionary[Pipeline, dict[str, Needs]] = weakref.WeakKeyDictionary()
-_prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str], Prepared]] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str, bool], Prepared]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -79,8 +83,16 @@ def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
         return known[catalog]
 
 
-def prepare_once(pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAULT_CATALOG) -> Prepared:
+def prepare_once(
+    pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAULT_CATALOG, offline: bool = False
+) -> Prepared:
     """The pipeline ready for a schema; made at the first call, kept as long as the pipeline lives.
+
+    Args:
+        pipeline: The pipeline.
+        schema: Of the records.
+        catalog: Where its lookups are read, and where answers are kept.
+        offline: Whether only the cache may answer in place of APIs.
 
     Raises:
         DeclarationError: The pipeline does not fit the schema, or a class cannot be set up.
@@ -89,16 +101,19 @@ def prepare_once(pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAUL
     # The note of pandas in a schema differs from table to table, and says nothing of its columns.
     ours = {PUBLISHED: b"1"} if PUBLISHED in (schema.metadata or {}) else None
     schema = schema.with_metadata(ours)
-    key = (schema.to_string(), catalog)
+    key = (schema.to_string(), catalog, offline)
     with _lock:
         known = _prepared.setdefault(pipeline, {})
         if key not in known:
-            known[key] = _prepare(pipeline, schema, needs_of(pipeline, catalog=catalog).tables)
+            known[key] = _prepare(pipeline, schema, catalog=catalog, offline=offline)
             weakref.finalize(pipeline, known[key].resources.close)
         return known[key]
 
 
-def _prepare(pipeline: Pipeline, schema: pa.Schema, tables: dict[str, pa.Table]) -> Prepared:
+def _prepare(pipeline: Pipeline, schema: pa.Schema, *, catalog: str, offline: bool) -> Prepared:
+    tables = needs_of(pipeline, catalog=catalog).tables
     graph = bind_pipeline(pipeline, schema, tables)
     prepare_arrow(graph)
-    return Prepared(graph=graph, resources=make_resources(graph, tables=tables))
+    memory = shared_memory(graph, rooted(catalog), warn=warnings.warn) if graph.calls_apis else None
+    settings = CallSettings(store=memory, may_call=not offline, offline=offline)
+    return Prepared(graph=graph, resources=make_resources(graph, tables=tables, settings=settings))

@@ -23,9 +23,10 @@ from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.caching import Remembers, check_recall, merge_segments
 from dataflow.wiring.driving import Driving
 from dataflow.wiring.jobs import Found, Reference
-from dataflow.wiring.memory import answers_since
+from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
@@ -204,7 +205,8 @@ class _Execution:
             self._finish(planned, folder, None, tell)
             return
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
-        if self.settings.if_changed and newest is not None and is_current(newest, planned):
+        check_recall(planned.graph, self.settings.recall)
+        if self.settings.if_changed and not self.settings.recall and newest is not None and is_current(newest, planned):
             self.run.dataset, self.run.status = newest, "unchanged"
             self.run.notes.append(f"nothing has changed since {newest}")
             return
@@ -259,16 +261,23 @@ class _Execution:
         self.run.status, self.run._error = "published", None
         self.run._publish = None
         driving.say_shortfalls()
+        merge_segments(planned.graph, folder.root, warn=driving.say)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
 
     def _enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""
-        unfinished = self._unfinished()
+        unfinished, recall = self._unfinished(), self.settings.recall
+        remembers, since = self._left_by(planned, newest), None
         if unfinished is not None:
             differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
-            if self.settings.resume and not differing:
+            late = [name for name in recall if name not in recalled(unfinished)]
+            if self.settings.resume and not differing and not late:
                 return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
             reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
+            if self.settings.resume and not differing:
+                # What it has paid for is not what it took from the cache.
+                reason = f"asked to recall {', '.join(late)}"
+                remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
         plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
@@ -278,7 +287,7 @@ class _Execution:
             plan=plan,
             schemas=schemas_of(planned),
             key=self.job.keys,
-            answers_since=self._paid_before(planned, newest),
+            remembers=remembers.recalling(recall, since=since).to_dict(),
         )
 
     def _enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
@@ -295,17 +304,17 @@ class _Execution:
             plan=plan | repair.plan_values(),
             schemas=schemas_of(planned),
             key=self.job.keys,
-            answers_since=answers_since(repaired),
+            remembers=Remembers.left_by(repaired).to_dict(),
         )
 
-    def _paid_before(self, planned: Planned, newest: Dataset | None) -> str | None:
-        """Since when the answers serve that a run has left which was published as it is."""
+    def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
+        """The answers that a run has left which was published as it is."""
         if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
-            return None
+            return Remembers()
         with suppress(CatalogError):
-            # Where somebody has removed what is told about that run, its answers are paid for again.
-            return answers_since(self.catalog.run(newest.manifest["run"]))
-        return None
+            # Where somebody has removed what is told about that run, its own answers are paid for again.
+            return Remembers.left_by(self.catalog.run(newest.manifest["run"]))
+        return Remembers()
 
     def _unfinished(self) -> RunFolder | None:
         """The run that could go on; one that was killed while it was published as it is, is published first."""

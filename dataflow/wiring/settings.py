@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ class Settings:
             the job's own.
         resume: False starts a new run where an unfinished one could go on, and carries nothing over.
         if_changed: True does nothing where the newest version has the same plan.
+        recall: Services of which no answers from before the run serve, so that they are called again.
+        offline: True calls no API: what the cache does not answer is not attempted, and the run ends as a stopped one
+            where something is missing.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
         parameters: What `flow.Context.parameters` holds.
         wait: False returns a live `Run` at once, which goes on in the background until it ends or `run.stop()`.
@@ -58,6 +61,8 @@ class Settings:
     deadline: float | str | None = None
     resume: bool = True
     if_changed: bool = False
+    recall: tuple[str, ...] = ()
+    offline: bool = False
     profile: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     wait: bool = True
@@ -82,6 +87,9 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
             raise DeclarationError(f"a run has no setting `{name}`; {hint}")
     settings = Settings(**given)
+    if isinstance(settings.recall, str) or not all(isinstance(name, str) for name in settings.recall):
+        raise DeclarationError("recall takes a list of names of services: recall=['news']")
+    settings = replace(settings, recall=tuple(dict.fromkeys(settings.recall)))
     for name in ("workers", "threads", "limit"):
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

@@ -40,13 +40,15 @@ class Metadata:
     Attributes:
         execution_id: Names the execution in logs and in `flow.Context.run`.
         total_duration: Seconds.
-        services_executed: Services that were called.
+        services_executed: Services that were called, or answered from the cache.
         success_count: Those among them that succeeded or found nothing.
         failure_count: Those that failed or timed out.
         failures: Their outcomes.
         completeness: Found over applicable enrichments; without enrichments, succeeded over all services.
         cost: Money.
         rejected: Why a run would reject this record, or None.
+        cached_count: Services that were not called, since the answer was known.
+        not_attempted: The outcomes of those that were not called, though no answer was known.
     """
 
     execution_id: str
@@ -58,6 +60,8 @@ class Metadata:
     completeness: float | None
     cost: float
     rejected: str | None
+    cached_count: int = 0
+    not_attempted: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,7 @@ def call(
     *,
     catalog: str = DEFAULT_CATALOG,
     parameters: Mapping[str, Any] | None = None,
+    offline: bool = False,
     io: IOLoop | None = None,
     flights: Flights | None = None,
 ) -> Result:
@@ -94,7 +99,7 @@ def call(
     if misfits:
         raise DeclarationError(f"`{pipeline.name}` cannot read the record: {misfits[0]}")
     context = Context(run=execution, parameters=parameters or {})
-    prepared = prepare_records(pipeline, table.schema, names=list(record), catalog=catalog)
+    prepared = prepare_records(pipeline, table.schema, names=list(record), catalog=catalog, offline=offline)
     resources = replace(prepared.resources, context=context, io=io or prepared.resources.io, fail_fast=True)
     environment = run_graph(prepared.graph, table, resources, flights=flights)
     _check_critical(environment)
@@ -163,7 +168,12 @@ def to_table(
 
 
 def prepare_records(
-    pipeline: Pipeline, schema: pa.Schema, *, names: Sequence[str], catalog: str = DEFAULT_CATALOG
+    pipeline: Pipeline,
+    schema: pa.Schema,
+    *,
+    names: Sequence[str],
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
 ) -> Prepared:
     """The pipeline ready for what `to_table` made; `names` are all columns, which a refusal may have to mention.
 
@@ -171,7 +181,7 @@ def prepare_records(
         DeclarationError: The pipeline does not fit the columns.
     """
     try:
-        return prepare_once(pipeline, schema, catalog=catalog)
+        return prepare_once(pipeline, schema, catalog=catalog, offline=offline)
     except DeclarationError:
         fields = [schema.field(name) if name in schema.names else pa.field(name, pa.null()) for name in names]
         bind_pipeline(pipeline, pa.schema(fields), needs_of(pipeline, catalog=catalog).tables)
@@ -267,6 +277,8 @@ def _metadata(environment: Environment, *, execution: str, duration: float) -> M
         success_count=len(executed) - len(failures),
         failure_count=len(failures),
         failures=failures,
+        cached_count=sum(one.status is Status.CACHED for one in executed),
+        not_attempted=tuple(one for one in found.values() if one.status is Status.NOT_ATTEMPTED),
         completeness=share,
         cost=money(statistics.cost),
         rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",

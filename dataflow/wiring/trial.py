@@ -82,10 +82,13 @@ class Sample:
 
 
 def _cell(outcome: Outcome) -> str:
-    return outcome.status.value if outcome.reason is None else f"{outcome.status.value}: {outcome.reason}"
+    status = outcome.status.value
+    return status if outcome.reason in (None, status) else f"{status}: {outcome.reason}"
 
 
-def sample(pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAULT_CATALOG) -> Sample:
+def sample(
+    pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAULT_CATALOG, offline: bool = False
+) -> Sample:
     """Run `n` records; see `Pipeline.sample`."""
     if n < 1:
         raise DeclarationError("a sample has at least one record: n takes a whole number from 1")
@@ -94,7 +97,7 @@ def sample(pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAU
         plan = plan_source(found, wanted_types(pipeline))
         check_columns(plan.schema)
         table, unreadable = _take(plan, n)
-    prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
+    prepared = prepare_once(pipeline, plan.schema, catalog=catalog, offline=offline)
     environment = run_graph(prepared.graph, table, prepared.resources)
     notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
     if unreadable:

@@ -52,11 +52,13 @@ def make_setup(
     parameters: Mapping[str, Any],
     profile: bool,
     may_call: bool = True,
+    offline: bool = False,
     limits: Mapping[str, tuple[float | None, int | None]],
 ) -> dict[str, Any]:
     """What workers need beside the job, as plain JSON values.
 
-    `may_call=False` is for what calls no API; `limits` are `min_found` and the failed calls of each service.
+    `may_call=False` is for what calls no API, and `offline` says that only the cache may answer in its place; `limits`
+    are `min_found` and the failed calls of each service.
     """
     return {
         "folder": folder.to_dict(),
@@ -67,6 +69,7 @@ def make_setup(
         "parameters": dict(parameters),
         "profile": profile,
         "may_call": may_call,
+        "offline": offline,
         "limits": {name: list(limit) for name, limit in limits.items()},
     }
 
@@ -141,6 +144,7 @@ def make_work(
         strict=True,
         warn=told.append,
         may_call=setup["may_call"],
+        offline=setup["offline"],
         limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)

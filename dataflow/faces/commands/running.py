@@ -23,6 +23,8 @@ from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_std
 @SET
 @click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
 @click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
+@click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds of it.")
+@click.option("--offline", is_flag=True, help="Call no API: answers come from the cache only.")
 @click.option(
     "--deadline",
     metavar="DURATION",

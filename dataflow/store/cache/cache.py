@@ -48,6 +48,7 @@ class Cache:
     Attributes:
         path: The file of the index.
         warnings: What the user should be told, such as a segment that cannot be read.
+        closed: Whether it has been closed.
 
     Raises:
         StoreError: The file cannot be opened, or a newer dataflow wrote it.
@@ -62,7 +63,7 @@ class Cache:
         self._writing, self._reading = Connection(self.path), Connection(self.path)
         self._folders: set[str] = set()
         self._known_to = 0
-        self._closed = False
+        self.closed = False
         self._writing.run(_forget_private)
         self._journal = Journal(self._writing)
         atexit.register(self._close_quietly)  # runs while daemon threads still do
@@ -187,10 +188,10 @@ class Cache:
         Raises:
             StoreError: Something could not be written, and is lost with this object.
         """
-        if self._closed or self._process != os.getpid():
+        if self.closed or self._process != os.getpid():
             return
         atexit.unregister(self._close_quietly)
-        self._closed = True
+        self.closed = True
         try:
             self._journal.close()
             # What does not get there now does so with the next run on this host.
@@ -207,7 +208,7 @@ class Cache:
     def _require_open(self) -> None:
         if self._process != os.getpid():
             raise StoreError("this cache was opened before a fork; open one in the process that uses it")
-        if self._closed:
+        if self.closed:
             raise StoreError(f"the cache {self.path} is closed; open it again")
 
 
