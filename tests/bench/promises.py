@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 
 from judging import Finding, merged
+from promises_keys import check_again, check_keys
 from promises_limits import check_cap, check_rate, check_rate_kill
 from promises_stops import check_stops
 from promises_waits import check_outage, check_pool, check_slowest
@@ -27,6 +28,8 @@ CHECKS: dict[str, Callable[[], list[Finding]]] = {
     "stops": check_stops,
     "outage": check_outage,
     "pool": check_pool,
+    "keys": check_keys,
+    "again": check_again,
 }
 
 
