@@ -163,6 +163,12 @@ class EffectLog:
             ) from error
 
 
+def sent_once(folder: RunFolder) -> list[str]:
+    """The services of which a run has noted calls that may be made only once."""
+    files, place = files_at(folder.root), folder.path("effects")
+    return sorted({name for identity in files.folders(place) for name in files.folders(f"{place}/{identity}")})
+
+
 def copy_effects(earlier: RunFolder, later: RunFolder) -> None:
     """Let a run know what an earlier one has sent; their partitions are the same.
 

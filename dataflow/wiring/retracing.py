@@ -22,7 +22,7 @@ from dataflow.plan.fingerprint import changes, fingerprints
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.pipeline import Job
-from dataflow.policies.effects import Note
+from dataflow.policies.effects import End, Note
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
@@ -88,13 +88,11 @@ class _Watched:
 class _SeenLog:
     """The notes about one record, which is the only one of its table."""
 
-    def __init__(self, notes: Mapping[int, Note], place: int) -> None:
-        self._notes = notes
-        self._place = place
+    def __init__(self, note: Note | None) -> None:
+        self._note = note
 
     def begin(self) -> dict[int, Note]:
-        note = self._notes.get(self._place)
-        return {} if note is None else {0: replace(note, place=0)}
+        return {} if self._note is None else {0: replace(self._note, place=0)}
 
     def write(self, notes: Sequence[Note]) -> None:
         """Nothing is noted: nothing was sent."""
@@ -104,12 +102,18 @@ class _SeenLog:
 
 
 class _SeenEffects:
+    """The notes about one record, by service, and the answers among them."""
+
     def __init__(self, effects: RunEffects, place: int) -> None:
         self._effects = effects
         self._place = place
+        self.found: dict[str, Answer] = {}
 
     def log(self, service: str) -> _SeenLog:
-        return _SeenLog(self._effects.log(service).look(), self._place)
+        note = self._effects.log(service).look().get(self._place)
+        if note is not None and note.end is not End.SENT:
+            self.found[service] = Answer(created=note.at, cost=0.0)
+        return _SeenLog(note)
 
 
 def retrace(
@@ -143,7 +147,7 @@ def retrace(
     context = Context(run=folder.run, parameters=found.parameters)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     try:
-        resources.effects = _SeenEffects(RunEffects(folder, spec.identity), place)
+        resources.effects = seen = _SeenEffects(RunEffects(folder, spec.identity), place)
         resources.kept = _kept(failures)
         table = batch.table.slice(place, 1)
         environment = run_graph(graph, table, resources, only=_without_calls(graph))
@@ -151,7 +155,8 @@ def retrace(
         resources.close()
         if memory is not None:
             memory.close()
-    return _trace(graph, environment, watched, record=table.to_pylist()[0])
+    answers = seen.found | ({} if watched is None else watched.found)
+    return _trace(graph, environment, answers, record=table.to_pylist()[0])
 
 
 def _bound(
@@ -187,7 +192,9 @@ def _kept(failures: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Exceptio
     return kept
 
 
-def _trace(graph: Graph, environment: Environment, watched: _Watched | None, *, record: Mapping[str, Any]) -> Trace:
+def _trace(
+    graph: Graph, environment: Environment, answers: Mapping[str, Answer], *, record: Mapping[str, Any]
+) -> Trace:
     done = [step for step in graph.steps if step.index in environment.effects]
     outcomes: dict[str, Outcome] = {}
     values: dict[str, dict[str, Any]] = {}
@@ -202,7 +209,7 @@ def _trace(graph: Graph, environment: Environment, watched: _Watched | None, *, 
     return Trace(
         steps=graph.steps,
         outcomes=outcomes,
-        answers={} if watched is None else watched.found,
+        answers=answers,
         values=values,
         verdicts=verdicts,
         record=record,

@@ -22,6 +22,7 @@ from dataflow.plan.pipeline import Job
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
+from dataflow.store.effects import sent_once
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.caching import Remembers, check_recall, merge_segments
 from dataflow.wiring.driving import Driving
@@ -280,6 +281,10 @@ class _Execution:
                 remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
+            for service in sent_once(unfinished):
+                self.run.warnings.append(
+                    f"what `{service}` has sent for run {unfinished.run} is sent again by this run"
+                )
         plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
         return self.catalog.start(
             self.job.output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ IN_DOUBT = CAP + 2 * CAP / 0.05 * 0.25
 
 JOB = """
 import os
+import signal
 import dataflow as flow
 
 api = flow.API("effects", os.environ["SERVER"], concurrency=40, timeout=5)
@@ -179,3 +181,31 @@ def test_with_an_idempotency_key_what_was_in_flight_is_sent_again_under_the_same
     assert all(len(found) == 1 for found in keys.values())
     assert bench.failed() == []
     assert bench.server.counts()["calls"] > RECORDS
+
+
+@pytest.mark.parametrize("options", [("--threads", "2"), ("--workers", "2")])
+def test_the_first_interrupt_leaves_nothing_in_doubt(bench: Bench, options: tuple[str, str]) -> None:
+    process = bench.start(*options)
+    bench.wait_for_calls(500)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 5, err.decode()
+    assert bench.check(bench.end(bench.start(*options))) == []
+    assert sum(bench.sent().values()) == RECORDS
+
+
+def test_a_repair_by_other_processes_calls_only_what_has_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.declare(", retry=1")
+    failing = {f"+49{at}": "always_500" for at in (7, 300, 301)}
+    bench.server.control(keys=failing)
+    bench.end(bench.start("--workers", "2"))
+    bench.server.control(keys=dict.fromkeys(failing))
+    monkeypatch.chdir(bench.folder)
+    monkeypatch.setenv("SERVER", bench.server.url)
+    monkeypatch.setenv("DATAFLOW_JOURNAL", str(bench.folder / "journal"))
+    assert run_command(["repair", "latest", "--catalog", "catalog", "--workers", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 2
+    assert bench.sent() == {f"+49{at}": 2 if f"+49{at}" in failing else 1 for at in range(RECORDS)}
+    assert bench.failed() == []

@@ -29,6 +29,7 @@ Value = TypeVar("Value")
 GATHERED = 0.1
 """Seconds that the note of an ending waits for company: a kill in between leaves the call unknown, nothing worse."""
 
+_UNKEPT = "it was answered with what cannot be kept, such as a value of another type"
 _ADVICE = "; it may have taken effect, so it is not sent again: look it up there"
 
 
@@ -91,6 +92,7 @@ class Effects:
         self._wall = wall
         self._known: Mapping[int, Note] = {}
         self._notes: list[Note] = []
+        self._open: set[int] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -113,7 +115,12 @@ class Effects:
             StoreError: They could not be written.
         """
         try:
-            return await make()
+            made = await make()
+            for place in sorted(self._open):
+                self._note(
+                    self._note_of(place, End.FAILED, reason=UNKNOWN, error=f"{_UNKEPT}{_ADVICE} (API {self._api})")
+                )
+            return made
         finally:
             await self._flush()
 
@@ -200,6 +207,11 @@ class Effects:
 
     def _note(self, *notes: Note) -> None:
         self._notes += notes
+        for note in notes:
+            if note.end is End.SENT:
+                self._open.add(note.place)
+            else:
+                self._open.discard(note.place)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._keep_writing())
 

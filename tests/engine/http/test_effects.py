@@ -237,3 +237,18 @@ def test_what_may_be_called_once_belongs_to_an_api_and_judges_nothing(bench: Any
 
     with pytest.raises(DeclarationError, match="where it is declared on its API"):
         bench.company().with_(idempotent=False)
+
+
+def test_an_answer_that_cannot_be_kept_is_not_taken_for_an_interrupted_call() -> None:
+    log = Log()
+    server = Server(log)
+
+    async def odd(inputs: Sequence[Any], call: Call) -> Any:
+        await server(inputs, call)
+        return "no number"
+
+    assert run(log, odd, [0]).values == ["no number"]
+    error = run(log, server, [0]).raised[0]
+    assert getattr(error, "reason", "") == "unknown"
+    assert "cannot be kept" in str(error)
+    assert server.sent == [0]
