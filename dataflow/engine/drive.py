@@ -264,12 +264,17 @@ class _Window:
         return True
 
     def _postpone(self, report: Report) -> bool:
-        """Keep a partition that was given back for later; raise where that is all that has come for too long."""
+        """Keep a partition that was given back for later; raise where that is all that has come for too long.
+
+        One that lacks money is left: there will be no more in this run.
+        """
         now, completion = self._clock(), report.completion
         if completion is None or completion.stopped is None:
             self._stuck = None
             return False
         self._wait(completion)
+        if completion.over is not None:
+            return True
         if completion.outage and self._has_lasted(now) >= OUTAGE:
             raise Interrupted(
                 f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "

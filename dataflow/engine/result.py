@@ -45,6 +45,7 @@ class Completion:
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
         warnings: Sentences from its process that nobody has heard yet.
         keys: By service, the keys that a partition was found to ask for.
+        over: The purse that is used up, so that nothing helps but more money; None where that is not the reason.
         outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
     """
 
@@ -57,4 +58,5 @@ class Completion:
     again_in: float = 0.0
     warnings: tuple[str, ...] = ()
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
+    over: str | None = None
     outage: bool = True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
 from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
-from dataflow.services.prices import currency_of
+from dataflow.services.prices import currency_of, read_amount
 from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED
 from dataflow.services.units import seconds
@@ -87,7 +87,7 @@ class Pipeline:
             key: See `Job`.
             max_failures: See `Job`.
             min_found: See `Job`.
-            **settings: See `dataflow.wiring.settings.Settings`; `deadline=` is one of them.
+            **settings: See `dataflow.wiring.settings.Settings`; `deadline=` and `budget=` are two of them.
 
         Raises:
             DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
@@ -160,6 +160,8 @@ class Job:
             are named ({"company": "20%"}), that found something. Fewer end the run, once there are 100 answers,
             or 10 at its end. Default: none.
         deadline: Seconds, or "2h", after which a run ends, unless the run sets its own. Default: none.
+        budget: Money that the services with a price may cost in one run, over all its starts, unless the run sets its
+            own. Default: none.
     """
 
     pipeline: Pipeline
@@ -169,6 +171,7 @@ class Job:
     max_failures: float | str
     min_found: MinFound | None
     deadline: float | str | None
+    budget: float | None
 
     def __init__(
         self,
@@ -180,12 +183,15 @@ class Job:
         max_failures: float | str = "1%",
         min_found: MinFound | None = None,
         deadline: float | str | None = None,
+        budget: float | None = None,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
         read_guardrails(pipeline.services, max_failures=max_failures, min_found=min_found)
         if deadline is not None:
             seconds(deadline, where="deadline")
+        if budget is not None:
+            read_amount(budget, where="budget")
         check_dataset_name(output)
         check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
@@ -195,6 +201,7 @@ class Job:
         object.__setattr__(self, "max_failures", max_failures)
         object.__setattr__(self, "min_found", min_found)
         object.__setattr__(self, "deadline", deadline)
+        object.__setattr__(self, "budget", budget)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 
 from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
@@ -28,6 +29,7 @@ from dataflow.store.dataset import Dataset
 from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.binding import prepare_arrow
+from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
@@ -41,6 +43,7 @@ from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.stopped import shortfalls
 from dataflow.wiring.traffic import Watch
+from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import STOPPED, completion, make_setup, make_work
 
 TOLD_AGAIN = 3600.0
@@ -60,6 +63,7 @@ class Driving:
         may_call: False for a run that is published as it is: no call is made, and no guardrail ends it.
         began: When the run began, on the clock of `time.perf_counter`.
         tell: The listener.
+        budgets: What may be spent, or None.
 
     Attributes:
         spent: What was called for partitions that were given back, which no commit record counts.
@@ -76,6 +80,7 @@ class Driving:
         may_call: bool,
         began: float,
         tell: Callable[[Event], None],
+        budgets: Budgets | None = None,
     ) -> None:
         self.planned = planned
         self.folder = folder
@@ -86,6 +91,9 @@ class Driving:
         self._may_call = may_call and not settings.offline
         self._began = began
         self._tell = tell
+        self._budgets = budgets
+        self._treasury: Treasury | None = None
+        self._over: str | None = None
         self.spent = Statistics()
         self._lost: list[Report] = []
         self._postponed: list[float] = []
@@ -171,6 +179,8 @@ class Driving:
             def look() -> None:
                 watch.look()
                 keeper.look()
+                if self._treasury is not None:
+                    self._treasury.check()
                 self._say_stopping(stop)
 
             def perform(tasks: Sequence[Task]) -> list[Completion] | None:
@@ -189,6 +199,9 @@ class Driving:
             answered = self._resolve(left, perform, engine)
             if answered is not None:
                 perform(main_tasks(left, answered))
+            elif self._over is not None:
+                # Whatever is free or known already is done all the same.
+                perform(left)
         if self._postponed:
             self.run.notes.append(_postponed(self._postponed))
         self._stop_at(self._reason)
@@ -197,6 +210,8 @@ class Driving:
                 f"the deadline of {deadline} was reached after {self.run.done} of {self.run.partitions} partitions; "
                 "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
             )
+        if self._treasury is not None and self._over is not None:
+            raise self._treasury.limit_reached(self._over, done=self.run.done, partitions=self.run.partitions)
         if self._lost:
             raise Interrupted(
                 f"{len(self._lost)} partitions killed their worker again and again, such as "
@@ -264,8 +279,11 @@ class Driving:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
         self._spend(given_back.statistics)
         now, problem = time.monotonic(), given_back.stopped
+        self._over = self._over or given_back.over
         self._say_once((*given_back.warnings, *((problem,) if given_back.outage and problem else ())))
-        if given_back.outage or problem in (None, STOPPED) or now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
+        if given_back.outage or given_back.over is not None or problem is None or problem == STOPPED:
+            return
+        if now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
             return
         self._used_up[problem] = now
         self.say(f"{problem}, next call in {about(given_back.again_in)}")
@@ -311,6 +329,12 @@ class Driving:
         apis = long_limited(self.planned.graph) if calls else ()
         return CountKeeper(self.folder.root, apis=apis, warn=self.say)
 
+    def _open_treasury(self) -> Treasury | None:
+        """Hands out the money, where a budget limits it."""
+        if self._budgets is not None and self._may_call:
+            self._treasury = Treasury(self._budgets, self.folder, counts=self.run.counts, note=self.run.notes.append)
+        return self._treasury
+
     def _watch(self, engine: Engine) -> Watch:
         """Tells a listener what the calls are doing; calls that are answered offline have no limits to wait for."""
         listened = self.settings.on_event is not None and self.settings.traffic and SESSIONS.current is None
@@ -319,7 +343,7 @@ class Driving:
         return Watch(engine, apis=apis, tell=lambda traffic: self._tell(_calling(self.run.id, traffic)))
 
     def _engine(self, stack: ExitStack, keeper: CountKeeper) -> Engine:
-        planned = self.planned
+        planned, treasury = self.planned, self._open_treasury()
         setup = make_setup(
             self.folder,
             options=planned.source.options,
@@ -331,16 +355,27 @@ class Driving:
             may_call=self._may_call,
             offline=self.settings.offline,
             limits=self._limits(),
+            money=None if treasury is None else treasury.money,
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self._program or pack_object(planned.job.pipeline)
             return cluster_engine(
-                program, setup, self.settings, stack, source=planned.source, graph=planned.graph, keeper=keeper
+                program,
+                setup,
+                self.settings,
+                stack,
+                source=planned.source,
+                graph=planned.graph,
+                keeper=keeper,
+                treasury=treasury,
             )
         if SESSIONS.current is None and self._may_call:
             require_secrets(planned.graph)
         keeper.open(process_plane().id, ask)
         stack.callback(keeper.keep)
+        if treasury is not None:
+            stack.callback(treasury.close)
+            treasury.open(partial(ask, "authorise"))
         prepare_arrow(planned.graph)
         context = Context(run=self.folder.run, parameters=self.settings.parameters)
         turns = local_turns(planned.graph, self.settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from dataflow.engine.cluster import Cluster, connect, current_client
@@ -22,6 +23,7 @@ from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.reach import check_reach
 from dataflow.wiring.secrets import require_secrets, secrets_to_send
 from dataflow.wiring.settings import SMALL_BYTES, Settings
+from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import FACTORY
 
 SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
@@ -61,6 +63,7 @@ def cluster_engine(
     source: SourcePlan,
     graph: Graph,
     keeper: CountKeeper,
+    treasury: Treasury | None = None,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with the stack.
 
@@ -87,8 +90,11 @@ def cluster_engine(
     if cluster.workers is None:
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
     if calls:
-        _open_plane(cluster, keeper)
+        ask_there = _open_plane(cluster, keeper)
         stack.callback(keeper.keep)
+        if treasury is not None:
+            stack.callback(treasury.close)
+            treasury.open(partial(ask_there, "authorise"))
     if calls and cluster.workers is not None:
         require_secrets(graph)
     secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}
@@ -97,8 +103,8 @@ def cluster_engine(
     return engine
 
 
-def _open_plane(cluster: Cluster, keeper: CountKeeper) -> None:
-    """See that the scheduler has a control plane, and that it knows what has been counted before."""
+def _open_plane(cluster: Cluster, keeper: CountKeeper) -> Callable[..., Any]:
+    """See that the scheduler has a control plane, and that it knows what has been counted before; how to ask it."""
     from dataflow.engine.control.scheduler import ask, install
 
     install(cluster.client)
@@ -109,3 +115,4 @@ def _open_plane(cluster: Cluster, keeper: CountKeeper) -> None:
         return ask(cluster.client, do, **given)
 
     keeper.open(ask_there("identity"), ask_there)
+    return ask_there

@@ -179,6 +179,7 @@ def _as_job(loaded: Any, text: str, *, source: str | None, output: str | None) -
         max_failures=loaded.max_failures,
         min_found=loaded.min_found,
         deadline=loaded.deadline,
+        budget=loaded.budget,
     )
 
 

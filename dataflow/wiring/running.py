@@ -24,6 +24,7 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.effects import sent_once
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.budgets import read_budgets
 from dataflow.wiring.caching import Remembers, check_recall, merge_segments
 from dataflow.wiring.driving import Driving
 from dataflow.wiring.jobs import Found, Reference
@@ -173,6 +174,8 @@ class _Execution:
         self.program = program
         self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
+        budget = job.budget if settings.budget is None else settings.budget
+        self.budgets = None if as_it_is else read_budgets(job.pipeline.services, budget=budget)
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
@@ -244,6 +247,7 @@ class _Execution:
             may_call=not self.as_it_is,
             began=self.began,
             tell=tell,
+            budgets=self.budgets,
         )
         try:
             driving.perform(newest)

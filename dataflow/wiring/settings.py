@@ -10,6 +10,7 @@ from typing import Any
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Event
+from dataflow.services.prices import read_amount
 from dataflow.services.units import seconds
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 
@@ -39,6 +40,7 @@ class Settings:
         limit: Run only the first N records of the source.
         deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept. Default:
             the job's own.
+        budget: Money that the paid services may cost in this run, over all its starts. Default: the job's own.
         resume: False starts a new run where an unfinished one could go on, and carries nothing over.
         if_changed: True does nothing where the newest version has the same plan.
         recall: Services of which no answers from before the run serve, so that they are called again.
@@ -59,6 +61,7 @@ class Settings:
     threads: int | None = None
     limit: int | None = None
     deadline: float | str | None = None
+    budget: float | None = None
     resume: bool = True
     if_changed: bool = False
     recall: tuple[str, ...] = ()
@@ -94,6 +97,8 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
+    if settings.budget is not None:
+        read_amount(settings.budget, where="budget")
     if settings.deadline is not None:
         seconds(settings.deadline, where="deadline")
     if not isinstance(settings.catalog, (str, Path)):

@@ -12,7 +12,7 @@ from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
 from dataflow.engine.http.quality import Limits
-from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted
+from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
@@ -54,11 +54,12 @@ def make_setup(
     may_call: bool = True,
     offline: bool = False,
     limits: Mapping[str, tuple[float | None, int | None]],
+    money: Money | None = None,
 ) -> dict[str, Any]:
     """What workers need beside the job, as plain JSON values.
 
     `may_call=False` is for what calls no API, and `offline` says that only the cache may answer in its place; `limits`
-    are `min_found` and the failed calls of each service.
+    are `min_found` and the failed calls of each service, and `money` the budgets.
     """
     return {
         "folder": folder.to_dict(),
@@ -71,6 +72,7 @@ def make_setup(
         "may_call": may_call,
         "offline": offline,
         "limits": {name: list(limit) for name, limit in limits.items()},
+        "money": None if money is None else {"run": money.run, "titles": dict(money.titles)},
     }
 
 
@@ -145,6 +147,7 @@ def make_work(
         warn=told.append,
         may_call=setup["may_call"],
         offline=setup["offline"],
+        money=None if setup["money"] is None else Money(**setup["money"]),
         limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
@@ -197,8 +200,7 @@ class PartitionWork:
         try:
             done = self._done(task, flights)
         except Impatient as error:
-            outage = error.reason == "breaker"
-            return self._give_back(task, flights, stopped=error.problem, again_in=error.seconds, outage=outage)
+            return self._give_back(task, flights, stopped=error.problem, because=error)
         except Halted:
             return self._give_back(task, flights, stopped=STOPPED)
         finally:
@@ -242,9 +244,7 @@ class PartitionWork:
         if self._memory is not None:
             self._memory.keep()
 
-    def _give_back(
-        self, task: Task, flights: Flights, *, stopped: str, again_in: float = 0.0, outage: bool = False
-    ) -> Completion:
+    def _give_back(self, task: Task, flights: Flights, *, stopped: str, because: Impatient | None = None) -> Completion:
         """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
         return Completion(
             identity=task.identity,
@@ -253,8 +253,9 @@ class PartitionWork:
             rejected=0,
             statistics=count_spent(flights.spent),
             stopped=stopped,
-            again_in=again_in,
-            outage=outage,
+            again_in=0.0 if because is None else because.seconds,
+            outage=because is not None and because.reason == "breaker",
+            over=None if because is None else because.over,
             warnings=self._warnings(),
         )
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Reason = Literal["rate", "concurrency", "breaker"]
+Reason = Literal["rate", "concurrency", "breaker", "budget"]
 
 REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker")
-"""In the order of `Waits.totals`."""
+"""What the queue of a gate waits for, in the order of `Waits.totals`; for money calls wait before they come there."""
 
 _NOTHING: Mapping[Reason, float] = MappingProxyType(dict.fromkeys(REASONS, 0.0))
 
@@ -23,6 +23,7 @@ class Impatient(Exception):
         seconds: How much longer, as far as known.
         problem: A sentence about it.
         opened_for: Seconds since its breaker opened without having closed again.
+        over: The purse in which there will be no more money, or None.
 
     Attributes:
         spent: What the calls that it ended had spent, noted by whoever made them.
@@ -30,12 +31,21 @@ class Impatient(Exception):
 
     spent: Any = None
 
-    def __init__(self, reason: Reason, seconds: float, problem: str | None = None, *, opened_for: float = 0.0) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        seconds: float,
+        problem: str | None = None,
+        *,
+        opened_for: float = 0.0,
+        over: str | None = None,
+    ) -> None:
         super().__init__(reason, seconds)
         self.reason = reason
         self.seconds = seconds
         self.problem = problem or f"the {reason} keeps calls waiting"
         self.opened_for = opened_for
+        self.over = over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The control plane: the one home of all limits that callers share. A plain object; time is an argument.
 
-A holder asks for one API at a time with `exchange`: a request and a reply of plain values, documented at `gate`.
+A holder asks for one API at a time with `exchange`: a request and a reply of plain values, documented at `gate`; or for
+the money of one run, documented at `wallet`.
 Where the plane lives and how a request comes to it is the business of `home` and `scheduler`, and the state of one
 API that of `account`. The scheduler imports this module: nothing but the standard library and the policies.
 """
@@ -10,15 +11,15 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.engine.control.account import FARTHEST, INTERVAL, Account
+from dataflow.engine.control.purse import Purses
 from dataflow.engine.control.windows import Windows
 from dataflow.errors import ClusterError
 from dataflow.policies.breaker import Held
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Changes whenever an older holder or plane would misread a message."""
 EXCHANGES = 200.0
 """In a second, over all holders, at most; then the interval grows."""
@@ -28,23 +29,8 @@ _TIDY = 1.0
 _RUN_KEPT = 7 * 86400.0
 
 
-@dataclass(slots=True, kw_only=True)
-class _Purse:
-    """The money of one run in millionths, as far as this plane has handed it out."""
-
-    budget: int
-    spent: int = 0
-    reserved: dict[str, int] = field(default_factory=dict)
-    answered: dict[str, tuple[int, int]] = field(default_factory=dict)
-    used_at: float = 0.0
-
-    @property
-    def left(self) -> int:
-        return self.budget - self.spent - sum(self.reserved.values())
-
-
 class Plane:
-    """Everything that is shared: an account for each API, and a purse for each run.
+    """Everything that is shared: an account for each API, and the purses of each run.
 
     Safe to be called from several threads.
 
@@ -64,7 +50,7 @@ class Plane:
     ) -> None:
         self.id = uuid.uuid4().hex
         self._accounts: dict[str, Account] = {}
-        self._purses: dict[str, _Purse] = {}
+        self._purses: dict[str, Purses] = {}
         self._blind = now + FARTHEST if restarted else None
         self._held = now + timeout if restarted else None
         self._windows: dict[str, Windows] = {}
@@ -84,6 +70,9 @@ class Plane:
             )
         with self._lock:
             self._tidy(now=now)
+            if "purses" in request:
+                purses = self._purses.setdefault(request["run"], Purses())
+                return {"purses": purses.exchange(request["holder"], request["purses"], now=now)}
             account = self._account(request["api"], now=now)
             reply = account.exchange(request, now=now, interval=self._interval())
             return {**reply, "protocol": PROTOCOL, "plane": self.id}
@@ -93,9 +82,8 @@ class Plane:
         with self._lock:
             for account in self._accounts.values():
                 account.forget(holder, now=now)
-            for purse in self._purses.values():
-                purse.spent += purse.reserved.pop(holder, 0)
-                purse.answered.pop(holder, None)
+            for purses in self._purses.values():
+                purses.forget(holder)
 
     def hold(self, api: str, state: Held | None, *, now: float) -> None:
         """Hold the breaker of an API open or closed by hand; None lets it judge again."""
@@ -122,46 +110,20 @@ class Plane:
             with self._lock:
                 self._windows_of(api).learn(source, rows, written=written, now=now)
 
-    def reserve(self, run: str, *, holder: str, number: int, amount: int, budget: int, now: float) -> int:
-        """Reserve money before it is spent; how much was granted, at most what the budget has left.
+    def authorise(self, run: str, *, purses: Mapping[str, Mapping[str, int]], now: float) -> dict[str, dict[str, Any]]:
+        """Let the holders of a run spend more, in millionths; only its driver does, after it has written that down.
 
         Args:
-            run: Whose budget.
-            holder: Who will spend it.
-            number: Of this request of the holder, ascending; the same one again gets the same answer.
-            amount: Millionths.
-            budget: Millionths for the whole run; the last one told holds.
+            run: Whose money.
+            purses: By name: `authorised` in all, the `limit` that this may become, and the `portion` that a holder
+                should keep in stock at most.
             now: When.
+
+        Returns:
+            By name what has become of it; see `Purse.status`.
         """
         with self._lock:
-            purse = self._purses.setdefault(run, _Purse(budget=budget))
-            purse.budget, purse.used_at = budget, now
-            last, answer = purse.answered.get(holder, (0, 0))
-            if number <= last:
-                return answer if number == last else 0
-            granted = max(0, min(amount, purse.left))
-            purse.reserved[holder] = purse.reserved.get(holder, 0) + granted
-            purse.answered[holder] = (number, granted)
-            return granted
-
-    def settle(self, run: str, *, holder: str, number: int, reserved: int, spent: int, now: float) -> None:
-        """Give back a reservation of which so much was really spent; numbers as in `reserve`."""
-        with self._lock:
-            purse = self._purses.get(run)
-            if purse is None or number <= purse.answered.get(holder, (0, 0))[0]:
-                return
-            purse.used_at = now
-            purse.answered[holder] = (number, 0)
-            # What is no longer reserved was counted as spent when its holder was thought dead.
-            known = min(reserved, purse.reserved.get(holder, 0))
-            purse.reserved[holder] = purse.reserved.get(holder, 0) - known
-            purse.spent += max(0, spent - (reserved - known))
-
-    def money_left(self, run: str) -> int | None:
-        """Millionths that a run can still reserve, or None for a run that is not known."""
-        with self._lock:
-            purse = self._purses.get(run)
-            return None if purse is None else max(0, purse.left)
+            return self._purses.setdefault(run, Purses()).authorise(purses, now=now)
 
     def close_run(self, run: str) -> None:
         """Forget the money of a run that has ended."""
@@ -189,5 +151,5 @@ class Plane:
         self._tidied_at = now
         for api in [api for api, account in self._accounts.items() if not account.tidy(now=now)]:
             del self._accounts[api]
-        for run in [run for run, purse in self._purses.items() if purse.used_at < now - _RUN_KEPT]:
+        for run in [run for run, purses in self._purses.items() if purses.used_at < now - _RUN_KEPT]:
             del self._purses[run]

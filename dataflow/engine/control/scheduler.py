@@ -83,9 +83,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "exchange": lambda plane, *, request, now: plane.exchange(request, now=now),
     "status": lambda plane, *, now: plane.status(now),
     "hold": lambda plane, *, api, state, now: plane.hold(api, state, now=now),
-    "reserve": Plane.reserve,
-    "settle": Plane.settle,
-    "money_left": lambda plane, *, run, now: plane.money_left(run),
+    "authorise": Plane.authorise,
     "close_run": lambda plane, *, run, now: plane.close_run(run),
     "identity": lambda plane, *, now: plane.id,
     "kept": Plane.kept,
@@ -110,7 +108,7 @@ class WorkerLine:
         return reply
 
     async def ask(self, do: str, **given: Any) -> Any:
-        """Ask the plane anything else, such as `reserve` and `settle`.
+        """Ask the plane anything else, such as `kept`.
 
         Raises:
             ClusterError: The plane refuses.
@@ -159,7 +157,7 @@ def install(client: Client, *, restarted: bool = False) -> None:
 
 
 def ask(client: Client, do: str, **given: Any) -> Any:
-    """Ask the plane of a cluster from a client: `status`, `kept`, `learn`, `close_run`, `reserve`, ...
+    """Ask the plane of a cluster from a client: `status`, `kept`, `learn`, `authorise`, `close_run`, ...
 
     Raises:
         ClusterError: There is no plane, it refuses, or the cluster does not answer.

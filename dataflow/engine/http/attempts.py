@@ -16,6 +16,7 @@ from dataflow.policies.effects import Reach
 from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
 
 if TYPE_CHECKING:
+    from dataflow.engine.control.wallet import Reservation
     from dataflow.engine.http.billing import Billing
 
 Again = Literal["always", "repeatable", "never"]
@@ -145,6 +146,7 @@ class Call:
         billing: What its attempts cost, or None where they are free.
         records: That it asks for.
         cost: Of the attempts so far, in millionths.
+        reserved: The money for the attempt that comes next or is being made, or None.
         waiting: Requests of it that wait for their turn now, and
         in_flight: those that are being answered.
         refused: What kept one of its requests from being sent, whatever the function that asked made of it.
@@ -170,6 +172,7 @@ class Call:
     billing: Billing | None = None
     records: int = 1
     cost: int = 0
+    reserved: Reservation | None = None
     waiting: int = 0
     in_flight: int = 0
     refused: Exception | None = None
@@ -210,11 +213,23 @@ class Call:
         self.cost += cost
         return cost
 
+    def send(self) -> None:
+        """Say that the attempt begins for which money is reserved."""
+        if self.reserved is not None and self.billing is not None and self.billing.wallet is not None:
+            self.billing.wallet.send(self.reserved)
+
+    def settle(self, cost: int) -> None:
+        """Give back what an attempt that has ended, or was not made, did not cost."""
+        if self.reserved is not None and self.billing is not None and self.billing.wallet is not None:
+            self.billing.wallet.settle(self.reserved, cost)
+        self.reserved = None
+
     def wait(self, waited: Mapping[Any, float]) -> None:
         """Add seconds of waiting.
 
-        Those for a breaker do not count for the deadline, and the call has all its attempts again; nor do those before
-        the first attempt: how long the queue of an API is depends on how many workers stand in it.
+        Those for money or a breaker do not count for the deadline, and after the latter the call has all its attempts
+        again; nor do those before the first attempt: how long the queue of an API is depends on how many workers stand
+        in it.
         """
         for reason, seconds in waited.items():
             if seconds:
@@ -222,6 +237,8 @@ class Call:
         if not (self.attempts or self.whole.attempts):
             queued = sum(seconds for reason, seconds in waited.items() if reason != "breaker")
             self.deadline = self.deadline.excused(queued)
+        elif paid_late := waited.get("budget", 0.0):
+            self.deadline = self.deadline.excused(paid_late)
         if excused := waited.get("breaker", 0.0):
             if self.waits_for_breaker:
                 self.excused, self.failed_at = self.attempts, None

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dataflow.engine.control.wallet import Reservation, Wallet
 from dataflow.engine.http.attempts import Answer, AttemptError, Call
 from dataflow.errors import NotFound, Verdict
 from dataflow.policies.money import written
@@ -26,17 +27,43 @@ class Billing:
         price: What its calls cost.
         whole: Whether only what a function returns says what all its requests have cost.
         warn: Called with a sentence that the user should see.
+        wallet: Where money is reserved before it is spent, or None where nothing limits it.
+        purses: Those that it is reserved from.
+        desk: The API whose gate its attempts pass.
     """
 
     service: str
     price: Price
     whole: bool = False
     warn: Callable[[str], object] = lambda _: None
+    wallet: Wallet | None = None
+    purses: tuple[str, ...] = ()
+    desk: str = ""
     _said: set[str] = field(default_factory=set)
 
-    def most(self, records: int) -> int:
-        """What the next attempt may cost, as far as that is known before it."""
-        return 0 if self.whole else self.price.nominal(records) or 0
+    async def reserve(self, records: int, *, patience: float | None) -> Reservation | None:
+        """Wait for the money that the next attempt may cost; None where none is needed.
+
+        Raises:
+            Impatient: There will be no more, or not in time.
+        """
+        if self.wallet is None or self.whole:
+            return None
+        most = self.price.nominal(records) or 0
+        return await self.wallet.reserve(self.purses, most, desk=self.desk, patience=patience)
+
+    async def reserve_whole(self, call: Call) -> None:
+        """Wait for the money that all requests of a function may cost together."""
+        if self.wallet is None:
+            return
+        call.waiting += 1
+        try:
+            patience, most = call.terms.patience, self.price.nominal() or 0
+            call.reserved = await self.wallet.reserve(self.purses, most, desk=self.desk, patience=patience)
+        finally:
+            call.waiting -= 1
+        call.wait({"budget": call.reserved.waited})
+        call.send()
 
     def of_attempt(self, records: int, *, answer: Answer | None, value: Any, error: BaseException | None) -> int:
         """What an attempt cost.
@@ -86,13 +113,17 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
     async def call_it(values: Any, call: Call) -> Any:
         if call.billing is None or not call.billing.whole:
             return await function(values, call)
+        await call.billing.reserve_whole(call)
         try:
             value = await function(values, call)
         except BaseException as error:
             call.cost += call.billing.of_whole(None, error) if call.attempts else 0
             raise
-        call.cost += call.billing.of_whole(value) if call.attempts else 0
-        return value
+        else:
+            call.cost += call.billing.of_whole(value) if call.attempts else 0
+            return value
+        finally:
+            call.settle(call.cost)
 
     return call_it
 

@@ -1,4 +1,4 @@
-"""One call under its policies: deadline, retry, retry budget, then breaker, rate and concurrency, then the attempt.
+"""One call under its policies: deadline, retry, retry budget, money, then breaker, rate, concurrency, then the attempt.
 
 The layers are here in their order and nowhere else. What an attempt does is given; what the policies decide is
 decided in `policies`.
@@ -69,8 +69,9 @@ class Caller:
                 call.retries += 1
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
-        began = self._clock()
+        began, paid = self._clock(), call.cost
         ending, after, reach = Attempt.ABANDONED, None, Reach.NOTHING
+        call.send()
         call.whole.in_flight += 1
         try:
             if call.whole.announce is not None:
@@ -98,6 +99,7 @@ class Caller:
             call.whole.in_flight -= 1
             call.whole.reach = max(call.whole.reach, reach)
             call.seconds += self._clock() - began
+            call.settle(call.cost - paid)
             self._gate.leave(entered, ending, after=after)
 
     def _ending(self, call: Call, error: AttemptError) -> Attempt:
@@ -125,10 +127,15 @@ class Caller:
             whole.waiting -= 1
 
     async def _pass(self, call: Call) -> Pass:
+        if call.billing is not None:
+            # Before the gate: whoever waits for money holds nobody's place there.
+            call.reserved = await call.billing.reserve(call.records, patience=call.terms.patience)
+            call.wait({"budget": 0.0 if call.reserved is None else call.reserved.waited})
         try:
             return await self._gate.enter(patience=call.patience)
-        except Impatient as error:
-            if error.reason == "breaker" and self._problem is not None:
+        except BaseException as error:
+            call.settle(0)
+            if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:
                 error.problem = f"`{self._gate.api}` fails ({self._problem}), so its breaker keeps calls waiting"
             raise
 

@@ -19,6 +19,7 @@ from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Gate, Impatient
 from dataflow.engine.control.home import LocalLine, process_plane
 from dataflow.engine.control.limits import Limits
+from dataflow.engine.control.wallet import Wallet
 from dataflow.engine.http.access import AccessCheck
 from dataflow.engine.http.answering import EndpointCall
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
@@ -30,7 +31,7 @@ from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
-from dataflow.engine.http.settings import CallSettings, Execution, Halted
+from dataflow.engine.http.settings import RUN_PURSE, CallSettings, Execution, Halted, Money, purse_of
 from dataflow.engine.http.tracking import tracking
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
@@ -83,6 +84,7 @@ class Callers:
         self._lock = threading.Lock()
         self._halted = threading.Event()
         self._pools: list[ThreadPoolExecutor] = []
+        self._wallet: Wallet | None = None
 
     def call(
         self,
@@ -156,6 +158,8 @@ class Callers:
             return
         for provider in self._providers.values():
             self._io.run(provider.close())
+        if self._wallet is not None:
+            self._io.run(self._wallet.close())
         self._io.close()
 
     def _offline(self, session: Session) -> Callers:
@@ -237,8 +241,28 @@ class Callers:
         if (price := service.policy.price) is None:
             return None
         asks = any(read.parameter.injected is Injected.CLIENT for read in step.reads)
-        whole = asks and price.function is not None
-        return Billing(service=service.name, price=price, whole=whole, warn=self._settings.warn)
+        money = self._settings.money
+        titles = {} if money is None else money.titles
+        purses = tuple(name for name in (RUN_PURSE, purse_of(service.name)) if name in titles)
+        return Billing(
+            service=service.name,
+            price=price,
+            whole=asks and price.function is not None,
+            warn=self._settings.warn,
+            wallet=self._wallet_of(money) if money is not None and purses else None,
+            purses=purses,
+            desk=service.api.name,
+        )
+
+    def _wallet_of(self, money: Money) -> Wallet:
+        """The money of the run in this process; what is offline spends from the same."""
+        if self._wallet is None:
+            self._wallet = self._loop().run(self._open_wallet(money))
+        return self._wallet
+
+    async def _open_wallet(self, money: Money) -> Wallet:
+        line = self._settings.line or LocalLine(process_plane())
+        return Wallet(money.run, titles=money.titles, line=line)
 
     def _on_threads(self, function: Callable[..., Any], threads: int) -> Callable[..., Awaitable[Any]]:
         """A plain function as one that is awaited; the loop goes on while it waits."""

@@ -29,6 +29,28 @@ class Halted(Exception):
     spent: Spent | None = None
 
 
+RUN_PURSE = "run"
+"""The name of the purse that all paid services of a run share."""
+
+
+def purse_of(service: str) -> str:
+    """The name of the purse of one service."""
+    return f"service {service}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """The budgets of a run.
+
+    Attributes:
+        run: Names its purses at the control plane.
+        titles: What each purse is called in messages, by its name.
+    """
+
+    run: str
+    titles: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
     """How a process calls out.
@@ -43,6 +65,7 @@ class CallSettings:
         warn: Called with a sentence that the user should see; default: a Python warning.
         may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
         offline: Whether that is since only the cache may answer.
+        money: The budgets, or None where nothing limits what is spent.
     """
 
     line: Line | None = None
@@ -54,6 +77,7 @@ class CallSettings:
     warn: Callable[[str], object] = warnings.warn
     may_call: bool = True
     offline: bool = False
+    money: Money | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

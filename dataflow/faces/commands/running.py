@@ -31,6 +31,12 @@ from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_std
     callback=lambda context, option, value: float(value) if value and value.isdecimal() else value,
     help='End cleanly after "90s", "2h", ... instead of the job\'s own deadline; exit code 4.',
 )
+@click.option(
+    "--budget",
+    type=click.FloatRange(0),
+    metavar="MONEY",
+    help="Spend no more on paid services in this run, instead of the job's own budget; exit code 4.",
+)
 @ENV_FILE
 @click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")

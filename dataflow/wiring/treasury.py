@@ -1,0 +1,181 @@
+"""Hands out the money of a run: a thread that writes each tranche down before the control plane may lend it.
+
+After a crash all that was handed out counts as spent, since nobody knows; so a crash gives no fresh budget.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from dataflow.engine.http.settings import RUN_PURSE, Money, purse_of
+from dataflow.errors import ClusterError, LimitReached, StoreError
+from dataflow.policies.money import millionths, written
+from dataflow.policies.tranche import Tranche
+from dataflow.store.commit import RunFolder
+from dataflow.store.spend import Spend, SpendFile
+from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.budgets import Budgets
+
+QUICK, CALM = 0.02, 0.05
+"""Seconds between two looks, while somebody waits for money and while nobody does."""
+
+Authorise = Callable[..., dict[str, dict[str, Any]]]
+"""Tells the plane what is written down, and gives what has become of it; see `Plane.authorise`."""
+
+
+class Treasury:
+    """The budgets of one run while it is driven.
+
+    Args:
+        budgets: What may be spent.
+        folder: Of the run, where it is written down.
+        counts: What the committed partitions cost, for a run that had no budget before.
+        note: Called with a sentence about what a crash has left.
+        clock: Seconds that only grow.
+
+    Attributes:
+        money: What the processes that call need to know.
+        problem: What keeps the money from being written down, or None.
+    """
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        folder: RunFolder,
+        *,
+        counts: Statistics,
+        note: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.money = Money(run=f"{folder.run}-{uuid.uuid4().hex[:8]}", titles=budgets.titles)
+        self.problem: StoreError | None = None
+        self._budgets = budgets
+        self._file = SpendFile(folder)
+        self._clock = clock
+        self._before = self._read(counts, note)
+        self._tranches = {
+            name: Tranche.begin(budget=one.amount, limit=one.amount - self._before[name], least=one.least, now=clock())
+            for name, one in budgets.named.items()
+        }
+        self._status: dict[str, dict[str, Any]] = {}
+        self._authorise: Authorise | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._hand_out, name="dataflow-treasury", daemon=True)
+
+    def open(self, authorise: Authorise) -> None:
+        """Begin to hand out.
+
+        Raises:
+            StoreError: What may be spent cannot be written down.
+            ClusterError: The plane does not answer.
+        """
+        self._authorise = authorise
+        self._look()
+        self._look()
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what keeps the money from being handed out.
+
+        Raises:
+            StoreError: It cannot be written down.
+        """
+        if self.problem is not None:
+            raise self.problem
+
+    def close(self) -> None:
+        """Hand out nothing more, and write down what was spent; call it when those who spend have ended."""
+        self._ended.set()
+        if self._thread.ident is None:
+            return
+        self._thread.join()
+        # What cannot be told any more counts as spent when the run goes on.
+        with suppress(ClusterError, StoreError, OSError):
+            self._ask()
+            final = {name: self._before[name] + self.spent(name) for name in self._tranches}
+            self._write({name: Spend(authorised=one, settled=one) for name, one in final.items()})
+
+    def spent(self, name: str) -> int:
+        """What this drive has spent from a purse, or may have."""
+        status = self._status.get(name, {})
+        return sum(status.get(part, 0) for part in ("spent", "out", "lost", "held"))
+
+    def limit_reached(self, name: str, *, done: int, partitions: int) -> LimitReached:
+        """The error for a purse that is used up."""
+        budget, currency = self._budgets.named[name], self._budgets.currency
+        spent = self._before[name] + self.spent(name)
+        example = f"such as --budget {_rounded(2 * budget.amount)}" if name == RUN_PURSE else "in the job"
+        return LimitReached(
+            f"the {budget.title} of {written(budget.amount, currency)} is used up: {written(spent, currency)} spent, "
+            f"{done} of {partitions} partitions done, {partitions - done} left; what is done and paid for is kept, run "
+            f"the same command again with a larger {budget.option}, {example}, to go on, or `dataflow publish latest` "
+            "to publish it as it is"
+        )
+
+    def _read(self, counts: Statistics, note: Callable[[str], object]) -> dict[str, int]:
+        """What counts as spent before this drive, by purse."""
+        found = self._file.read()
+        costs = {purse_of(name): one.cost for name, one in counts.services.items()} | {RUN_PURSE: counts.cost}
+        before: dict[str, int] = {}
+        for name, budget in self._budgets.named.items():
+            spend = found.get(name, Spend())
+            before[name] = max(spend.authorised, millionths(round(costs.get(name, 0.0), 6)))
+            if (lost := spend.authorised - spend.settled) > 0:
+                amount = written(lost, self._budgets.currency)
+                note(f"{amount} of the {budget.title} cannot be accounted for after a crash and counts as spent")
+        return before
+
+    def _hand_out(self) -> None:
+        pace = QUICK
+        while not self._ended.wait(pace):
+            try:
+                pace = QUICK if self._look() else CALM
+            except StoreError as error:
+                self.problem = error
+                return
+            except ClusterError:
+                # Whoever drives the run notices, and says it better.
+                return
+
+    def _look(self) -> bool:
+        """Hand out what is needed; whether it may be needed again soon."""
+        self._ask()
+        raised = False
+        for name, tranche in self._tranches.items():
+            status = self._status[name]
+            committed = status["spent"] + status["out"] + status["lost"]
+            self._tranches[name] = tranche.advance(committed=committed, wants=status["wants"], now=self._clock())
+            raised |= self._tranches[name].authorised > tranche.authorised
+        if raised:
+            self._write(
+                {
+                    name: Spend(
+                        authorised=self._before[name] + tranche.authorised,
+                        settled=self._before[name] + min(self._status[name]["spent"], tranche.authorised),
+                    )
+                    for name, tranche in self._tranches.items()
+                }
+            )
+            self._ask()
+        return raised or any(status["wants"] for status in self._status.values())
+
+    def _ask(self) -> None:
+        assert self._authorise is not None
+        told: Mapping[str, Mapping[str, int]] = {
+            name: {"authorised": one.authorised, "limit": one.limit, "portion": one.size}
+            for name, one in self._tranches.items()
+        }
+        self._status = self._authorise(run=self.money.run, purses=told)
+
+    def _write(self, purses: dict[str, Spend]) -> None:
+        kept = {name: one for name, one in self._file.read().items() if name not in purses}
+        self._file.write({**kept, **purses})
+
+
+def _rounded(money: int) -> str:
+    return f"{money / 1_000_000:g}"

@@ -1,0 +1,101 @@
+"""A budget in one process against a real server: never a cent more, all of it where there is enough to do, and on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import dataflow as flow
+from dataflow.errors import DeclarationError, LimitReached
+
+KEYS = [f"k{at}.example" for at in range(200)]
+
+
+def stopped(bench: Any, service: Any, keys: list[str] = KEYS, **settings: Any) -> LimitReached:
+    with pytest.raises(LimitReached) as caught:
+        bench.run(service, keys, **settings)
+    return caught.value
+
+
+def test_a_run_spends_its_budget_and_not_a_cent_more(bench: Any) -> None:
+    error = stopped(bench, bench.company(bench.api(concurrency=64), price=0.01), budget=1)
+    assert bench.seen()["calls"] == 100
+    assert "budget of USD 1.00 is used up: USD 1.00 spent, 0 of 1 partitions done, 1 left" in str(error)
+    assert error.exit_code == 4
+
+
+def test_with_a_larger_budget_it_goes_on_and_pays_nothing_twice(bench: Any) -> None:
+    service = bench.company(bench.api(concurrency=64), price=0.01)
+    stopped(bench, service, budget=1)
+    stopped(bench, service, budget=1.5)
+    assert bench.seen()["calls"] == 150
+    run = bench.run(service, KEYS, budget=3)
+    assert bench.seen()["calls"] == 200
+    assert run.statistics["services"]["company"]["cached"] == 150
+
+
+def test_the_same_budget_again_pays_nothing_more(bench: Any) -> None:
+    service = bench.company(price=0.01)
+    stopped(bench, service, budget=0.5)
+    stopped(bench, service, budget=0.5)
+    assert bench.seen()["calls"] == 50
+
+
+def test_retries_are_paid_from_the_budget_and_what_failed_to_connect_is_not(bench: Any) -> None:
+    bench.server.control(keys=dict.fromkeys(KEYS, "503_then_ok"))
+    stopped(bench, bench.company(bench.api(breaker=False), price=0.01), budget=0.2)
+    assert bench.seen()["calls"] == 20
+
+
+def test_a_service_has_a_budget_of_its_own(bench: Any) -> None:
+    api = bench.api()
+    paid = bench.company(api, price=0.01, budget=0.3)
+    error = stopped(bench, paid)
+    assert bench.seen()["calls"] == 30
+    assert "budget of `company` of USD 0.30 is used up" in str(error)
+
+
+def test_what_comes_with_the_answer_is_reserved_at_its_most_and_settled_after(bench: Any) -> None:
+    service = bench.company(bench.api(concurrency=8), price=lambda answer: 0.005, max_price=0.01)
+    error = stopped(bench, service, budget=0.5)
+    assert bench.seen()["calls"] == 99
+    assert "USD 0.495 spent" in str(error)
+
+
+def test_batches_reserve_for_their_records(bench: Any) -> None:
+    service = bench.listed(bench.api(), 10).with_(price=flow.PerRecord(0.01))
+    stopped(bench, service, budget=1)
+    assert len(bench.log("/v2/companies/batch")) == 10
+
+
+def test_an_answer_is_free_when_it_is_known(bench: Any) -> None:
+    service = bench.company(price=0.01)
+    stopped(bench, service, KEYS[:60], budget=0.5)
+    run = bench.run(service, KEYS[:60], budget=0.6)
+    assert run.statistics["services"]["company"]["calls"] == 10
+
+
+def test_what_is_stopped_may_be_published_as_it_is(bench: Any) -> None:
+    error = stopped(bench, bench.company(price=0.01), budget=1)
+    error.run.publish()  # type: ignore[attr-defined]
+    said = error.run.statistics["services"]["company"]  # type: ignore[attr-defined]
+    assert (said["cached"], said["not_attempted"]) == (100, 100)
+    assert bench.seen()["calls"] == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "budget", "message"),
+    [
+        ({"price": 1}, 0.5, "budget of USD 0.50 is less than a call may cost, USD 1.00"),
+        ({"price": lambda answer: 1}, 5, "without max_price="),
+        ({}, 5, "no service with a price="),
+        ({"price": 1, "budget": 0.5}, None, "budget of `company` of USD 0.50 is less"),
+        ({"price": 1}, -1, "budget takes a number from 0"),
+    ],
+)
+def test_a_budget_that_cannot_hold_is_refused_at_the_start(
+    bench: Any, options: dict[str, Any], budget: float | None, message: str
+) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        bench.run(bench.company(**options), KEYS, budget=budget)
