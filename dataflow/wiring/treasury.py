@@ -21,7 +21,7 @@ from dataflow.store.spend import Spend, SpendFile
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.budgets import Budgets
 
-QUICK, CALM = 0.02, 0.05
+QUICK, CALM = 0.01, 0.05
 """Seconds between two looks, while somebody waits for money and while nobody does."""
 
 Authorise = Callable[..., dict[str, dict[str, Any]]]

@@ -72,7 +72,8 @@ class Plane:
             self._tidy(now=now)
             if "purses" in request:
                 purses = self._purses.setdefault(request["run"], Purses())
-                return {"purses": purses.exchange(request["holder"], request["purses"], now=now)}
+                replies = purses.exchange(request["holder"], request["purses"], now=now)
+                return {"purses": replies, "next": purses.holders / EXCHANGES}
             account = self._account(request["api"], now=now)
             reply = account.exchange(request, now=now, interval=self._interval())
             return {**reply, "protocol": PROTOCOL, "plane": self.id}

@@ -50,17 +50,18 @@ class Purse:
         authorised: What may be handed out in all; only the driver raises it, after it has written that down.
         limit: What it may become; None while the driver has not said.
         portion: What a holder should keep in stock at most.
+        holders: Those that have ever asked, by name.
     """
 
     authorised: int = 0
     limit: int | None = None
     portion: int = 0
-    _holders: dict[str, _Holder] = field(default_factory=dict)
+    holders: dict[str, _Holder] = field(default_factory=dict)
 
     @property
     def available(self) -> int:
         """What is authorised and with nobody."""
-        return self.authorised - sum(one.taken for one in self._holders.values())
+        return self.authorised - sum(one.taken for one in self.holders.values())
 
     def authorise(self, given: Mapping[str, int]) -> None:
         """Take up what the driver has written down."""
@@ -78,35 +79,35 @@ class Purse:
         Returns:
             `granted` in all; `portion`; `last`: nothing more will be authorised; `over`: no more will come at all.
         """
-        one = self._holders.setdefault(holder, _Holder())
+        one = self.holders.setdefault(holder, _Holder())
         one.dead = False
         one.spent, one.returned = max(one.spent, told["spent"]), max(one.returned, told["returned"])
         one.out = told["out"]
         wanted, least = told["asked"] - one.granted, told["least"]
         one.wants = wanted > 0
         # Those who wait share what there is, but nobody gets less than helps.
-        waiting = sum(other.wants for other in self._holders.values()) or 1
+        waiting = sum(other.wants for other in self.holders.values()) or 1
         grant = min(wanted, self.available, max(least, self.available // waiting))
         if wanted > 0 and grant >= least:
             one.granted += grant
             one.wants = grant < wanted
         last = self.limit is not None and self.authorised >= self.limit
-        others = sum(other.open for name, other in self._holders.items() if name != holder)
+        others = sum(other.open for name, other in self.holders.items() if name != holder)
         over = last and one.wants and self.available < least and not others
         return {"granted": one.granted, "portion": self.portion, "last": last, "over": over}
 
     def forget(self, holder: str) -> None:
         """What a dead holder has not given back counts as spent, unless it turns out to be alive."""
-        if holder in self._holders:
-            self._holders[holder].dead = True
-            self._holders[holder].wants = False
+        if holder in self.holders:
+            self.holders[holder].dead = True
+            self.holders[holder].wants = False
 
     def status(self) -> dict[str, Any]:
         """`spent` for attempts that have ended, `out` under way, `lost` with the dead, `held` in stock, `wants`."""
-        alive = [one for one in self._holders.values() if not one.dead]
-        dead = [one for one in self._holders.values() if one.dead]
+        alive = [one for one in self.holders.values() if not one.dead]
+        dead = [one for one in self.holders.values() if one.dead]
         return {
-            "spent": sum(one.spent for one in self._holders.values()),
+            "spent": sum(one.spent for one in self.holders.values()),
             "out": sum(min(one.out, one.open) for one in alive),
             "lost": sum(max(0, one.taken - one.spent) for one in dead),
             "held": sum(max(0, one.open - one.out) for one in alive),
@@ -120,6 +121,11 @@ class Purses:
 
     named: dict[str, Purse] = field(default_factory=dict)
     used_at: float = 0.0
+
+    @property
+    def holders(self) -> int:
+        """How many have ever asked."""
+        return max((len(purse.holders) for purse in self.named.values()), default=0)
 
     def authorise(self, given: Mapping[str, Mapping[str, int]], *, now: float) -> dict[str, dict[str, Any]]:
         """Take up what the driver has written down; the status of each purse."""

@@ -22,8 +22,8 @@ from dataflow.engine.control.passes import Impatient
 from dataflow.engine.control.plane import PROTOCOL
 from dataflow.errors import ClusterError
 
-HUNGRY = 0.05
-"""Seconds between two exchanges while a call waits for money."""
+HUNGRY = 0.02
+"""Seconds between two exchanges while a call waits for money, unless the plane has too many to answer."""
 CALM = 0.1
 """Seconds between two exchanges while none does."""
 AHEAD = 0.15
@@ -268,7 +268,7 @@ class Wallet:
         self._pump()
         self._turn_away()
         if any(queue.waiters for queue in self._queues.values()):
-            return HUNGRY
+            return max(HUNGRY, float(reply["next"]))
         rests = all(stock.free <= 0 and not stock.held and not stock.taken for stock in self._stocks.values())
         return None if rests and self._heard == self._sums() else CALM
 

@@ -295,29 +295,50 @@ def test_the_status_says_how_many_calls_wait_for_what_and_when_an_open_breaker_i
     assert (told["breaker"]["state"], told["breaker"]["rest"]) == ("open", 58.0)
 
 
-def test_money_is_never_handed_out_twice() -> None:
-    plane, draw = Plane(), random.Random(1)
-    spent, reserved = 0, dict.fromkeys("abc", 0)
-    for number in range(1, 400):
-        name = draw.choice("abc")
-        if draw.random() < 0.6:
-            grant = [
-                plane.reserve("run", holder=name, number=number, amount=draw.randint(1, 99), budget=3000, now=0.0)
-                for _ in range(draw.choice([1, 2]))
-            ]
-            assert len(set(grant)) == 1
-            reserved[name] += grant[0]
-        elif reserved[name]:
-            back = draw.randint(1, reserved[name])
-            cost = draw.randint(0, back)
-            reserved[name], spent = reserved[name] - back, spent + cost
-            plane.settle("run", holder=name, number=number, reserved=back, spent=cost, now=0.0)
-        assert spent + sum(reserved.values()) <= 3000
-        assert plane.money_left("run") == 3000 - spent - sum(reserved.values())
+def told(asked: int, **given: int) -> dict[str, int]:
+    """What a holder tells of a purse."""
+    return {"asked": asked, "least": 1, "spent": 0, "returned": 0, "out": 0, **given}
 
 
-def test_what_a_dead_holder_had_reserved_counts_as_spent() -> None:
+def money(plane: Plane, holder: str, **purses: dict[str, int]) -> dict[str, dict[str, int]]:
+    """What the plane answers to a holder of the run."""
+    request = {"protocol": PROTOCOL, "holder": holder, "run": "run", "purses": purses}
+    return dict(plane.exchange(request, now=0.0)["purses"])
+
+
+def authorise(plane: Plane, authorised: int, limit: int = 100) -> dict[str, int]:
+    """Let so much of a purse be spent; what has become of it."""
+    given = {"run": {"authorised": authorised, "limit": limit, "portion": 10}}
+    return plane.authorise("run", purses=given, now=0.0)["run"]
+
+
+def test_money_is_handed_out_only_as_far_as_the_driver_has_authorised_it() -> None:
     plane = Plane()
-    assert plane.reserve("run", holder="a", number=1, amount=80, budget=100, now=0.0) == 80
+    assert money(plane, "a", run=told(30))["run"]["granted"] == 0
+    authorise(plane, 20)
+    assert money(plane, "a", run=told(30))["run"] == {"granted": 20, "portion": 10, "last": False, "over": False}
+    assert authorise(plane, 100)["wants"]
+    assert money(plane, "a", run=told(30))["run"]["granted"] == 30
+
+
+def test_what_a_dead_holder_had_reserved_counts_as_spent_unless_it_is_alive() -> None:
+    plane = Plane()
+    authorise(plane, 100)
+    money(plane, "a", run=told(80))
     plane.forget("a", now=0.0)
-    assert plane.reserve("run", holder="b", number=1, amount=80, budget=100, now=0.0) == 20
+    assert money(plane, "b", run=told(80, least=30))["run"] == {
+        "granted": 0,
+        "portion": 10,
+        "last": True,
+        "over": True,
+    }
+    assert authorise(plane, 100) == {"spent": 0, "out": 0, "lost": 80, "held": 0, "wants": True}
+    money(plane, "a", run=told(80, returned=50, spent=30))
+    assert money(plane, "b", run=told(80, least=30))["run"]["granted"] == 70
+
+
+def test_a_run_that_has_ended_is_forgotten() -> None:
+    plane = Plane()
+    authorise(plane, 100)
+    plane.close_run("run")
+    assert money(plane, "a", run=told(10))["run"]["granted"] == 0
