@@ -58,6 +58,7 @@ class Trace:
         values: What each service wrote, by column.
         verdicts: What each validation said: its errors, None where it found nothing wrong.
         record: The record as its source has it.
+        changed: The services that are declared otherwise by now, of which nothing is told.
     """
 
     steps: tuple[Step, ...]
@@ -66,6 +67,7 @@ class Trace:
     values: Mapping[str, Mapping[str, Any]]
     verdicts: Mapping[str, list[str] | None]
     record: Mapping[str, Any]
+    changed: frozenset[str]
 
 
 class _Watched:
@@ -135,7 +137,7 @@ def retrace(
     """
     keep_pandas_out()
     plan = folder.plan()
-    graph, tables = _bound(found.job, plan, folder, parameters=found.parameters)
+    graph, tables, changed = _bound(found.job, plan, folder, parameters=found.parameters)
     batch = read(plan["reading"], spec, schema=schema_of_text(plan["source"]))
     rows = batch.rows.to_pylist()
     if number not in rows:
@@ -150,34 +152,36 @@ def retrace(
         resources.effects = seen = _SeenEffects(RunEffects(folder, spec.identity), place)
         resources.kept = _kept(failures)
         table = batch.table.slice(place, 1)
-        environment = run_graph(graph, table, resources, only=_without_calls(graph))
+        environment = run_graph(graph, table, resources, only=_without_calls(graph, changed))
     finally:
         resources.close()
         if memory is not None:
             memory.close()
     answers = seen.found | ({} if watched is None else watched.found)
-    return _trace(graph, environment, answers, record=table.to_pylist()[0])
+    return _trace(graph, environment, answers, record=table.to_pylist()[0], changed=changed)
 
 
 def _bound(
     job: Job, plan: Mapping[str, Any], folder: RunFolder, *, parameters: Mapping[str, Any]
-) -> tuple[Graph, dict[str, Any]]:
+) -> tuple[Graph, dict[str, Any], frozenset[str]]:
+    """The job bound to the source as it was, and the services of it that are others by now."""
     tables = lookup_tables(job.pipeline, Catalog(folder.root))
     graph = bind_pipeline(job.pipeline, schema_of_text(plan["source"]), tables)
     prepare_arrow(graph)
     now = fingerprints(graph, files=(), options=plan["reading"], key=job.keys, tables=tables, parameters=parameters)
     differing = [part for part in changes(plan["fingerprints"], now) if part != "source"]
-    if differing:
+    services = frozenset(part.removeprefix("service ") for part in differing if part.startswith("service "))
+    if len(services) < len(differing):
         raise DeclarationError(f"the job has changed since: {', '.join(differing)}")
-    return graph, tables
+    return graph, tables, services
 
 
-def _without_calls(graph: Graph) -> set[int]:
+def _without_calls(graph: Graph, changed: frozenset[str]) -> set[int]:
     """The steps that may run: not those that wait for something outside without an API, nor what needs them."""
     able: set[int] = set()
     for step in graph.steps:
         outside = step.service.calls_out and step.service.api is None
-        if not outside and able.issuperset(step.after):
+        if not outside and step.service.name not in changed and able.issuperset(step.after):
             able.add(step.index)
     return able
 
@@ -193,7 +197,12 @@ def _kept(failures: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Exceptio
 
 
 def _trace(
-    graph: Graph, environment: Environment, answers: Mapping[str, Answer], *, record: Mapping[str, Any]
+    graph: Graph,
+    environment: Environment,
+    answers: Mapping[str, Answer],
+    *,
+    record: Mapping[str, Any],
+    changed: frozenset[str],
 ) -> Trace:
     done = [step for step in graph.steps if step.index in environment.effects]
     outcomes: dict[str, Outcome] = {}
@@ -213,6 +222,7 @@ def _trace(
         values=values,
         verdicts=verdicts,
         record=record,
+        changed=changed,
     )
 
 

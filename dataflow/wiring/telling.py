@@ -12,12 +12,14 @@ from typing import Any
 
 from dataflow.errors import CatalogError, DataflowError
 from dataflow.outcomes import Status
+from dataflow.plan.graph import Step
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.pipeline import Job
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord
 from dataflow.store.dataset import Dataset
 from dataflow.store.finding import Found, Place, find
+from dataflow.store.schemas import schema_of_text
 from dataflow.telemetry.services import ServiceStatistics
 from dataflow.wiring import jobs
 from dataflow.wiring.opening import open_dataset
@@ -119,10 +121,13 @@ class _Teller:
             folder = Catalog(self._origin.home.rpartition("/")[0]).run(self._origin.manifest["run"])
             spec = _spec_of(folder.plan(), self._place.part["identity"])
             found = self._found_job() or find_again(folder)
-            return retrace(found, folder, spec, number=self._place.number, failures=self._failures())
+            trace = retrace(found, folder, spec, number=self._place.number, failures=self._failures())
         except DataflowError as error:
             self._notes.append(f"which services found their answer remembered, or skipped it, cannot be told: {error}")
-        return None
+            return None
+        if trace.changed:
+            self._notes.append(f"declared otherwise since, so told from the files: {', '.join(sorted(trace.changed))}")
+        return trace
 
     def _found_job(self) -> jobs.Found | None:
         if self._job is None:
@@ -156,11 +161,24 @@ class _Teller:
             return chapter
         if trace is None:
             name = chapter.service
-            return replace(chapter, wrote=cut({name: record[name]} if name in record else {}))
+            own = name in record and name not in self._source_columns()
+            return replace(chapter, wrote=cut({name: record[name]} if own else {}))
         last = {column.name: step.service.name for step in trace.steps for column in step.writes}
         step = next(one for one in trace.steps if one.service.name == chapter.service)
-        final = {one.name: record[one.name] for one in step.writes if last[one.name] == chapter.service}
+        final = {
+            one.name: record[one.name]
+            for one in step.writes
+            if last[one.name] == chapter.service and one.name in record
+        }
         return replace(chapter, wrote=cut({**chapter.wrote, **final}))
+
+    def _source_columns(self) -> list[str]:
+        """The columns that a service of the same name need not have written."""
+        try:
+            names: list[str] = schema_of_text(self._origin.plan()["source"]).names
+        except CatalogError:
+            return []
+        return names
 
     def _started(self) -> float:
         folder = Catalog(self._origin.home.rpartition("/")[0]).run(self._origin.manifest["run"])
@@ -190,7 +208,24 @@ def _by_files(
     ends = [end for end in (Status.SUCCEEDED, Status.CACHED, Status.NOT_FOUND, Status.SKIPPED) if getattr(counts, end)]
     if len(ends) == 1:
         return Chapter(service=name, status=ends[0].value)
-    return Chapter(service=name, reason=" or ".join(ends).replace("_", " ") + "; the job can tell which")
+    return Chapter(service=name, reason=f"{_ends(counts)}: only its job can tell which")
+
+
+def _ends(counts: ServiceStatistics | None) -> str:
+    """How the records of a partition have ended that did not fail."""
+    ends = (Status.SUCCEEDED, Status.CACHED, Status.NOT_FOUND, Status.SKIPPED)
+    found = [end.replace("_", " ") for end in ends if counts is None or getattr(counts, end)]
+    return " or ".join(found)
+
+
+def _why_untold(step: Step, trace: Trace) -> str:
+    if step.service.name in trace.changed:
+        return "it is declared otherwise by now"
+    if step.service.calls_out and step.service.api is None:
+        return "it waits for something outside, and is not called for this"
+    if step.service.api is not None and step.service.name in trace.outcomes:
+        return "its answer is not remembered any more"
+    return "it needs what cannot be told"
 
 
 def _by_trace(
@@ -204,7 +239,7 @@ def _by_trace(
     if unsure or shaky.intersection(step.after):
         shaky.add(step.index)
         if not failed and chapter.status is None:
-            return replace(chapter, reason=f"{chapter.reason or 'unknown'}: no answer is remembered that it could use")
+            return replace(chapter, reason=f"{_ends(counts)}: {_why_untold(step, trace)}")
         return chapter
     assert outcome is not None
     errors = trace.verdicts.get(chapter.service)

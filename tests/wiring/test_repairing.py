@@ -286,3 +286,16 @@ def test_what_may_be_sent_once_is_not_sent_by_a_repair_unless_it_has_surely_done
     assert told == {f"/{key}": 2 if key in ("c2", "c3") else 1 for key in KEYS}
     found = Catalog("datasets").open("companies")
     assert [(row["key"], row["reason"]) for row in found.failures().to_pylist()] == [("c1", "HTTP 503")]
+
+
+def test_good_answers_of_a_service_without_a_cache_serve_its_repair(desk: Desk) -> None:
+    desk.write(JOB.replace('returns={"points": int}', 'returns={"points": int}, cache=False'))
+    desk.down = {"other/c5", "acme/c9"}
+    assert desk.command("run", "job.py") == 0
+    desk.down = {"acme/c9"}
+    assert desk.command("repair", "latest") == 0
+    assert desk.asked == ["acme/c9", "other/c5"]
+    desk.down = set()
+    assert desk.command("repair", "latest") == 0
+    assert desk.asked == ["acme/c9"]
+    assert desk.open().failures().num_rows == 0
