@@ -61,9 +61,11 @@ class Bench:
         (self.folder / "effects_job.py").write_text(JOB.format(option=option))
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dataflow", "run", "effects_job.py", "--json", "--catalog", "catalog"]
+        return self.command("run", "effects_job.py", "--source", str(self.folder / "source"), *options)
+
+    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [*command, "--source", str(self.folder / "source"), *options],
+            [sys.executable, "-m", "dataflow", *arguments, "--json", "--catalog", "catalog"],
             cwd=self.folder,
             env={**os.environ, "SERVER": self.server.url, "DATAFLOW_JOURNAL": str(self.folder / "journal")},
             stdout=subprocess.PIPE,
@@ -209,3 +211,28 @@ def test_a_repair_by_other_processes_calls_only_what_has_failed(
     assert json.loads(capsys.readouterr().out)["version"] == 2
     assert bench.sent() == {f"+49{at}": 2 if f"+49{at}" in failing else 1 for at in range(RECORDS)}
     assert bench.failed() == []
+
+
+@pytest.mark.parametrize("option", [", retry=1", ", idempotent=False, retry=1"])
+def test_a_killed_repair_goes_on_and_sends_nothing_twice(bench: Bench, option: str) -> None:
+    bench.declare(option)
+    failing = {f"+49{at}": "status:422" for at in range(0, RECORDS, 3)}
+    bench.server.control(keys=failing)
+    bench.end(bench.start("--threads", "2"))
+    before = sum(bench.sent().values())
+    bench.server.control(keys=dict.fromkeys(failing))
+    process = bench.command("repair", "latest", "--threads", "2")
+    bench.wait_for_calls(before + 150)
+    kill_all(process)
+    told = bench.end(bench.command("repair", "latest", "--threads", "2"))
+    assert told["version"] == 2
+    most = max(bench.sent().values())
+    if "idempotent" in option:
+        assert most == 2
+        assert {row["reason"] for row in bench.failed()} == {"unknown"}
+        assert len(bench.failed()) <= IN_DOUBT
+    else:
+        assert bench.failed() == []
+        assert sum(bench.sent().values()) <= before + len(failing) + IN_DOUBT
+    records = flow.open("effects", catalog=bench.folder / "catalog").to_arrow()["phone"].to_pylist()
+    assert records == [f"+49{at}" for at in range(RECORDS)]
