@@ -252,14 +252,11 @@ def _by_trace(
         chapter = replace(chapter, answered=told, age=age_of(answer), answer_cost=answer.cost)
     status = outcome.status
     if status is Status.CACHED:
-        called = counts is not None and (not counts.cached or (counts.succeeded and _is_new(chapter, started)))
+        new = answer is not None and answer.created >= started
+        called = counts is not None and (not counts.cached or (counts.succeeded and new))
         status = Status.SUCCEEDED if called else Status.CACHED
     reason = outcome.reason if status in (Status.SKIPPED, Status.FAILED) else None
     return replace(chapter, status=status.value, reason=reason)
-
-
-def _is_new(chapter: Chapter, started: float) -> bool:
-    return chapter.answered is not None and datetime.fromisoformat(chapter.answered).timestamp() >= int(started)
 
 
 def origin_of(dataset: Dataset, identity: str) -> Dataset:

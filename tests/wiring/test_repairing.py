@@ -299,3 +299,29 @@ def test_good_answers_of_a_service_without_a_cache_serve_its_repair(desk: Desk) 
     assert desk.command("repair", "latest") == 0
     assert desk.asked == ["acme/c9"]
     assert desk.open().failures().num_rows == 0
+
+
+def test_a_catalog_in_an_object_store_is_repaired_and_told_too() -> None:
+    api = flow.API("acme", "https://acme.example", retry=1, breaker=False)
+    mail = api.post("mail", "/mail/{key}", returns={"title": str}, idempotent=False)
+    score = api.get("score", "/score/{key}", returns={"points": int})
+    failing = {"/score/b": 503, "/mail/a": 503}
+    asked: Counter[str] = Counter()
+
+    def answer(request: Any) -> Any:
+        asked[request.path] += 1
+        return failing.get(request.path) or {"title": request.path, "points": 1}
+
+    with flow.testing.offline(acme=answer):
+        pipeline, table = flow.Pipeline("p", [mail, score]), pa.table({"key": ["a", "b"]})
+        catalog = flow.testing.memory_catalog()
+        run = pipeline.run(table, output="out", key="key", catalog=catalog, max_failures=9)
+        failing.clear()
+        repaired = run.repair()
+        story = flow.why("out", "a", catalog=catalog, job=flow.Job(pipeline, source=table, output="out", key="key"))
+    assert asked == {"/mail/a": 1, "/mail/b": 1, "/score/a": 1, "/score/b": 2}
+    assert [row["service"] for row in repaired.failures().to_pylist()] == ["mail"]
+    assert [(one.service, one.status, one.reason) for one in story.chapters] == [
+        ("mail", "failed", "HTTP 503"),
+        ("score", "cached", None),
+    ]
