@@ -21,8 +21,8 @@ from dataflow.store.spend import Spend, SpendFile
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.budgets import Budgets
 
-QUICK, CALM = 0.01, 0.05
-"""Seconds between two looks, while somebody waits for money and while nobody does."""
+QUICK, CALM, AGAIN = 0.01, 0.05, 1.0
+"""Seconds between two looks: while somebody waits for money, while nobody does, and where the plane did not answer."""
 
 Authorise = Callable[..., dict[str, dict[str, Any]]]
 """Tells the plane what is written down, and gives what has become of it; see `Plane.authorise`."""
@@ -35,7 +35,7 @@ class Treasury:
         budgets: What may be spent.
         folder: Of the run, where it is written down.
         counts: What the committed partitions cost, for a run that had no budget before.
-        note: Called with a sentence about what a crash has left.
+        warn: Called with a sentence about what a crash has left.
         clock: Seconds that only grow.
 
     Attributes:
@@ -49,15 +49,16 @@ class Treasury:
         folder: RunFolder,
         *,
         counts: Statistics,
-        note: Callable[[str], object],
+        warn: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.money = Money(run=f"{folder.run}-{uuid.uuid4().hex[:8]}", titles=budgets.titles)
-        self.problem: StoreError | None = None
+        self.problem: Exception | None = None
         self._budgets = budgets
         self._file = SpendFile(folder)
         self._clock = clock
-        self._before = self._read(counts, note)
+        self._uncertain: dict[str, int] = {}
+        self._before = self._read(counts, warn)
         self._tranches = {
             name: Tranche.begin(budget=one.amount, limit=one.amount - self._before[name], least=one.least, now=clock())
             for name, one in budgets.named.items()
@@ -84,6 +85,7 @@ class Treasury:
 
         Raises:
             StoreError: It cannot be written down.
+            Exception: Anything else that nobody expects.
         """
         if self.problem is not None:
             raise self.problem
@@ -91,9 +93,10 @@ class Treasury:
     def close(self) -> None:
         """Hand out nothing more, and write down what was spent; call it when those who spend have ended."""
         self._ended.set()
-        if self._thread.ident is None:
+        if self._authorise is None:
             return
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         # What cannot be told any more counts as spent when the run goes on.
         with suppress(ClusterError, StoreError, OSError):
             self._ask()
@@ -109,15 +112,17 @@ class Treasury:
         """The error for a purse that is used up."""
         budget, currency = self._budgets.named[name], self._budgets.currency
         spent = self._before[name] + self.spent(name)
+        lost = self._uncertain.get(name)
+        uncertain = f" ({written(lost, currency)} of it cannot be accounted for after a crash)" if lost else ""
         example = f"such as --budget {_rounded(2 * budget.amount)}" if name == RUN_PURSE else "in the job"
         return LimitReached(
-            f"the {budget.title} of {written(budget.amount, currency)} is used up: {written(spent, currency)} spent, "
-            f"{done} of {partitions} partitions done, {partitions - done} left; what is done and paid for is kept, run "
-            f"the same command again with a larger {budget.option}, {example}, to go on, or `dataflow publish latest` "
-            "to publish it as it is"
+            f"the {budget.title} of {written(budget.amount, currency)} is used up: {written(spent, currency)} spent"
+            f"{uncertain}, {done} of {partitions} partitions done, {partitions - done} left; what is done and paid for "
+            f"is kept, run the same command again with a larger {budget.option}, {example}, to go on, or "
+            "`dataflow publish latest` to publish it as it is"
         )
 
-    def _read(self, counts: Statistics, note: Callable[[str], object]) -> dict[str, int]:
+    def _read(self, counts: Statistics, warn: Callable[[str], object]) -> dict[str, int]:
         """What counts as spent before this drive, by purse."""
         found = self._file.read()
         costs = {purse_of(name): one.cost for name, one in counts.services.items()} | {RUN_PURSE: counts.cost}
@@ -127,7 +132,8 @@ class Treasury:
             before[name] = max(spend.authorised, millionths(round(costs.get(name, 0.0), 6)))
             if (lost := spend.authorised - spend.settled) > 0:
                 amount = written(lost, self._budgets.currency)
-                note(f"{amount} of the {budget.title} cannot be accounted for after a crash and counts as spent")
+                self._uncertain[name] = lost
+                warn(f"{amount} of the {budget.title} cannot be accounted for after a crash and counts as spent")
         return before
 
     def _hand_out(self) -> None:
@@ -135,11 +141,11 @@ class Treasury:
         while not self._ended.wait(pace):
             try:
                 pace = QUICK if self._look() else CALM
-            except StoreError as error:
-                self.problem = error
-                return
             except ClusterError:
-                # Whoever drives the run notices, and says it better.
+                # Whoever drives the run notices when it lasts, and says it better.
+                pace = AGAIN
+            except Exception as error:
+                self.problem = error
                 return
 
     def _look(self) -> bool:
