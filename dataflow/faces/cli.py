@@ -17,6 +17,7 @@ from dataflow.errors import DataflowError
 
 _HOMES = {
     "breaker": "steering",
+    "cache": "caching",
     "datasets": "reading",
     "explain": "trying",
     "failures": "reading",
