@@ -223,4 +223,11 @@ def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes]) -> dict[byte
 
 def _forget_private(connection: sqlite3.Connection) -> None:
     before = round((time.time() - _KEPT_PRIVATE) * 1e6)
-    connection.execute("DELETE FROM answers WHERE source <= 0 AND source = ? AND created < ?", (PRIVATE, before))
+    if connection.execute("SELECT 1 FROM private WHERE created < ? LIMIT 1", (before,)).fetchone() is None:
+        return
+    old = "SELECT key FROM private WHERE created < :before"
+    given = {"before": before, "private": PRIVATE}
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"DELETE FROM answers WHERE key IN ({old}) AND source = :private AND created < :before", given)
+    connection.execute("DELETE FROM private WHERE created < :before", given)
+    connection.execute("COMMIT")

@@ -65,7 +65,7 @@ def _merge(connection: Connection, segments: Segments, folder: str, names: Seque
             continue
     if len(read) < 2:
         return 0
-    merged = segments.write(folder, newest(pa.concat_tables(tables)), replaces=read)
+    merged = segments.write(folder, newest(pa.concat_tables(tables).select(SCHEMA.names).cast(SCHEMA)), replaces=read)
     if not set(read) <= set(segments.sizes(folder)):
         # Another host has merged or purged some of them meanwhile, and what it did holds.
         segments.remove(folder, [merged])
@@ -77,7 +77,6 @@ def _merge(connection: Connection, segments: Segments, folder: str, names: Seque
 
 def newest(table: pa.Table) -> pa.Table:
     """The answers sorted by key, each key once: with the answer that was given last."""
-    table = table.select(SCHEMA.names).cast(SCHEMA)
     order = pc.sort_indices(table, sort_keys=[("key", "ascending"), ("created", "descending")])
     ordered = table.take(order).combine_chunks()
     keys: Any = np.array(ordered["key"].to_pylist(), dtype=object)

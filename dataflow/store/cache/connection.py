@@ -13,7 +13,7 @@ import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
@@ -27,7 +27,7 @@ from dataflow.store.filesystem import is_remote
 
 T = TypeVar("T")
 
-SCHEMA = 2
+SCHEMA = 3
 """The form of the file; a newer one is refused by name."""
 
 TURN = ".segments"
@@ -36,14 +36,19 @@ TURN = ".segments"
 _BUSY = 10.0
 """Seconds to wait for another process's commit."""
 
+LOADING = ("synchronous = NORMAL", "wal_autocheckpoint = 16384")
+"""For what can be read again from the catalog: synced with the next answer of a call, or when the log is full."""
+
 PRAGMAS = ("synchronous = FULL", "wal_autocheckpoint = 4096", "journal_size_limit = 67108864", "cache_size = -16384")
 
 _TABLES = (
-    # Form 1 did not know whose its answers were, beyond the name of a service.
-    "DROP TABLE IF EXISTS answers",
+    # What earlier forms hold is in the catalog, but for the first, which did not know whose its answers were.
+    *(f"DROP TABLE IF EXISTS {name}" for name in ("answers", "origins", "sources")),
     """CREATE TABLE answers (key BLOB PRIMARY KEY, source INTEGER NOT NULL, origin INTEGER NOT NULL,
     found INTEGER NOT NULL, created INTEGER NOT NULL, cost REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX unkept ON answers (source) WHERE source <= 0",
+    # In the order in which they came, which costs less than an index of their keys, which are hashes.
+    "CREATE TABLE waiting (id INTEGER PRIMARY KEY, key BLOB NOT NULL)",
+    "CREATE TABLE private (id INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL)",
     "CREATE TABLE origins (id INTEGER PRIMARY KEY, service TEXT NOT NULL, version TEXT NOT NULL,"
     " definition TEXT NOT NULL, code TEXT)",
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, whole INTEGER NOT NULL)",
@@ -94,14 +99,19 @@ def alone(path: Path, ending: str) -> Iterator[None]:
 class Connection:
     """One connection to the file at a path, opened anew when that file is damaged, renamed or deleted.
 
+    Args:
+        path: The file.
+        pragmas: What is set beside `PRAGMAS`.
+
     Attributes:
         path: The file.
         identity: The number that the file was given when it was made; 0 before it is opened.
         note: What the user should be told, such as that a damaged file was set aside; None while all is well.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, pragmas: Sequence[str] = ()) -> None:
         self.path = path
+        self._pragmas = (*PRAGMAS, *pragmas)
         self.identity = 0
         self._inode = -1
         self.note: str | None = None
@@ -142,7 +152,7 @@ class Connection:
                 self._inode = inode_of(self.path)
                 self._opened = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
                 try:
-                    self.identity = _prepare(self._opened, self.path)
+                    self.identity = _prepare(self._opened, self.path, self._pragmas)
                 except BaseException:
                     self.close()
                     raise
@@ -181,14 +191,14 @@ def inode_of(path: Path) -> int:
     return 0
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> int:
+def _prepare(connection: sqlite3.Connection, path: Path, pragmas: Sequence[str]) -> int:
     """Set a new connection up, and the tables where the file is new; its identity."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA:
         raise StoreError(f"the cache's index {path} was written by a newer dataflow (form {version}); update this one")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise StoreError(f"the cache's index {path}: its file system does not support SQLite's log; {_ELSEWHERE}")
-    for pragma in PRAGMAS:
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
     if version < SCHEMA:
         # An inode may be given again, once nobody has its file open any more.

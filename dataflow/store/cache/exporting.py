@@ -7,6 +7,8 @@ whoever opens the cache next finds a segment that the index does not know, and t
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import TypeAlias
@@ -18,8 +20,9 @@ from dataflow.store.cache.segments import Segments, table_of
 _ROWS, _BYTES = 50_000, 32 * 2**20
 """Answers that are written at once, and their bytes."""
 
-_WAITING = """SELECT key, found, created, cost, value, service, version, definition, code
-    FROM answers JOIN origins ON origin = id WHERE source <= 0 AND source = 0"""
+_WAITING = """SELECT waiting.id, answers.key, found, created, cost, value, service, version, definition, code
+    FROM waiting LEFT JOIN answers ON answers.key = waiting.key AND source = 0
+    LEFT JOIN origins ON origins.id = origin ORDER BY waiting.id"""
 
 _NOTE = "UPDATE answers SET source = ? WHERE key = ? AND source = 0 AND created = ?"
 _SOURCE = "INSERT INTO sources (folder, name, whole) VALUES (?, ?, 0)"
@@ -38,36 +41,53 @@ def export(connection: Connection, segments: Segments) -> int:
         return 0
     written = 0
     with alone(connection.path, TURN):
-        while rows := connection.run(_waiting):
-            for folder, kept in _by_folder(rows).items():
+        while (found := connection.run(_waiting)).last:
+            for folder, kept in _by_folder(found.rows.values()).items():
                 name = segments.write(folder, table_of(kept))
                 connection.run(partial(_note, folder=folder, name=name, kept=kept))
-            written += len(rows)
+            connection.run(partial(_done, last=found.last))
+            written += len(found.rows)
     return written
 
 
 def _any(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT 1 FROM answers WHERE source <= 0 AND source = 0 LIMIT 1").fetchone())
+    return bool(connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone())
 
 
-def _waiting(connection: sqlite3.Connection) -> list[Kept]:
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Answers by key, and the place in line of the last one that was looked at; 0 where nobody waits."""
+
+    rows: dict[bytes, Kept]
+    last: int
+
+
+def _waiting(connection: sqlite3.Connection) -> _Waiting:
     """The next answers, as many as may be in memory; their origins are the same objects."""
-    rows: list[Kept] = []
-    size, origins = 0, dict[tuple[str, ...], Origin]()
-    for key, found, created, cost, value, *named in connection.execute(_WAITING):
+    rows: dict[bytes, Kept] = {}
+    last, size, origins = 0, 0, dict[tuple[str, ...], Origin]()
+    for number, key, found, created, cost, value, *named in connection.execute(_WAITING):
+        last = number
+        if key is None:
+            # It is in a segment by now, or purged.
+            continue
         origin = origins.get(tuple(named))
         if origin is None:
             service, version, definition, code = named
             origin = Origin(service=service, version=version, definition=definition, code=code)
             origins[tuple(named)] = origin
-        rows.append((origin, key, found, created, cost, value))
+        rows[key] = (origin, key, found, created, cost, value)
         size += len(value)
         if len(rows) >= _ROWS or size >= _BYTES:
             break
-    return rows
+    return _Waiting(rows, last)
 
 
-def _by_folder(rows: list[Kept]) -> dict[str, list[Kept]]:
+def _done(connection: sqlite3.Connection, *, last: int) -> None:
+    connection.execute("DELETE FROM waiting WHERE id <= ?", (last,))
+
+
+def _by_folder(rows: Iterable[Kept]) -> dict[str, list[Kept]]:
     folders: dict[str, list[Kept]] = {}
     for row in rows:
         folders.setdefault(row[0].folder, []).append(row)

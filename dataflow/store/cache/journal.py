@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from dataflow.errors import StoreError
-from dataflow.store.cache.answers import Origin, Row
+from dataflow.store.cache.answers import PRIVATE, WAITING, Origin, Row
 from dataflow.store.cache.connection import Connection
 
 _GATHERED, _RETRIED = 0.1, 1.0
@@ -30,6 +30,8 @@ PUT = """INSERT INTO answers (key, source, origin, found, created, cost, value) 
     created = excluded.created, cost = excluded.cost, value = excluded.value
     WHERE excluded.created >= answers.created"""
 
+_WAITS = "INSERT INTO waiting (key) VALUES (?)"
+_PRIVATE = "INSERT INTO private (key, created) VALUES (?, ?)"
 _ORIGIN = "INSERT OR IGNORE INTO origins (id, service, version, definition, code) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -150,6 +152,8 @@ class Journal:
         note_origins(connection, [self._origins[number] for number in {row[2] for row in batch}])
         # In the order of the tree, whose pages are then touched once each.
         connection.executemany(PUT, sorted(batch))
+        connection.executemany(_WAITS, [row[:1] for row in batch if row[1] == WAITING])
+        connection.executemany(_PRIVATE, [(row[0], row[4]) for row in batch if row[1] == PRIVATE])
         connection.execute("COMMIT")
 
 

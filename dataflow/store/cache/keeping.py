@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.outcomes import Status
+from dataflow.store.cache.compacting import newest
 from dataflow.store.cache.connection import TURN, Connection, alone, journal_path
 from dataflow.store.cache.segments import Damaged, Segments
 from dataflow.store.files import files_at, rooted, translated
 
 _WAITING = """SELECT service, version, definition, count(*), sum(1 - found), sum(length(value)), min(created),
-    max(created), sum(cost) FROM answers JOIN origins ON origin = id WHERE source <= 0 GROUP BY 1, 2, 3"""
+    max(created), sum(cost) FROM answers JOIN origins ON origin = origins.id
+    WHERE key IN (SELECT key FROM waiting UNION SELECT key FROM private) AND source <= 0 GROUP BY 1, 2, 3"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,29 +90,34 @@ def holdings(root: str | Path, *, warn: Callable[[str], object]) -> list[Holding
 
 
 def _of_folder(segments: Segments, folder: str, warn: Callable[[str], object]) -> Iterator[Holding]:
-    """What each segment of a folder holds; an answer that two of them hold counts twice."""
-    for name, size in segments.sizes(folder).items():
+    """What the segments of a folder hold; of several answers to one key the last one counts."""
+    tables, size, about = [], 0, None
+    for name, bytes_ in segments.sizes(folder).items():
         try:
             with segments.opened(folder, name) as (file, about):
-                table = file.read(columns=["status", "created", "cost"])
+                tables.append(file.read(columns=["key", "status", "created", "cost"]))
         except FileNotFoundError:
             continue
         except Damaged as error:
             warn(str(error))
             continue
-        ends = pc.min_max(table["created"]).as_py()
-        yield Holding(
-            service=about.service,
-            version=about.version,
-            definition=about.definition,
-            answers=table.num_rows,
-            not_found=pc.sum(pc.equal(table["status"], str(Status.NOT_FOUND))).as_py() or 0,
-            segments=1,
-            bytes=size,
-            oldest=_text(ends["min"]),
-            newest=_text(ends["max"]),
-            cost=_money(pc.sum(table["cost"]).as_py() or 0.0),
-        )
+        size += bytes_
+    if about is None or not tables:
+        return
+    table = newest(pa.concat_tables(tables))
+    ends = pc.min_max(table["created"]).as_py()
+    yield Holding(
+        service=about.service,
+        version=about.version,
+        definition=about.definition,
+        answers=table.num_rows,
+        not_found=pc.sum(pc.equal(table["status"], str(Status.NOT_FOUND))).as_py() or 0,
+        segments=len(tables),
+        bytes=size,
+        oldest=_text(ends["min"]),
+        newest=_text(ends["max"]),
+        cost=_money(pc.sum(table["cost"]).as_py() or 0.0),
+    )
 
 
 def _waiting(

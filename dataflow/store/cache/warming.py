@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.store.cache.answers import FOUND, Origin, Row
-from dataflow.store.cache.connection import TURN, Connection, alone
+from dataflow.store.cache.connection import LOADING, TURN, Connection, alone
 from dataflow.store.cache.journal import PUT, note_origins
 from dataflow.store.cache.segments import About, Damaged, Segments
 
@@ -102,6 +102,14 @@ def _load(connection: Connection, segments: Segments, new: Sequence[_New], probl
     """Put the answers of new segments into the index."""
     if not new:
         return
+    connection = Connection(connection.path, pragmas=LOADING)
+    try:
+        _load_all(connection, segments, new, problems)
+    finally:
+        connection.close()
+
+
+def _load_all(connection: Connection, segments: Segments, new: Sequence[_New], problems: list[str]) -> None:
     connection.run(partial(_begin, new=new))
     rows, size = sum(one.about.rows for one in new), sum(one.about.bytes for one in new)
     parts = max(1, -(-rows // _RANGE), -(-size // _RANGE_BYTES))
