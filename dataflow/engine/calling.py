@@ -74,6 +74,8 @@ class Answers:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
         error.__traceback__ = error.__cause__ = error.__context__ = None
         self.raised[row] = error
+        if getattr(error, "not_attempted", False):
+            self.not_attempted.add(row)
 
     def end_at(self, row: int, error: BaseException) -> None:
         """Let a place end as it has ended before, without a call."""
@@ -82,9 +84,8 @@ class Answers:
         self.attempts[row] = 0
         if (status := getattr(error, "status", None)) is not None:
             self.statuses[row] = status
-        for places, name in ((self.timed_out, "timed_out"), (self.not_attempted, "not_attempted")):
-            if getattr(error, name, False):
-                places.add(row)
+        if getattr(error, "timed_out", False):
+            self.timed_out.add(row)
 
 
 def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], size: int) -> Answers:

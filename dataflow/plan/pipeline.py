@@ -122,7 +122,8 @@ class Pipeline:
 
         No row is dropped: what a run would reject stays, with the reason in `rejected` and null outputs. A lazy
         Dask collection stays lazy, and each `compute` runs its services again; what APIs have answered comes from the
-        cache then. `catalog=` and `offline=` are as for `call`.
+        cache then. `catalog=` and `offline=` are as for `call`. With `budget=` the services with a price cost no more
+        than that, and records that lack one are kept as those for which it failed; not for a Dask collection.
 
         Raises:
             DeclarationError: The services do not fit the columns.

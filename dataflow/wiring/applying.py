@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dataflow.engine import collections
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.environment import Environment
 from dataflow.engine.fate import UNREADABLE, output_table, reasons
+from dataflow.engine.http.settings import Money
 from dataflow.engine.partition import run_graph
 from dataflow.engine.program import load, pack_object
 from dataflow.engine.verdicts import everything
@@ -20,6 +22,7 @@ from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.types import holds
+from dataflow.wiring.budgets import spent_here
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 from dataflow.wiring.single import merged, prepare_records, to_records, to_table
 
@@ -27,13 +30,25 @@ REJECTED = "rejected"
 """The column that says why a run would have rejected the row; null where it would not."""
 
 
-def apply(pipeline: Pipeline, data: Any, *, catalog: str = DEFAULT_CATALOG, offline: bool = False) -> Any:
+def apply(
+    pipeline: Pipeline,
+    data: Any,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    budget: float | None = None,
+) -> Any:
     """Run a table; see `Pipeline.apply`."""
-    if isinstance(data, pa.Table):
-        return apply_table(pipeline, data, catalog=catalog, offline=offline)
-    kind = collections.kind_of(data)
-    if kind == "pandas":
-        return apply_pandas(pipeline, data, catalog=catalog, offline=offline)
+    kind = "arrow" if isinstance(data, pa.Table) else collections.kind_of(data)
+    if kind in ("arrow", "pandas"):
+        function = apply_table if kind == "arrow" else apply_pandas
+        with spent_here(pipeline.services, budget=budget) as money:
+            return function(pipeline, data, catalog=catalog, offline=offline, money=money)
+    if budget is not None:
+        raise DeclarationError(
+            "apply cannot hold a budget= over a Dask collection, whose partitions are run again at each compute; "
+            "run() can, or apply it to a pandas or Arrow table"
+        )
     if kind == "dask":
         return collections.map_frames(data, _Applied(pipeline, catalog, offline=offline))
     if kind == "bag":
@@ -97,10 +112,28 @@ def apply_records(
 
 
 def apply_table(
-    pipeline: Pipeline, table: pa.Table, *, catalog: str = DEFAULT_CATALOG, offline: bool = False
+    pipeline: Pipeline,
+    table: pa.Table,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    money: Money | None = None,
 ) -> pa.Table:
     """Run an Arrow table: its columns, the outputs, and `rejected`."""
-    return run_table(prepare_once(pipeline, table.schema, catalog=catalog, offline=offline), table)
+    with _closed_after(
+        money, prepare_once(pipeline, table.schema, catalog=catalog, offline=offline, money=money)
+    ) as it:
+        return run_table(it, table)
+
+
+@contextmanager
+def _closed_after(money: Money | None, prepared: Prepared) -> Iterator[None]:
+    """Give back what is left of the money; what was prepared without any is kept for the next time."""
+    try:
+        yield
+    finally:
+        if money is not None:
+            prepared.resources.close()
 
 
 def run_table(prepared: Prepared, table: pa.Table) -> pa.Table:
@@ -147,11 +180,12 @@ def apply_pandas(
     catalog: str = DEFAULT_CATALOG,
     offline: bool = False,
     schema: pa.Schema | None = None,
+    money: Money | None = None,
 ) -> Any:
     """Run a pandas frame; index and untouched columns stay as they are."""
     bring_pandas_in()
     schema = schema or frame_schema(frame, pipeline, catalog=catalog)
-    prepared = prepare_once(pipeline, schema, catalog=catalog, offline=offline)
+    prepared = prepare_once(pipeline, schema, catalog=catalog, offline=offline, money=money)
     try:
         table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -159,7 +193,8 @@ def apply_pandas(
             f"a column of the frame does not have one type ({error.args[-1] if error.args else error}); "
             "convert it before, since a column has one type in all partitions"
         ) from error
-    return _to_frame(frame, run_table(prepared, table), prepared.graph)
+    with _closed_after(money, prepared):
+        return _to_frame(frame, run_table(prepared, table), prepared.graph)
 
 
 def frame_schema(frame: Any, pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> pa.Schema:

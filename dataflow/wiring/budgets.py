@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dataflow.engine.http.settings import RUN_PURSE, purse_of
+from dataflow.engine.control.home import process_plane
+from dataflow.engine.http.settings import RUN_PURSE, Money, purse_of
 from dataflow.errors import DeclarationError
 from dataflow.policies.money import written
 from dataflow.services.prices import Price, currency_of, read_amount
@@ -79,6 +83,29 @@ def read_budgets(services: Iterable[Service], *, budget: float | None) -> Budget
                 f"{written(one.least, currency)}; raise {one.option}"
             )
     return Budgets(currency=currency, named=named) if named else None
+
+
+@contextmanager
+def spent_here(services: Iterable[Service], *, budget: float | None) -> Iterator[Money | None]:
+    """The money of a table that is run in this process, whose records are kept whatever can be paid.
+
+    Raises:
+        DeclarationError: See `read_budgets`.
+    """
+    budgets = read_budgets(services, budget=budget)
+    if budgets is None:
+        yield None
+        return
+    plane, run = process_plane(), f"apply-{uuid.uuid4().hex}"
+    purses = {
+        name: {"authorised": one.amount, "limit": one.amount, "portion": max(one.least, one.amount // 10)}
+        for name, one in budgets.named.items()
+    }
+    plane.authorise(run, purses=purses, now=time.monotonic())
+    try:
+        yield Money(run=run, titles=budgets.titles, keeps=True)
+    finally:
+        plane.close_run(run)
 
 
 def _most(service: Service, price: Price) -> int:

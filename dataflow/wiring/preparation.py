@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
-from dataflow.engine.http.settings import CallSettings
+from dataflow.engine.http.settings import CallSettings, Money
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.plan.graph import PUBLISHED, Graph
 from dataflow.plan.pipeline import Pipeline
@@ -84,15 +84,23 @@ def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
 
 
 def prepare_once(
-    pipeline: Pipeline, schema: pa.Schema, *, catalog: str = DEFAULT_CATALOG, offline: bool = False
+    pipeline: Pipeline,
+    schema: pa.Schema,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    money: Money | None = None,
 ) -> Prepared:
     """The pipeline ready for a schema; made at the first call, kept as long as the pipeline lives.
+
+    With money it is made for this once, and whoever asked for it closes its resources.
 
     Args:
         pipeline: The pipeline.
         schema: Of the records.
         catalog: Where its lookups are read, and where answers are kept.
         offline: Whether only the cache may answer in place of APIs.
+        money: What may be spent, or None where nothing limits it.
 
     Raises:
         DeclarationError: The pipeline does not fit the schema, or a class cannot be set up.
@@ -101,6 +109,8 @@ def prepare_once(
     # The note of pandas in a schema differs from table to table, and says nothing of its columns.
     ours = {PUBLISHED: b"1"} if PUBLISHED in (schema.metadata or {}) else None
     schema = schema.with_metadata(ours)
+    if money is not None:
+        return _prepare(pipeline, schema, catalog=catalog, offline=offline, money=money)
     key = (schema.to_string(), catalog, offline)
     with _lock:
         known = _prepared.setdefault(pipeline, {})
@@ -110,10 +120,12 @@ def prepare_once(
         return known[key]
 
 
-def _prepare(pipeline: Pipeline, schema: pa.Schema, *, catalog: str, offline: bool) -> Prepared:
+def _prepare(
+    pipeline: Pipeline, schema: pa.Schema, *, catalog: str, offline: bool, money: Money | None = None
+) -> Prepared:
     tables = needs_of(pipeline, catalog=catalog).tables
     graph = bind_pipeline(pipeline, schema, tables)
     prepare_arrow(graph)
     memory = shared_memory(graph, rooted(catalog), warn=warnings.warn) if graph.calls_apis else None
-    settings = CallSettings(store=memory, may_call=not offline, offline=offline)
+    settings = CallSettings(store=memory, may_call=not offline, offline=offline, money=money)
     return Prepared(graph=graph, resources=make_resources(graph, tables=tables, settings=settings))

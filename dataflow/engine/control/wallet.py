@@ -69,7 +69,8 @@ class _Stock:
     taken: int = 0
     portion: int = 0
     last: bool = False
-    over: bool = False
+    asked: int = 0
+    refused: int | None = None
 
     @property
     def free(self) -> int:
@@ -141,6 +142,8 @@ class Wallet:
             Impatient: There will be no more money, or not in time.
         """
         found = Reservation(purses=purses, amount=amount, desk=desk)
+        if (over := self._over(purses, amount)) is not None:
+            raise over
         queue = self._queues.setdefault((purses, desk), _Queue())
         if not queue.waiters and self._take(purses, amount, desk):
             self._watch(CALM)
@@ -237,7 +240,7 @@ class Wallet:
         stocked = min(stock.portion // 2, int(stock.taken / past * AHEAD))
         stock.taken = 0
         wanted = sum(needs.values()) + stocked
-        least = min(needs, default=0)
+        least = stock.asked = min(needs, default=0)
         if needs and stock.last and stock.free < least:
             # Too little for a call here may be enough together with what others give back.
             stock.returned += max(0, stock.free)
@@ -264,7 +267,7 @@ class Wallet:
         for name, told in reply["purses"].items():
             stock = self._stocks[name]
             stock.granted, stock.portion = told["granted"], told["portion"]
-            stock.last, stock.over = told["last"], told["over"]
+            stock.last, stock.refused = told["last"], stock.asked if told["over"] else None
         self._pump()
         self._turn_away()
         if any(queue.waiters for queue in self._queues.values()):
@@ -276,16 +279,20 @@ class Wallet:
         return [(stock.spent, stock.returned) for stock in self._stocks.values()]
 
     def _turn_away(self) -> None:
-        """Refuse calls for which there will be no more money, unless this process itself may give some back."""
+        """Refuse calls for which there will be no more money."""
         for (purses, _), queue in self._queues.items():
-            for name in purses:
-                stock = self._stocks[name]
-                while queue.waiters and stock.over and not stock.held and stock.free < queue.waiters[0].amount:
-                    waiter = queue.pop()
-                    if not waiter.future.done():
-                        waiter.future.set_exception(
-                            Impatient("budget", 0.0, f"the {self._titles[name]} is used up", over=name)
-                        )
+            while queue.waiters and (over := self._over(purses, queue.waiters[0].amount)) is not None:
+                waiter = queue.pop()
+                if not waiter.future.done():
+                    waiter.future.set_exception(over)
+
+    def _over(self, purses: Purses, amount: int) -> Impatient | None:
+        """Why a call cannot be paid any more; None where this process itself may give something back."""
+        for name in purses:
+            stock = self._stocks[name]
+            if stock.refused is not None and not stock.held and stock.free < amount and stock.refused <= amount:
+                return Impatient("budget", 0.0, f"the {self._titles[name]} is used up", over=name)
+        return None
 
     def _refused(self, error: ClusterError) -> None:
         for queue in self._queues.values():

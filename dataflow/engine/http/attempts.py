@@ -81,15 +81,23 @@ class CallError(Exception):
         error: One sentence for the failures.
         status: The HTTP status of the last answer, or None.
         timed_out: Whether time ran out.
-
-    Attributes:
         not_attempted: Whether no call was made, and none will be.
     """
 
     not_attempted = False
 
-    def __init__(self, reason: str, error: str, *, status: int | None = None, timed_out: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        error: str,
+        *,
+        status: int | None = None,
+        timed_out: bool = False,
+        not_attempted: bool = False,
+    ) -> None:
         super().__init__(error)
+        if not_attempted:
+            self.not_attempted = True
         self.reason = reason
         self.status = status
         self.timed_out = timed_out

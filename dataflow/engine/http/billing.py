@@ -30,6 +30,7 @@ class Billing:
         wallet: Where money is reserved before it is spent, or None where nothing limits it.
         purses: Those that it is reserved from.
         desk: The API whose gate its attempts pass.
+        keeps: Whether a record that cannot be paid is kept without the service; else nothing of its partition is.
     """
 
     service: str
@@ -39,6 +40,7 @@ class Billing:
     wallet: Wallet | None = None
     purses: tuple[str, ...] = ()
     desk: str = ""
+    keeps: bool = False
     _said: set[str] = field(default_factory=set)
 
     async def reserve(self, records: int, *, patience: float | None) -> Reservation | None:

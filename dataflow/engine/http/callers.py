@@ -252,6 +252,7 @@ class Callers:
             wallet=self._wallet_of(money) if money is not None and purses else None,
             purses=purses,
             desk=service.api.name,
+            keeps=money is not None and money.keeps,
         )
 
     def _wallet_of(self, money: Money) -> Wallet:

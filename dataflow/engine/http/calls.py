@@ -311,7 +311,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
 
 
 async def value_of(calling: Calling, inputs: Any, call: Call) -> Any:
-    """What a call gives; an open breaker fails the call of somebody who does not wait.
+    """What a call gives; an open breaker fails the call of somebody who does not wait, and so may a lack of money.
 
     Raises:
         Impatient: A breaker keeps it longer than the terms allow.
@@ -319,6 +319,8 @@ async def value_of(calling: Calling, inputs: Any, call: Call) -> Any:
     try:
         return await calling.function(inputs, call)
     except Impatient as error:
+        if error.over is not None and calling.billing is not None and calling.billing.keeps:
+            raise CallError("budget", error.problem, not_attempted=not call.attempts) from error
         if calling.terms.patience != 0:
             raise
         if error.reason == "rate":

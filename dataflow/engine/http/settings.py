@@ -45,10 +45,12 @@ class Money:
     Attributes:
         run: Names its purses at the control plane.
         titles: What each purse is called in messages, by its name.
+        keeps: Whether a record that cannot be paid is kept without the service; else its partition is given back.
     """
 
     run: str
     titles: Mapping[str, str]
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import dataflow as flow
@@ -99,3 +100,25 @@ def test_a_budget_that_cannot_hold_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(DeclarationError, match=message):
         bench.run(bench.company(**options), KEYS, budget=budget)
+
+
+def test_a_table_costs_no_more_than_its_budget_and_loses_no_row(bench: Any) -> None:
+    pipeline = flow.Pipeline("test", [bench.company(bench.api(), price=0.01)])
+    table = pipeline.apply(pa.table({"key": KEYS}), catalog=bench.catalog, budget=0.5)
+    assert (table.num_rows, len(table) - table["title"].null_count, sum(table["degraded"].to_pylist())) == (
+        200,
+        50,
+        150,
+    )
+    assert bench.seen()["calls"] == 50
+    frame = pipeline.apply(table.select(["key"]).to_pandas(), catalog=bench.catalog, budget=1)
+    assert frame["title"].notna().sum() == 150
+    assert bench.seen()["calls"] == 150
+
+
+def test_a_dask_collection_cannot_hold_a_budget(bench: Any) -> None:
+    import dask.bag
+
+    pipeline = flow.Pipeline("test", [bench.company(price=0.01)])
+    with pytest.raises(DeclarationError, match="over a Dask collection"):
+        pipeline.apply(dask.bag.from_sequence([{"key": "a"}]), budget=1)
