@@ -120,10 +120,9 @@ def apply_table(
     money: Money | None = None,
 ) -> pa.Table:
     """Run an Arrow table: its columns, the outputs, and `rejected`."""
-    with _closed_after(
-        money, prepare_once(pipeline, table.schema, catalog=catalog, offline=offline, money=money)
-    ) as it:
-        return run_table(it, table)
+    prepared = prepare_once(pipeline, table.schema, catalog=catalog, offline=offline, money=money)
+    with _closed_after(money, prepared):
+        return run_table(prepared, table)
 
 
 @contextmanager
