@@ -113,6 +113,10 @@ class Memory:
         if isinstance(self._keeper, Cache):
             self._keeper.export()
 
+    def news(self) -> list[str]:
+        """What the user should be told about the cache, each once."""
+        return self._keeper.news() if isinstance(self._keeper, Cache) else []
+
     def close(self) -> None:
         """Write what is not written, and let go of the cache."""
         if isinstance(self._keeper, Cache):
@@ -211,8 +215,8 @@ def take_up(cache: Cache, terms: Mapping[str, Terms], *, warn: Callable[[str], o
     """
     shared = [one for one in terms.values() if one.policy is not None]
     cache.know(one.origin for one in shared)
-    for warning in [*cache.warnings, *([cache.note] if cache.note else [])]:
-        warn(warning)
+    for sentence in cache.news():
+        warn(sentence)
     for one in shared:
         if count := cache.others(one.origin):
             name, answers = one.origin.service, "1 answer" if count == 1 else f"{count:,} answers"

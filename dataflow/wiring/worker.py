@@ -261,6 +261,7 @@ class PartitionWork:
 
     def _warnings(self) -> tuple[str, ...]:
         """What services and limits had to say since the last partition."""
+        self._told += [] if self._memory is None else self._memory.news()
         count = len(self._told)
         said = tuple(self._told[:count])
         del self._told[:count]

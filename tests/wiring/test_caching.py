@@ -347,3 +347,34 @@ def test_an_answer_that_is_too_old_serves_no_more_but_for_the_run_that_paid(
 def test_a_cache_for_what_cannot_be_kept_is_refused(desk: Desk, declare: Callable[[Any], Any], told: str) -> None:
     with pytest.raises(DeclarationError, match=told):
         declare(desk.api)
+
+
+def test_a_run_says_that_a_damaged_index_was_rebuilt_and_which_segment_cannot_be_read(
+    desk: Desk, tmp_path: Path, on_host: Callable[[str], None]
+) -> None:
+    on_host("here")
+    desk.run(desk.news(), ["a"])
+    desk.run(desk.news(), ["b"], output="other")
+    desk.calls()
+    first, second = desk.segments()
+    lost = pq.read_table(first)["value"][0].as_py()
+    first.write_bytes(b"no parquet")
+    (index,) = (tmp_path / "here").glob("*.sqlite")
+    index.write_bytes(b"no database" * 1000)
+    run = desk.run(desk.news(), ["a", "b"], output="third")
+    assert [f"str '{key}'" for key in desk.calls()] == [lost.strip('"')]
+    assert any("was damaged" in one and "rebuilt from" in one for one in run.warnings)
+    assert any(str(first) in one and "is skipped" in one for one in run.warnings)
+    assert second.exists()
+
+
+def test_a_process_that_cannot_remember_single_records_says_so_once_and_goes_on(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DATAFLOW_JOURNAL", str(tmp_path / "file"))
+    pipeline = flow.Pipeline("test", [desk.news()])
+    with pytest.warns(UserWarning, match="nothing is remembered"):
+        pipeline.call({"key": "a"}, catalog=desk.catalog)
+    assert pipeline.call({"key": "a"}, catalog=desk.catalog).data["news"] == "str 'a'"
+    assert desk.calls() == ["a", "a"]

@@ -58,6 +58,7 @@ class Cache:
         self.root = rooted(root)
         self.path = path or journal_path(root)
         self.warnings: list[str] = []
+        self._told: set[str] = set()
         self._process = os.getpid()
         self._segments = Segments(files_at(self.root), self.root)
         self._writing, self._reading = Connection(self.path), Connection(self.path)
@@ -81,6 +82,13 @@ class Cache:
     def note(self) -> str | None:
         """That a damaged index was set aside; None while all is well."""
         return self._writing.note or self._reading.note
+
+    def news(self) -> list[str]:
+        """What the user should be told, each once: a damaged index, segments that cannot be read."""
+        found = list(dict.fromkeys([*self.warnings, *([self.note] if self.note else [])]))
+        told = [sentence for sentence in found if sentence not in self._told]
+        self._told.update(told)
+        return told
 
     def know(self, origins: Iterable[Origin]) -> None:
         """Take up the answers of some services that other hosts have left in the catalog, before they are asked for.
