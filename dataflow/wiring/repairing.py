@@ -62,7 +62,7 @@ def repair_run(
 
     current._repair = again
     given = {"catalog": catalog, "parameters": job.parameters, "limit": original.plan()["limit"]}
-    perform_repair(repair, job, read_settings({**settings, **given}), run=current)
+    perform_repair(repair, job, settings=read_settings({**settings, **given}), run=current)
     return current
 
 

@@ -119,7 +119,7 @@ class _SeenEffects:
 
 
 def retrace(
-    found: Found, folder: RunFolder, spec: PartitionSpec, *, number: int, failures: Sequence[Mapping[str, Any]]
+    found: Found, folder: RunFolder, *, spec: PartitionSpec, number: int, failures: Sequence[Mapping[str, Any]]
 ) -> Trace:
     """Run one record through its job again, without a call.
 
@@ -137,7 +137,7 @@ def retrace(
     """
     keep_pandas_out()
     plan = folder.plan()
-    graph, tables, changed = _bound(found.job, plan, folder, parameters=found.parameters)
+    graph, tables, changed = _bound(found.job, folder, plan=plan, parameters=found.parameters)
     batch = read(plan["reading"], spec, schema=schema_of_text(plan["source"]))
     rows = batch.rows.to_pylist()
     if number not in rows:
@@ -158,11 +158,11 @@ def retrace(
         if memory is not None:
             memory.close()
     answers = seen.found | ({} if watched is None else watched.found)
-    return _trace(graph, environment, answers, record=table.to_pylist()[0], changed=changed)
+    return _trace(graph, environment, answers=answers, record=table.to_pylist()[0], changed=changed)
 
 
 def _bound(
-    job: Job, plan: Mapping[str, Any], folder: RunFolder, *, parameters: Mapping[str, Any]
+    job: Job, folder: RunFolder, *, plan: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> tuple[Graph, dict[str, Any], frozenset[str]]:
     """The job bound to the source as it was, and the services of it that are others by now."""
     tables = lookup_tables(job.pipeline, Catalog(folder.root))
@@ -199,8 +199,8 @@ def _kept(failures: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Exceptio
 def _trace(
     graph: Graph,
     environment: Environment,
-    answers: Mapping[str, Answer],
     *,
+    answers: Mapping[str, Answer],
     record: Mapping[str, Any],
     changed: frozenset[str],
 ) -> Trace:

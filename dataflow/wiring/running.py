@@ -141,7 +141,7 @@ def publish_run(run: str, *, catalog: str, **settings: Any) -> Run:
     return current
 
 
-def perform_repair(repair: Repair, found: Found, settings: Settings, *, run: Run) -> None:
+def perform_repair(repair: Repair, found: Found, *, settings: Settings, run: Run) -> None:
     """Mend a version with its job; see `repairing.repair_run`."""
     _Execution(found.job, settings, run, found.program, reference=found.reference, repair=repair).perform()
 

@@ -121,7 +121,7 @@ class _Teller:
             folder = Catalog(self._origin.home.rpartition("/")[0]).run(self._origin.manifest["run"])
             spec = _spec_of(folder.plan(), self._place.part["identity"])
             found = self._found_job() or find_again(folder)
-            trace = retrace(found, folder, spec, number=self._place.number, failures=self._failures())
+            trace = retrace(found, folder, spec=spec, number=self._place.number, failures=self._failures())
         except DataflowError as error:
             self._notes.append(f"which services found their answer remembered, or skipped it, cannot be told: {error}")
             return None
@@ -141,9 +141,11 @@ class _Teller:
         shaky: set[int] = set()
         chapters = []
         for name in self._services(trace):
-            chapter = _by_files(name, failures.get(name), counts.get(name), known=self._place.number is not None)
+            chapter = _by_files(
+                name, failure=failures.get(name), counts=counts.get(name), known=self._place.number is not None
+            )
             if trace is not None:
-                chapter = _by_trace(chapter, trace, counts.get(name), started=self._started(), shaky=shaky)
+                chapter = _by_trace(chapter, trace, counts=counts.get(name), started=self._started(), shaky=shaky)
             verdict = verdicts.get(name)
             if verdict is not None:
                 chapter = replace(chapter, verdict=tuple(verdict["errors"] or (() if verdict["is_valid"] else ("",))))
@@ -190,7 +192,7 @@ class _Teller:
 
 
 def _by_files(
-    name: str, failure: Mapping[str, Any] | None, counts: ServiceStatistics | None, *, known: bool
+    name: str, *, failure: Mapping[str, Any] | None, counts: ServiceStatistics | None, known: bool
 ) -> Chapter:
     """What the files of the version say: the failure, or how all others of the partition have ended."""
     if failure is not None:
@@ -229,7 +231,7 @@ def _why_untold(step: Step, trace: Trace) -> str:
 
 
 def _by_trace(
-    chapter: Chapter, trace: Trace, counts: ServiceStatistics | None, *, started: float, shaky: set[int]
+    chapter: Chapter, trace: Trace, *, counts: ServiceStatistics | None, started: float, shaky: set[int]
 ) -> Chapter:
     """The chapter with what the job tells; `shaky` are the steps of which it tells nothing, and it grows."""
     step = next(one for one in trace.steps if one.service.name == chapter.service)

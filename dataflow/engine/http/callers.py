@@ -122,7 +122,11 @@ class Callers:
         if group_of is not None:
             shared = replace(shared, call_of=[shared.call_of[group] for group in group_of.tolist()])
         make = make_calls if calling.batch is None else make_batches
-        with io.watching(step.service), _noting(on, step.service), tracking(step, calling, shared, on) as tracked:
+        with (
+            io.watching(step.service),
+            _noting(on, step.service),
+            tracking(step, calling, shared=shared, on=on) as tracked,
+        ):
             answers = known = recalled(tracked, shared)
             if len(known.remembered) < len(shared.inputs):
                 making = tracked.effects.flushed(partial(make, tracked, shared, check=check, known=known))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def tracking(step: Step, calling: Calling, shared: Shared, on: Execution) -> Iterator[Calling]:
+def tracking(step: Step, calling: Calling, *, shared: Shared, on: Execution) -> Iterator[Calling]:
     """How a service is called for some records: as given, or with notes where its calls may be made only once.
 
     Raises:
