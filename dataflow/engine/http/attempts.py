@@ -5,6 +5,7 @@ Nothing is sent or waited for here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -159,6 +160,7 @@ class Call:
         in_flight: those that are being answered.
         refused: What kept one of its requests from being sent, whatever the function that asked made of it.
         announce: Notes that it is about to be sent, awaited before each of its requests; None where nobody asks.
+        ahead: How many such calls may be noted and still wait for their turn; None where they are noted after it.
         reach: How far its requests have come that have ended.
     """
 
@@ -185,6 +187,7 @@ class Call:
     in_flight: int = 0
     refused: Exception | None = None
     announce: Callable[[], Awaitable[None]] | None = None
+    ahead: asyncio.Semaphore | None = None
     reach: Reach = Reach.NOTHING
 
     @property

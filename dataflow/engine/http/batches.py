@@ -5,6 +5,7 @@ Answers are remembered by record, so a run may go on with another size of batch.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from dataflow.engine.calling import Answers
@@ -82,7 +83,7 @@ class _Batches:
         At most 2,000 requests of a partition are halves, so that a service that refuses everything ends.
         """
         asked, call = self._asked(places), begin()
-        call.announce = self._calling.effects.announcing(places)
+        self._calling.effects.announce(call, places)
         error = await self._send(asked, places, call)
         left = [places[at] for at in asked.left]
         if error is None or not left:
@@ -124,7 +125,7 @@ class _Batches:
         error = None
         try:
             await value_of(self._calling, asked, call)
-        except NO_OUTCOMES:
+        except (*NO_OUTCOMES, asyncio.CancelledError):
             self._calling.effects.give_back(places, call)
             raise
         except Exception as raised:

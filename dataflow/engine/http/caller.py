@@ -10,7 +10,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from dataflow.engine.control.gate import Gate, Impatient, Pass
@@ -132,12 +133,28 @@ class Caller:
             call.reserved = await call.billing.reserve(call.records, patience=call.terms.patience)
             call.wait({"budget": 0.0 if call.reserved is None else call.reserved.waited})
         try:
-            return await self._gate.enter(patience=call.patience)
+            async with self._announced(call):
+                return await self._gate.enter(patience=call.patience)
         except BaseException as error:
             call.settle(0)
             if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:
                 error.problem = f"`{self._gate.api}` fails ({self._problem}), so its breaker keeps calls waiting"
             raise
+
+    @asynccontextmanager
+    async def _announced(self, call: Call) -> AsyncIterator[None]:
+        """Note ahead of its turn what is to be noted, where a rate counts when calls are sent: a note takes time."""
+        whole = call.whole
+        if whole.announce is None or whole.ahead is None:
+            yield
+            return
+        began = self._clock()
+        async with whole.ahead:
+            call.wait({"rate": self._clock() - began})
+            if whole.stop.error is not None:
+                raise whole.stop.error
+            await whole.announce()
+            yield
 
     def _count(self, call: Call, now: float) -> None:
         call.attempts += 1

@@ -178,7 +178,7 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check, known: A
 
     async def make(at: int, begin: Begin) -> None:
         call = begin(f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None)
-        call.announce = calling.effects.announcing([at])
+        calling.effects.announce(call, [at])
         await _make_one(calling, shared, at, call=call, answers=answers, check=check)
         left.discard(at)
 
@@ -288,7 +288,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost))
         check(None)
-    except NO_OUTCOMES:
+    except (*NO_OUTCOMES, asyncio.CancelledError):
         calling.effects.give_back([at], call)
         raise
     except Exception as raised:

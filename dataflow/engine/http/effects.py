@@ -73,6 +73,7 @@ class Effects:
         api: The name of the API, for those who have to look there.
         keys: The key of each call.
         places: The place of its record in the partition.
+        ahead: How many calls may be noted while they wait for their turn; None to note them after it.
         wall: Seconds since 1970.
     """
 
@@ -83,12 +84,14 @@ class Effects:
         api: str = "",
         keys: Sequence[bytes] = (),
         places: Sequence[int] = (),
+        ahead: int | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._api = api
         self._places = [int(place) for place in places]
         self._place_of = dict(zip(keys, self._places, strict=True))
+        self._ahead = None if ahead is None else asyncio.Semaphore(ahead)
         self._wall = wall
         self._known: Mapping[int, Note] = {}
         self._notes: list[Note] = []
@@ -141,10 +144,12 @@ class Effects:
             if note is not None and at not in answers.remembered:
                 answers.end_at(at, self._error_of(note))
 
-    def announcing(self, ats: Sequence[int]) -> Callable[[], Awaitable[None]] | None:
-        """What a call for some records waits for before it is sent: that this is noted, durably and once."""
-        if self._log is None:
-            return None
+    def announce(self, call: Call, ats: Sequence[int]) -> None:
+        """Let a call for some records wait, before it is sent, until that is noted, durably and once."""
+        if self._log is not None:
+            call.announce, call.ahead = self._announcing(ats), self._ahead
+
+    def _announcing(self, ats: Sequence[int]) -> Callable[[], Awaitable[None]]:
         started: list[asyncio.Future[None]] = []
 
         async def announce() -> None:
@@ -170,8 +175,9 @@ class Effects:
 
     def give_back(self, ats: Sequence[int], call: Call) -> None:
         """Note of a call that is ended before its time that it has done nothing, where that is sure."""
-        if self._log is not None and call.attempts and call.reached is Reach.NOTHING:
-            self._note(*(self._note_of(self._places[at], End.NOTHING) for at in ats))
+        if call.reached is Reach.NOTHING:
+            noted = [self._places[at] for at in ats if self._log is not None and self._places[at] in self._open]
+            self._note(*(self._note_of(place, End.NOTHING) for place in noted))
 
     def _ended(self, place: int, error: Exception, *, reach: Reach) -> Note:
         for kind, end in _VERDICTS.items():
@@ -206,6 +212,8 @@ class Effects:
         )
 
     def _note(self, *notes: Note) -> None:
+        if not notes:
+            return
         self._notes += notes
         for note in notes:
             if note.end is End.SENT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,10 +12,25 @@ from dataflow.engine.http.calls import Calling, Shared
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Execution
+from dataflow.policies.rate import Rate
 from dataflow.services.signature import Form
 
 if TYPE_CHECKING:
     from dataflow.plan.graph import Step
+
+
+AHEAD = 0.25
+"""Seconds of calls that may be noted before their turn has come, which a kill leaves in doubt; a note takes less."""
+
+_UNPACED = 16
+
+
+def permits(rates: Sequence[Rate]) -> int | None:
+    """How many calls may be noted ahead of their turn; None without a rate, where a note may delay them behind it."""
+    paced = [rate.count / rate.period for rate in rates if rate.paced and rate.unit == "calls"]
+    if not rates:
+        return None
+    return max(1, math.ceil(min(paced) * AHEAD)) if paced else _UNPACED
 
 
 @contextmanager
@@ -29,7 +45,8 @@ def tracking(step: Step, calling: Calling, *, shared: Shared, on: Execution) -> 
         yield calling
         return
     log = on.effects.log(service.name)
-    effects = Effects(log, api=service.api.name, keys=shared.keys, places=on.places).begin()
+    ahead = permits(service.api.rates)
+    effects = Effects(log, api=service.api.name, keys=shared.keys, places=on.places, ahead=ahead).begin()
     assert service.returns is not None
     memory = Memory(effects, service=service.name, returns=service.returns, from_json=service.form is Form.HTTP)
     yield replace(calling, memory=memory, effects=effects)

@@ -16,6 +16,7 @@ from dataflow.engine.http.attempts import Again, AttemptError, Call, CallError, 
 from dataflow.engine.http.caller import Caller
 from dataflow.errors import NotFound
 from dataflow.policies.deadline import Deadline
+from dataflow.policies.effects import Reach
 from dataflow.policies.retry import Attempt, Retry
 from dataflow.testing import SettableClock
 
@@ -371,3 +372,41 @@ def test_a_call_in_flight_is_not_tried_again_once_its_partition_is_given_back() 
         asyncio.run(caller(Turnstile(events)).perform(attempt, call))
     assert events == ["enter", "attempt", "failed"]
     assert (call.in_flight, call.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "order"), [(None, ["enter", "note", "attempt"]), (1, ["note", "enter", "note", "attempt"])]
+)
+def test_a_call_is_noted_after_its_turn_or_ahead_of_it_where_a_rate_counts_when_it_is_sent(
+    ahead: int | None, order: list[str]
+) -> None:
+    events: list[str] = []
+    call = a_call()
+
+    async def note() -> None:
+        events.append("note")
+
+    async def perform() -> None:
+        call.announce, call.ahead = note, None if ahead is None else asyncio.Semaphore(ahead)
+        await caller(Turnstile(events)).perform(endings(1, events=events), call)
+
+    asyncio.run(perform())
+    assert events == [*order, "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reach"),
+    [
+        (error("always"), Reach.NOTHING),
+        (error("never", status=400), Reach.NOTHING),
+        (error("never", status=503), Reach.UNCLEAR),
+        (error("never", status=200), Reach.TAKEN),
+        (NotFound(), Reach.TAKEN),
+        (KeyError("parser"), Reach.UNCLEAR),
+    ],
+)
+def test_a_call_knows_how_far_it_has_come(error: Exception, reach: Reach) -> None:
+    call = a_call(attempts=1)
+    with suppress(CallError, NotFound, KeyError):
+        asyncio.run(caller(Turnstile([])).perform(endings(error, events=[]), call))
+    assert call.reached is reach

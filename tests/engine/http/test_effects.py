@@ -17,8 +17,11 @@ from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.calls import Calling, Shared, make_calls
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
+from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.tracking import permits
 from dataflow.errors import DeclarationError, NotFound, Reject, Skip, StoreError
 from dataflow.policies.effects import End, Note, Reach, known
+from dataflow.policies.rate import read_rates
 from dataflow.policies.retry import Retry
 from dataflow.services.annotations import declare
 
@@ -252,3 +255,35 @@ def test_an_answer_that_cannot_be_kept_is_not_taken_for_an_interrupted_call() ->
     assert getattr(error, "reason", "") == "unknown"
     assert "cannot be kept" in str(error)
     assert server.sent == [0]
+
+
+@pytest.mark.parametrize(
+    ("rates", "ahead"),
+    [
+        ([], None),
+        (["200/s"], 50),
+        (["200/s", "600/min"], 3),
+        (["1/min"], 1),
+        (["50000/day"], 16),
+        (["1/s", "9/day"], 1),
+    ],
+)
+def test_few_calls_are_noted_ahead_of_a_rate(rates: list[str], ahead: int | None) -> None:
+    assert permits(read_rates(rates, where="") if rates else ()) == ahead
+
+
+def test_what_waits_for_its_turn_when_the_run_is_stopped_is_in_no_doubt() -> None:
+    log = Log()
+
+    async def waits(inputs: Sequence[Any], call: Call) -> int:
+        assert call.announce is not None
+        call.waiting += 1
+        await call.announce()
+        await asyncio.sleep(60)
+        return 1
+
+    began = time.monotonic()
+    with pytest.raises(Halted):
+        run(log, waits, range(3), halted=lambda: time.monotonic() > began + 0.2)
+    server = Server(log)
+    assert run(log, server, range(3)).values == [0, 10, 20]
