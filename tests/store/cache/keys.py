@@ -49,6 +49,9 @@ for number in range(start, stop):
     cache.put(key(number), answer(b"%d" % number, created=float(number)), origin=COMPANY)
     if export and number % 500 == 0:
         cache.export()
+        if number % 2000 == 0:
+            cache.know([COMPANY])
+            cache.compact()
     if pause:
         print(number, time.monotonic(), flush=True)
         time.sleep(pause)

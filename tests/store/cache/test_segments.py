@@ -337,3 +337,43 @@ def test_how_many_answers_another_code_gave_is_counted(root: str, tmp_path: Path
         fill(one, 3, origin=changed)
     with host(root, tmp_path / "b", NEWS) as other:
         assert (other.others(NEWS), other.others(changed)) == (1, 2)
+
+
+def test_hosts_that_write_and_merge_at_the_same_time_lose_nothing(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = [
+        writer(root, tmp_path / name / "index.sqlite", start, start + 8000, export=True)
+        for name, start in (("a", 0), ("b", 8000), ("b", 16_000))
+    ]
+    assert [process.communicate(timeout=120) for process in processes] == [("", "")] * 3
+    for name in ("a", "b"):
+        with host(root, tmp_path / name) as one:
+            one.export()
+            one.compact()
+    for name in ("a", "b", "c"):
+        with host(root, tmp_path / name) as one:
+            assert len(numbers(one, *range(24_000))) == 24_000
+            assert one.warnings == []
+
+
+def test_killed_while_it_is_warmed_a_host_goes_on_where_it_was(root: str, tmp_path: Path) -> None:
+    with host(root, tmp_path / "a") as one:
+        for at in range(4):
+            fill(one, *range(at * 1000, at * 1000 + 1000))
+            one.export()
+    warmer = host(root, tmp_path / "b")
+    warmer._writing.run(lambda connection: connection.execute("UPDATE sources SET whole = 0").fetchall())
+    warmer._writing.run(lambda connection: connection.execute("DELETE FROM answers WHERE source > 2").fetchall())
+    warmer.close()
+    with host(root, tmp_path / "b") as again:
+        assert numbers(again, *range(4000)) == list(range(4000))
+
+
+def test_polars_reads_segments_too(root: str, tmp_path: Path) -> None:
+    polars = pytest.importorskip("polars")
+    with host(root, tmp_path / "a") as one:
+        fill(one, 1, 2, cost=0.5)
+    frame = polars.read_parquet(f"{root}/_cache/*/*/*.parquet")
+    assert frame.select(polars.sum("cost")).item() == 1.0
+    assert sorted(frame["value"].to_list()) == ["1", "2"]
