@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow.compute as pc
 
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import MISSING, NO_ROWS, Exclusions, Mark, Mask, Rows, mask_of, nulls_of, to_mask
+from dataflow.engine.marks import MISSING, NO_ROWS, Effect, Exclusions, Mark, Mask, Rows, mask_of, nulls_of, to_mask
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.types import Declared
+
+TOO_DEAR = "record budget"
+"""The reason of a skip where a service would cost more than a record may."""
 
 
 def exclude(step: Step, environment: Environment) -> Exclusions:
@@ -38,6 +41,10 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
             missing.append(rows)
             if reason != MISSING:
                 tainted.append((reason, rows))
+    rows = _take(left, _too_dear(step, environment, left)) if step.record_budget is not None else NO_ROWS
+    if len(rows):
+        marks.append(Mark(status=Status.SKIPPED, reason=TOO_DEAR, rows=rows))
+        kept.append(rows)
     if not marks:
         return Exclusions()
     absent = np.sort(np.concatenate(missing)) if missing else NO_ROWS
@@ -53,6 +60,30 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
         kept=np.sort(np.concatenate(kept)) if kept else NO_ROWS,
         tainted=tuple(tainted),
     )
+
+
+def _too_dear(step: Step, environment: Environment, asking: Mask) -> Mask:
+    """The records for which a paid service would exceed what such services may cost for one, by their prices."""
+    spent = np.zeros(environment.size, np.int64)
+    for index in step.paid_before:
+        spent += np.where(
+            _applied(environment.effects[index], environment.size), _price(environment.graph.steps[index]), 0
+        )
+    return asking & (spent + _price(step) > (step.record_budget or 0))
+
+
+def _applied(effect: Effect, size: int) -> Mask:
+    """The records that a service was not skipped for; one that skipped a record by itself was asked."""
+    asked = np.ones(size, np.bool_)
+    for mark in effect.marks:
+        if mark.status is Status.SKIPPED and mark.reason != "skip":
+            asked[mark.rows] = False
+    return asked
+
+
+def _price(step: Step) -> int:
+    price = step.service.policy.price
+    return 0 if price is None else price.nominal() or 0
 
 
 def _take(left: Mask, excluded: Mask) -> Rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -42,6 +42,7 @@ def bind(
     name: str,
     invalid: str = "keep",
     tables: Mapping[str, pa.Schema] | None = None,
+    record_budget: int | None = None,
 ) -> Graph:
     """Bind a sequence of services to the schema of a source.
 
@@ -51,6 +52,7 @@ def bind(
         name: The pipeline's name.
         invalid: What an invalid verdict means, `keep` or `reject`.
         tables: The schema of the table of each lookup, by service name.
+        record_budget: What the paid services may cost for one record, in millionths.
 
     Raises:
         DeclarationError: A service reads what nothing provides, or writes what it may not.
@@ -62,7 +64,7 @@ def bind(
     steps: list[Step] = []
     for service in services:
         step = _bind_service(service, columns, steps, services, (tables or {}).get(service.name), invalid)
-        steps.append(step)
+        steps.append(step if record_budget is None else _limited(step, steps, record_budget))
     final = {key: columns.types[column] for key, column in columns.current.items()}
     return Graph(
         name=name,
@@ -73,6 +75,15 @@ def bind(
         final=tuple(columns.current.values()),
         notes=tuple(columns.notes) + _rewritten(steps),
     )
+
+
+def _limited(step: Step, before: Sequence[Step], record_budget: int) -> Step:
+    """A paid step that knows what those before it have cost; it waits for them, so that time decides nothing."""
+    if step.service.policy.price is None:
+        return step
+    paid = tuple(one.index for one in before if one.service.policy.price is not None)
+    after = tuple(sorted({*step.after, *paid}))
+    return replace(step, after=after, paid_before=paid, record_budget=record_budget)
 
 
 def _check_source(source: pa.Schema) -> None:

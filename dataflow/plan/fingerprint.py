@@ -44,7 +44,7 @@ def fingerprints(
         parameters: What `flow.Context` gives; they only count where a service asks for it.
 
     Returns:
-        Digests by part: `source`, `reading`, `schema`, `key`, `invalid`, `order`, `parameters`, and
+        Digests by part: `source`, `reading`, `schema`, `key`, `invalid`, `order`, `parameters`, `record budget`, and
         `service NAME` for each one.
     """
     parts: dict[str, Any] = {
@@ -58,6 +58,9 @@ def fingerprints(
     reads = [read for step in graph.steps for read in step.reads]
     if any(read.parameter.injected is Injected.CONTEXT for read in reads):
         parts["parameters"] = stable(parameters or {})
+    limits = {step.record_budget for step in graph.steps} - {None}
+    if limits:
+        parts["record budget"] = sorted(limits)
     for step in graph.steps:
         parts[f"service {step.service.name}"] = _describe(step, (tables or {}).get(step.service.name))
     return {name: _digest(part) for name, part in parts.items()}

@@ -70,6 +70,8 @@ class Step:
         judged_by: The validations that `when="valid"` waits for.
         gated_by: The local critical services that must not have rejected a record before it is called out for.
         after: Every step it waits for.
+        paid_before: The paid services listed before it, where what all of them cost for a record is limited.
+        record_budget: That limit for a paid service, in millionths; None where there is none.
     """
 
     index: int
@@ -83,6 +85,8 @@ class Step:
     judged_by: tuple[int, ...]
     gated_by: tuple[int, ...]
     after: tuple[int, ...]
+    paid_before: tuple[int, ...] = ()
+    record_budget: int | None = None
 
     @property
     def inputs(self) -> tuple[Column, ...]:

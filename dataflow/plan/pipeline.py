@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
 from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
-from dataflow.services.prices import currency_of, read_amount
+from dataflow.services.prices import check_record_budget, currency_of, read_amount
 from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED
 from dataflow.services.units import seconds
@@ -77,6 +77,7 @@ class Pipeline:
         key: str | Sequence[str] | None = None,
         max_failures: float | str = "1%",
         min_found: MinFound | None = None,
+        record_budget: float | None = None,
         **settings: Any,
     ) -> Run:
         """Run every record of a source through the pipeline and publish a dataset.
@@ -87,12 +88,21 @@ class Pipeline:
             key: See `Job`.
             max_failures: See `Job`.
             min_found: See `Job`.
+            record_budget: See `Job`.
             **settings: See `dataflow.wiring.settings.Settings`; `deadline=` and `budget=` are two of them.
 
         Raises:
             DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
         """
-        job = Job(self, source=source, output=output, key=key, max_failures=max_failures, min_found=min_found)
+        job = Job(
+            self,
+            source=source,
+            output=output,
+            key=key,
+            max_failures=max_failures,
+            min_found=min_found,
+            record_budget=record_budget,
+        )
         return job.run(**settings)
 
     def call(self, record: Mapping[str, Any], **settings: Any) -> Result:
@@ -163,6 +173,8 @@ class Job:
         deadline: Seconds, or "2h", after which a run ends, unless the run sets its own. Default: none.
         budget: Money that the services with a price may cost in one run, over all its starts, unless the run sets its
             own. Default: none.
+        record_budget: Money that they may cost for one record at most, by their prices and in listed order: a service
+            that would exceed it is skipped for that record. Part of the plan, since it changes the output.
     """
 
     pipeline: Pipeline
@@ -173,6 +185,7 @@ class Job:
     min_found: MinFound | None
     deadline: float | str | None
     budget: float | None
+    record_budget: float | None
 
     def __init__(
         self,
@@ -185,6 +198,7 @@ class Job:
         min_found: MinFound | None = None,
         deadline: float | str | None = None,
         budget: float | None = None,
+        record_budget: float | None = None,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
@@ -193,6 +207,7 @@ class Job:
             seconds(deadline, where="deadline")
         if budget is not None:
             read_amount(budget, where="budget")
+        check_record_budget(pipeline.services, record_budget)
         check_dataset_name(output)
         check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
@@ -203,6 +218,7 @@ class Job:
         object.__setattr__(self, "min_found", min_found)
         object.__setattr__(self, "deadline", deadline)
         object.__setattr__(self, "budget", budget)
+        object.__setattr__(self, "record_budget", record_budget)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -210,6 +226,11 @@ class Job:
         if self.key is None:
             return ()
         return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @property
+    def record_millionths(self) -> int | None:
+        """What the paid services may cost for one record, in millionths."""
+        return None if self.record_budget is None else read_amount(self.record_budget, where="record_budget")
 
     @property
     def guardrails(self) -> Guardrails:

@@ -6,13 +6,16 @@ Inert values and the reading of one answer. What is counted and what a budget al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dataflow.errors import DeclarationError
 from dataflow.policies.money import exact, for_tokens, millionths
+
+if TYPE_CHECKING:
+    from dataflow.services.service import Service
 
 Billed = Literal["attempts", "answers"]
 OPTIONS = ("price", "currency", "max_price", "budget", "billed")
@@ -155,6 +158,26 @@ def read_amount(given: Any, *, where: str, takes: str = "a number from 0") -> in
         return millionths(given)
     except (TypeError, ValueError):
         raise DeclarationError(f"{where} takes {takes}") from None
+
+
+def check_record_budget(services: Iterable[Service], budget: float | None) -> None:
+    """Refuse a budget for records where nobody knows what a call costs.
+
+    Raises:
+        DeclarationError: It is no amount, nothing has a price, or a price comes with the answer without max_price.
+    """
+    if budget is None:
+        return
+    read_amount(budget, where="record_budget")
+    priced = [(one.name, one.policy.price) for one in services if one.policy.price is not None]
+    if not priced:
+        raise DeclarationError("there is a record_budget= and no service with a price=; give the services their prices")
+    for name, price in priced:
+        if price.nominal() is None:
+            raise DeclarationError(
+                f"the price of `{name}` comes with its answer, so record_budget= cannot hold without max_price=; "
+                "give it what an answer may cost at most"
+            )
 
 
 def currency_of(prices: Mapping[str, Price | None]) -> str | None:

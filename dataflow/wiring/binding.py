@@ -63,8 +63,10 @@ def _written(service: Service, tables: Mapping[str, pa.Table]) -> list[str]:
     return [names.get(name, name) for name in service.lookup.select or tables[service.name].schema.names]
 
 
-def bind_pipeline(pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa.Table]) -> Graph:
-    """The pipeline bound to a source schema and to the tables of its lookups.
+def bind_pipeline(
+    pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa.Table], *, record_budget: int | None = None
+) -> Graph:
+    """The pipeline bound to a source schema and to the tables of its lookups; for `record_budget` see `bind`.
 
     Raises:
         DeclarationError: They do not fit.
@@ -75,6 +77,7 @@ def bind_pipeline(pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa
         name=pipeline.name,
         invalid=pipeline.invalid,
         tables={name: table.schema for name, table in tables.items()},
+        record_budget=record_budget,
     )
 
 

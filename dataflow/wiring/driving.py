@@ -356,6 +356,7 @@ class Driving:
             offline=self.settings.offline,
             limits=self._limits(),
             money=None if treasury is None else treasury.money,
+            record_budget=planned.job.record_millionths,
         )
         if uses_processes(self.settings, planned.graph, planned.source):
             program = self._program or pack_object(planned.job.pipeline)

@@ -180,6 +180,7 @@ def _as_job(loaded: Any, text: str, *, source: str | None, output: str | None) -
         min_found=loaded.min_found,
         deadline=loaded.deadline,
         budget=loaded.budget,
+        record_budget=loaded.record_budget,
     )
 
 

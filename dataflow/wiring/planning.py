@@ -53,7 +53,7 @@ def plan_job(
     source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
-    graph = bind_pipeline(job.pipeline, source.schema, tables)
+    graph = bind_pipeline(job.pipeline, source.schema, tables, record_budget=job.record_millionths)
     check_key(job.keys, graph)
     parts = fingerprints(
         graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters

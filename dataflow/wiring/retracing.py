@@ -166,7 +166,7 @@ def _bound(
 ) -> tuple[Graph, dict[str, Any], frozenset[str]]:
     """The job bound to the source as it was, and the services of it that are others by now."""
     tables = lookup_tables(job.pipeline, Catalog(folder.root))
-    graph = bind_pipeline(job.pipeline, schema_of_text(plan["source"]), tables)
+    graph = bind_pipeline(job.pipeline, schema_of_text(plan["source"]), tables, record_budget=job.record_millionths)
     prepare_arrow(graph)
     now = fingerprints(graph, files=(), options=plan["reading"], key=job.keys, tables=tables, parameters=parameters)
     differing = [part for part in changes(plan["fingerprints"], now) if part != "source"]

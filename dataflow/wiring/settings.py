@@ -21,7 +21,7 @@ SMALL_BYTES = 16 * 2**20
 """Up to this size a source is run by threads of this process: starting worker processes would take longer."""
 
 
-_OF_A_JOB = ("key", "max_failures", "min_found")
+_OF_A_JOB = ("key", "max_failures", "min_found", "record_budget")
 """What people look for among the settings."""
 
 

@@ -122,3 +122,45 @@ def test_a_dask_collection_cannot_hold_a_budget(bench: Any) -> None:
     pipeline = flow.Pipeline("test", [bench.company(price=0.01)])
     with pytest.raises(DeclarationError, match="over a Dask collection"):
         pipeline.apply(dask.bag.from_sequence([{"key": "a"}]), budget=1)
+
+
+def three(bench: Any, **third: Any) -> list[flow.Service]:
+    """Three paid services, of which the first reads nothing of some records."""
+    api = bench.api()
+
+    @flow.transformation
+    def known(key: str) -> str | None:
+        return None if key.startswith("k1") else key
+
+    first = api.get("tech", "/v2/tech/{known}", returns=list[str] | None, select="technologies", price=0.02)
+    second = bench.company(api, price=0.02)
+    last = api.get(
+        "news", "/v2/companies/{key}", returns={"again": str}, select={"again": "name"}, **{"price": 0.01, **third}
+    )
+    return [known, first, second, last]
+
+
+def test_a_record_costs_no_more_than_its_own_budget_whatever_comes_first(bench: Any) -> None:
+    keys = KEYS[:20]
+    run = bench.run(three(bench), keys, record_budget=0.03)
+    table = run.to_arrow().to_pylist()
+    # What costs 0.02 comes second and is too dear where the first was asked; the last one still fits.
+    assert [one["title"] is not None for one in table] == [one["key"].startswith("k1") for one in table]
+    assert all(one["again"] is not None for one in table)
+    skipped = run.statistics["services"]["company"]["skipped"]
+    assert (skipped, run.statistics["services"]["news"]["skipped"]) == (9, 0)
+    assert run.statistics["cost"] == pytest.approx(9 * 0.03 + 11 * 0.03)
+
+
+def test_the_budget_of_a_record_is_part_of_the_plan(bench: Any) -> None:
+    services = three(bench)
+    bench.run(services, KEYS[:4], record_budget=0.03)
+    run = bench.run(services, KEYS[:4], record_budget=0.05)
+    assert run.statistics["services"]["company"]["skipped"] == 0
+
+
+def test_a_record_budget_needs_to_know_the_prices(bench: Any) -> None:
+    with pytest.raises(DeclarationError, match="record_budget= cannot hold without max_price="):
+        bench.run(three(bench, price=lambda answer: 1), KEYS, record_budget=1)
+    with pytest.raises(DeclarationError, match="no service with a price="):
+        bench.run(bench.company(), KEYS, record_budget=1)
