@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from keys import COMPANY, NEWS, answer, fill, kept, key, writer
 
 from dataflow.errors import StoreError
 from dataflow.outcomes import Status
-from dataflow.store.cache import compacting, exporting, warming
+from dataflow.store.cache import compacting, warming
 from dataflow.store.cache.answers import Origin
 from dataflow.store.cache.cache import Cache
 from dataflow.store.cache.keeping import holdings, purge
@@ -128,22 +130,28 @@ def test_a_newer_answer_of_this_host_stays_when_an_older_one_is_taken_up(root: s
     assert other.export() == 1
 
 
-def test_a_crash_between_writing_and_noting_costs_nothing(
-    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = host(root, tmp_path / "a")
-    fill(one, 1)
+CRASH = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from keys import COMPANY, fill
+from dataflow.store.cache import exporting
+from dataflow.store.cache.cache import Cache
+exporting._note = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+cache = Cache(sys.argv[1], path=Path(sys.argv[2]))
+fill(cache, 1, 2)
+cache.export()
+"""
 
-    def crash(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(exporting, "_note", crash)
-        with pytest.raises(KeyboardInterrupt):
-            one.export()
-    again = host(root, tmp_path / "a")
-    assert numbers(again, 1) == [1]
-    assert again.export() == 0
+def test_a_kill_between_writing_and_noting_costs_nothing(root: str, tmp_path: Path) -> None:
+    script = CRASH.format(here=str(Path(__file__).parent))
+    command = [sys.executable, "-c", script, root, str(tmp_path / "a" / "index.sqlite")]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert len(names(root)) == 1
+    with host(root, tmp_path / "a") as again:
+        assert numbers(again, 1, 2) == [1, 2]
+        assert again.export() == 0
     assert len(names(root)) == 1
 
 
