@@ -34,7 +34,8 @@ def offline(**handlers: Handler) -> Iterator[Calls]:
     Retries, timeouts, rates, breakers and the memory of a run stay in force, on limits of the block's own that
     begin and end with it; `retry=flow.Retry(initial=0)` spares the waits. Secrets are neither looked up nor sent.
     The cache is neither read nor written: a run remembers what the block has answered, to be resumed, and nothing
-    else. Give it a catalog of its own, such as `memory_catalog()`, for what it publishes. Blocks may be nested; the innermost one answers, alone. Handlers run on dataflow's I/O loop: one that waits is a coroutine.
+    else. Give it a catalog of its own, such as `memory_catalog()`, for what it publishes. Blocks may be nested; the
+    innermost one answers, alone. Handlers run on dataflow's I/O loop: one that waits is a coroutine.
 
     Args:
         **handlers: By the name of the API; `**{"my-api": handler}` for one that is no identifier.
