@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dataflow as flow
@@ -164,3 +165,20 @@ def test_a_record_budget_needs_to_know_the_prices(bench: Any) -> None:
         bench.run(three(bench, price=lambda answer: 1), KEYS, record_budget=1)
     with pytest.raises(DeclarationError, match="no service with a price="):
         bench.run(bench.company(), KEYS, record_budget=1)
+
+
+def test_keys_that_partitions_share_are_paid_once_also_when_the_budget_ends_in_between(
+    bench: Any, tmp_path: Any
+) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for part in range(6):
+        pq.write_table(pa.table({"key": KEYS, "part": [part] * len(KEYS)}), folder / f"{part}.parquet")
+    pipeline = flow.Pipeline("test", [bench.company(bench.api(), price=0.01)])
+    for budget, calls in ((1, 100), (1.5, 150)):
+        with pytest.raises(LimitReached):
+            pipeline.run(folder, output="out", key=["part", "key"], catalog=bench.catalog, budget=budget)
+        assert bench.seen()["calls"] == calls
+    run = pipeline.run(folder, output="out", key=["part", "key"], catalog=bench.catalog, budget=5)
+    assert bench.seen()["calls"] == 200
+    assert run.to_arrow()["title"].null_count == 0
