@@ -105,7 +105,7 @@ def spent_here(services: Iterable[Service], *, budget: float | None) -> Iterator
     try:
         yield Money(run=run, titles=budgets.titles, keeps=True)
     finally:
-        plane.close_run(run)
+        plane.close_run(run, now=time.monotonic())
 
 
 def _most(service: Service, price: Price) -> int:

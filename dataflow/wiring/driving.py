@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 
 from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
@@ -376,7 +375,7 @@ class Driving:
         stack.callback(keeper.keep)
         if treasury is not None:
             stack.callback(treasury.close)
-            treasury.open(partial(ask, "authorise"))
+            treasury.open(ask)
         prepare_arrow(planned.graph)
         context = Context(run=self.folder.run, parameters=self.settings.parameters)
         turns = local_turns(planned.graph, self.settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 from dataflow.engine.cluster import Cluster, connect, current_client
@@ -94,7 +93,7 @@ def cluster_engine(
         stack.callback(keeper.keep)
         if treasury is not None:
             stack.callback(treasury.close)
-            treasury.open(partial(ask_there, "authorise"))
+            treasury.open(ask_there)
     if calls and cluster.workers is not None:
         require_secrets(graph)
     secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}

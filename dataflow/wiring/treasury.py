@@ -24,8 +24,8 @@ from dataflow.wiring.budgets import Budgets
 QUICK, CALM, AGAIN = 0.01, 0.05, 1.0
 """Seconds between two looks: while somebody waits for money, while nobody does, and where the plane did not answer."""
 
-Authorise = Callable[..., dict[str, dict[str, Any]]]
-"""Tells the plane what is written down, and gives what has become of it; see `Plane.authorise`."""
+Ask = Callable[..., dict[str, dict[str, Any]]]
+"""Asks the plane by the name of an operation: `authorise` or `close_run`, which give what has become of the money."""
 
 
 class Treasury:
@@ -64,18 +64,18 @@ class Treasury:
             for name, one in budgets.named.items()
         }
         self._status: dict[str, dict[str, Any]] = {}
-        self._authorise: Authorise | None = None
+        self._plane: Ask | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._hand_out, name="dataflow-treasury", daemon=True)
 
-    def open(self, authorise: Authorise) -> None:
+    def open(self, ask: Ask) -> None:
         """Begin to hand out.
 
         Raises:
             StoreError: What may be spent cannot be written down.
             ClusterError: The plane does not answer.
         """
-        self._authorise = authorise
+        self._plane = ask
         self._look()
         self._look()
         self._thread.start()
@@ -93,14 +93,14 @@ class Treasury:
     def close(self) -> None:
         """Hand out nothing more, and write down what was spent; call it when those who spend have ended."""
         self._ended.set()
-        if self._authorise is None:
+        if self._plane is None:
             return
         if self._thread.ident is not None:
             self._thread.join()
         # What cannot be told any more counts as spent when the run goes on.
         with suppress(ClusterError, StoreError, OSError):
-            self._ask()
-            final = {name: self._before[name] + self.spent(name) for name in self._tranches}
+            self._status = self._plane("close_run", run=self.money.run)
+            final = {name: self._before[name] + self.spent(name) for name in self._tranches if name in self._status}
             self._write({name: Spend(authorised=one, settled=one) for name, one in final.items()})
 
     def spent(self, name: str) -> int:
@@ -171,12 +171,12 @@ class Treasury:
         return raised or any(status["wants"] for status in self._status.values())
 
     def _ask(self) -> None:
-        assert self._authorise is not None
+        assert self._plane is not None
         told: Mapping[str, Mapping[str, int]] = {
             name: {"authorised": one.authorised, "limit": one.limit, "portion": one.size}
             for name, one in self._tranches.items()
         }
-        self._status = self._authorise(run=self.money.run, purses=told)
+        self._status = self._plane("authorise", run=self.money.run, purses=told)
 
     def _write(self, purses: dict[str, Spend]) -> None:
         kept = {name: one for name, one in self._file.read().items() if name not in purses}

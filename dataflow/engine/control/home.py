@@ -33,6 +33,6 @@ def process_plane() -> Plane:
     return Plane(now=time.monotonic())
 
 
-def ask(do: Literal["kept", "learn", "authorise"], **given: Any) -> Any:
+def ask(do: Literal["kept", "learn", "authorise", "close_run"], **given: Any) -> Any:
     """Ask the plane of this process what one on a cluster is asked by its name."""
     return getattr(process_plane(), do)(**given, now=time.monotonic())

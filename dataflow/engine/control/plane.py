@@ -126,10 +126,11 @@ class Plane:
         with self._lock:
             return self._purses.setdefault(run, Purses()).authorise(purses, now=now)
 
-    def close_run(self, run: str) -> None:
-        """Forget the money of a run that has ended."""
+    def close_run(self, run: str, *, now: float) -> dict[str, dict[str, Any]]:
+        """Hand out no more money of a run that has ended; by purse what had become of it, see `Purse.status`."""
         with self._lock:
-            self._purses.pop(run, None)
+            purses = self._purses.pop(run, None)
+            return {} if purses is None else purses.authorise({}, now=now)
 
     def _account(self, api: str, *, now: float) -> Account:
         account = self._accounts.get(api)

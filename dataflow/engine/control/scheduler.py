@@ -84,7 +84,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "status": lambda plane, *, now: plane.status(now),
     "hold": lambda plane, *, api, state, now: plane.hold(api, state, now=now),
     "authorise": Plane.authorise,
-    "close_run": lambda plane, *, run, now: plane.close_run(run),
+    "close_run": Plane.close_run,
     "identity": lambda plane, *, now: plane.id,
     "kept": Plane.kept,
     "learn": Plane.learn,

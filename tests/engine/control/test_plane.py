@@ -337,8 +337,9 @@ def test_what_a_dead_holder_had_reserved_counts_as_spent_unless_it_is_alive() ->
     assert money(plane, "b", run=told(80, least=30))["run"]["granted"] == 70
 
 
-def test_a_run_that_has_ended_is_forgotten() -> None:
+def test_of_a_run_that_has_ended_nothing_more_is_handed_out() -> None:
     plane = Plane()
     authorise(plane, 100)
-    plane.close_run("run")
-    assert money(plane, "a", run=told(10))["run"]["granted"] == 0
+    money(plane, "a", run=told(30, spent=0))
+    assert plane.close_run("run", now=0.0)["run"]["held"] == 30
+    assert money(plane, "a", run=told(50))["run"]["granted"] == 0
