@@ -222,11 +222,19 @@ class Cache:
 
 def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes]) -> dict[bytes, Answer]:
     answers: dict[bytes, Answer] = {}
+    # In the order of the tree, whose pages are then looked at once each.
+    keys = sorted(keys) if len(keys) > _ASKED else keys
     for start in range(0, len(keys), _ASKED):
         asked = keys[start : start + _ASKED]
-        for key, found, value, created, cost in connection.execute(_GET.format(",".join("?" * len(asked))), asked):
-            answers[key] = Answer(FOUND[found], value, created / 1e6, cost)
+        rows = connection.execute(_GET.format(",".join("?" * len(asked))), asked)
+        answers.update(
+            # Half the time of calling the class.
+            {key: _new(Answer, (FOUND[found], value, created / 1e6, cost)) for key, found, value, created, cost in rows}
+        )
     return answers
+
+
+_new = tuple.__new__
 
 
 def _forget_private(connection: sqlite3.Connection) -> None:
