@@ -140,12 +140,12 @@ def run_step(step: Step, environment: Environment, resources: Resources, *, cloc
     rows = exclusions.rows
     size = environment.size if rows is None else len(rows)
     if size == 0 and environment.size > 0:
-        return _finish(step, environment, exclusions, nothing(step))
+        return finish(step, environment, exclusions, nothing(step))
     with resources.hold(step):
         began = clock()
         effect = _perform(step, environment, resources, rows=rows, size=size)
         effect = replace(effect, seconds=clock() - began)
-    return _finish(step, environment, exclusions, effect)
+    return finish(step, environment, exclusions, effect)
 
 
 def nothing(step: Step) -> Effect:
@@ -215,7 +215,8 @@ def _call_out(step: Step, function: Any, environment: Environment, resources: Re
     return judge(step, answers)
 
 
-def _finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:
+def finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:
+    """The effect on the records that a step was called for as one on all records of the partition."""
     whole = spread(effect, exclusions.rows, environment.size)
     whole = replace(
         whole,

@@ -24,6 +24,7 @@ _HOMES = {
     "new": "trying",
     "prune": "reading",
     "publish": "running",
+    "quote": "pricing",
     "repair": "repairing",
     "run": "running",
     "sample": "trying",

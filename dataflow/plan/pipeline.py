@@ -19,6 +19,7 @@ from dataflow.services.units import seconds
 
 if TYPE_CHECKING:
     from dataflow.plan.explain import Explanation
+    from dataflow.plan.quote import Quote
     from dataflow.wiring.run import Run
     from dataflow.wiring.single import Result
     from dataflow.wiring.trial import Sample
@@ -154,6 +155,22 @@ class Pipeline:
 
         return sample(self, source, n=n, **settings)
 
+    def quote(self, source: Any, *, sample: int | None = None, **settings: Any) -> Quote:
+        """What a run over a source would call, cost and take; without `sample=`, nothing is called for that.
+
+        Args:
+            source: As for `run`; all of it is read, since its distinct keys are counted.
+            sample: Run so many records first, which is paid for and kept in the cache, to know how services answer.
+            **settings: `catalog=`, whose cache answers; `output=`, whose newest version tells how services have
+                answered; `budget=`, which is compared with the price.
+
+        Raises:
+            DataflowError: The source cannot be read, or the services do not fit it.
+        """
+        from dataflow.wiring.quoting import quote
+
+        return quote(self, source, sample=sample, **settings)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -244,6 +261,12 @@ class Job:
 
         with shown(settings) as listening:
             return run(self, **listening)
+
+    def quote(self, *, sample: int | None = None, **settings: Any) -> Quote:
+        """What running it would call, cost and take; see `Pipeline.quote`, whose `catalog=` it takes."""
+        from dataflow.wiring.quoting import quote_job
+
+        return quote_job(self, sample=sample, **settings)
 
     def explain(self, **settings: Any) -> Explanation:
         """What runs beside what over the job's own source, and why; see `Pipeline.explain`."""

@@ -36,6 +36,65 @@ _SLICES = 4
 """Slices of the source that a sample is taken from, evenly spaced: the first records are rarely like the rest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What was called for a sample.
+
+    Attributes:
+        records: Of the sample.
+        calls: Requests to APIs.
+        cached: Records that the cache answered, once for each service.
+        cost: Money for the calls.
+        currency: Of the cost; empty where no service has a price.
+    """
+
+    records: int
+    calls: int
+    cached: int
+    cost: float
+    currency: str
+
+    @property
+    def told(self) -> str:
+        """The bill in a sentence."""
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        parts = [f"{calls} for a sample of {self.records:,}"]
+        parts += [written(millionths(self.cost), self.currency)] if self.currency else []
+        parts += [f"{self.cached:,} answered by the cache"] if self.cached else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A sample as the engine ran it.
+
+    Attributes:
+        prepared: The pipeline.
+        environment: The records after it.
+        notes: What was decided about the source.
+        unreadable: Records of the slices looked at that cannot be read.
+    """
+
+    prepared: Prepared
+    environment: Environment
+    notes: tuple[str, ...]
+    unreadable: int
+
+    @property
+    def bill(self) -> Bill:
+        """What was called for it."""
+        calling = [step for step in self.prepared.graph.steps if step.service.api is not None]
+        effects = [self.environment.effects[step.index] for step in calling]
+        cached = [mark for effect in effects for mark in effect.marks if mark.status is Status.CACHED]
+        return Bill(
+            records=self.environment.size,
+            calls=sum(effect.calls for effect in effects),
+            cached=sum(len(mark.rows) for mark in cached),
+            cost=money(math.fsum(effect.cost for effect in effects)),
+            currency=currency_of(step.service for step in self.prepared.graph.steps),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Sample:
     """A few records after the pipeline.
@@ -46,6 +105,7 @@ class Sample:
         notes: What the sample shows beyond the records, such as a service that is not row-wise.
         cost: Money that the calls for it cost.
         currency: Of the cost; empty where no service has a price.
+        bill: What was called for it; None where no service calls an API.
     """
 
     table: pa.Table
@@ -53,6 +113,7 @@ class Sample:
     notes: tuple[str, ...]
     cost: float = 0.0
     currency: str = ""
+    bill: Bill | None = None
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame with Arrow types."""
@@ -63,7 +124,9 @@ class Sample:
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the records, and status and reason of each service for each."""
         fates = [{name: [one.status.value, one.reason] for name, one in fate.items()} for fate in self.fates]
-        bill = {"cost": self.cost, "currency": self.currency} if self.currency else {}
+        bill: dict[str, Any] = {"cost": self.cost, "currency": self.currency} if self.currency else {}
+        if self.bill is not None:
+            bill |= {"calls": self.bill.calls, "cached": self.bill.cached}
         return {"records": self.table.to_pylist(), "fates": fates, "notes": list(self.notes), **bill}
 
     def __str__(self) -> str:
@@ -75,7 +138,7 @@ class Sample:
             for row, (fate, record) in enumerate(zip(self.fates, self.table.to_pylist(), strict=True), start=1)
         ]
         lines = [table_text(["record", *services, "rejected"], rows), *(f"note: {note}" for note in self.notes)]
-        lines += [f"cost: {written(millionths(self.cost), self.currency)}"] if self.currency else []
+        lines += [] if self.bill is None else [f"bill: {self.bill.told}"]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -90,6 +153,29 @@ def sample(
     pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAULT_CATALOG, offline: bool = False
 ) -> Sample:
     """Run `n` records; see `Pipeline.sample`."""
+    trial = run_sample(pipeline, source, n=n, catalog=catalog, offline=offline)
+    prepared, environment, bill = trial.prepared, trial.environment, trial.bill
+    notes = [*trial.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
+    if trial.unreadable:
+        notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {trial.unreadable}")
+    return Sample(
+        table=whole_table(environment),
+        fates=_fates(environment),
+        notes=tuple(notes),
+        cost=bill.cost,
+        currency=bill.currency,
+        bill=bill if prepared.graph.calls_apis else None,
+    )
+
+
+def run_sample(
+    pipeline: Pipeline, source: Any, *, n: int, catalog: str = DEFAULT_CATALOG, offline: bool = False
+) -> Trial:
+    """Run `n` records of a source, evenly spaced.
+
+    Raises:
+        DataflowError: The source cannot be read, or the services do not fit it.
+    """
     if n < 1:
         raise DeclarationError("a sample has at least one record: n takes a whole number from 1")
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
@@ -99,16 +185,7 @@ def sample(
         table, unreadable = _take(plan, n)
     prepared = prepare_once(pipeline, plan.schema, catalog=catalog, offline=offline)
     environment = run_graph(prepared.graph, table, prepared.resources)
-    notes = [*plan.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
-    if unreadable:
-        notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {unreadable}")
-    return Sample(
-        table=whole_table(environment),
-        fates=_fates(environment),
-        notes=tuple(notes),
-        cost=money(math.fsum(effect.cost for effect in environment.effects.values())),
-        currency=currency_of(step.service for step in prepared.graph.steps),
-    )
+    return Trial(prepared=prepared, environment=environment, notes=plan.notes, unreadable=unreadable)
 
 
 def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:

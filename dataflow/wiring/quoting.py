@@ -1,0 +1,176 @@
+"""`quote`: the price of a run before it runs. Keys are counted over the whole source; nothing is called for that.
+
+With a sample, some records are run first, which is paid for and kept in the cache.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from dataflow.engine.counting import StepKeys, count_keys
+from dataflow.engine.http.offline import SESSIONS
+from dataflow.engine.local import available_processors
+from dataflow.engine.turns import SIDE_BY_SIDE
+from dataflow.errors import DeclarationError
+from dataflow.plan.forecast import Setting, make_quote
+from dataflow.plan.graph import Graph, Step
+from dataflow.plan.guardrails import Guardrails
+from dataflow.plan.hours import Capacity
+from dataflow.plan.intervals import Interval
+from dataflow.plan.partitions import PartitionSpec, SourcePlan
+from dataflow.plan.pipeline import Job, Pipeline
+from dataflow.plan.quote import Called, KeyCount, Quote, Tariff
+from dataflow.plan.rates import rates_of
+from dataflow.services.prices import Price
+from dataflow.store.catalog import Catalog
+from dataflow.store.files import rooted
+from dataflow.store.sources import read
+from dataflow.wiring.binding import wanted_types
+from dataflow.wiring.history import seen_in_sample, seen_in_version
+from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
+from dataflow.wiring.keycounts import KeyCounter
+from dataflow.wiring.memory import shared_memory
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+
+_MILLION = 1_000_000
+
+
+def quote_job(job: Job, *, catalog: str = DEFAULT_CATALOG, sample: int | None = None) -> Quote:
+    """The quote of a job; see `Job.quote`."""
+    return quote(
+        job.pipeline,
+        job.source,
+        catalog=catalog,
+        sample=sample,
+        output=job.output,
+        budget=job.budget,
+        guardrails=job.guardrails,
+    )
+
+
+def quote(
+    pipeline: Pipeline,
+    source: Any,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    sample: int | None = None,
+    output: str | None = None,
+    budget: float | None = None,
+    guardrails: Guardrails | None = None,
+) -> Quote:
+    """The quote of a run over a source; see `Pipeline.quote`."""
+    if source is None:
+        raise DeclarationError("a quote counts the keys of a source; say which one with source=")
+    trial = None
+    if sample is not None:
+        from dataflow.wiring.trial import run_sample
+
+        trial = run_sample(pipeline, source, n=sample, catalog=catalog)
+    with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
+        found = resolve_source(source, catalog=Catalog(catalog), spool=spool)
+        plan = plan_source(found, wanted_types(pipeline), target_bytes=partition_bytes(pipeline))
+        check_columns(plan.schema)
+        prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
+        records, counts = count_source(plan, prepared, catalog=catalog)
+    before = {} if output is None else seen_in_version(Catalog(catalog), output, prepared.graph, counts)
+    seen = before if trial is None else {**before, **seen_in_sample(trial, counts, before)}
+    setting = _setting(prepared.graph, counts, records=records, partitions=len(plan.specs), guardrails=guardrails)
+    return make_quote(
+        pipeline.name,
+        [_called(step) for step in prepared.graph.steps if step.service.calls_out],
+        counts,
+        {name: rates_of(seen.get(name)) for name in counts},
+        setting=replace(setting, budget=budget),
+        notes=() if trial is None else (trial.bill.told,),
+    )
+
+
+def count_source(plan: SourcePlan, prepared: Prepared, *, catalog: str) -> tuple[int, dict[str, KeyCount]]:
+    """The records of a source and the distinct keys of every service that calls out; nothing is called.
+
+    Raises:
+        DataflowError: A part of the source cannot be read.
+    """
+    graph = prepared.graph
+    calling = [step for step in graph.steps if step.service.calls_out]
+    if not calling:
+        return sum(rows for rows, _ in _count_parts(plan, prepared, None)), {}
+    # Answers of a block of `flow.testing.offline` are kept apart, so there are none from before.
+    offline = SESSIONS.current is not None
+    store = None if offline else shared_memory(graph, rooted(catalog), warn=warnings.warn)
+    counter, records = KeyCounter(calling), 0
+    for rows, found in _count_parts(plan, prepared, store):
+        records += rows
+        counter.add(found)
+    return records, counter.counts()
+
+
+def _count_parts(plan: SourcePlan, prepared: Prepared, store: Any) -> Iterator[tuple[int, Mapping[str, StepKeys]]]:
+    """Records and keys of each partition; as many at the same time as there are processors."""
+
+    def count(spec: PartitionSpec) -> tuple[int, Mapping[str, StepKeys]]:
+        batch = read(plan.options, spec, schema=plan.schema)
+        rows = batch.table.num_rows + len(batch.unreadable)
+        return rows, count_keys(prepared.graph, batch.table, prepared.resources, store=store)
+
+    at_once = available_processors()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="dataflow-quote") as pool:
+        for start in range(0, len(plan.specs), at_once):
+            yield from pool.map(count, plan.specs[start : start + at_once])
+
+
+def _setting(
+    graph: Graph, counts: Mapping[str, KeyCount], *, records: int, partitions: int, guardrails: Guardrails | None
+) -> Setting:
+    apis = {step.service.api.name: step.service.api for step in graph.steps if step.service.api is not None}
+    limits = {} if guardrails is None else _most_failures(guardrails, counts)
+    processors = available_processors()
+    return Setting(
+        records=records,
+        partitions=max(1, partitions),
+        workers=min(processors, max(1, partitions)),
+        side_by_side=SIDE_BY_SIDE * processors,
+        most_failures=limits,
+        capacities={name: Capacity(rates=api.rates, concurrency=api.concurrency) for name, api in apis.items()},
+    )
+
+
+def _most_failures(guardrails: Guardrails, counts: Mapping[str, KeyCount]) -> dict[str, int]:
+    most = guardrails.max_failures
+    return {name: most.limit(one.keys + (one.open_keys or one.open_records)) for name, one in counts.items()}
+
+
+def _called(step: Step) -> Called:
+    service, api = step.service, step.service.api
+    retry = service.policy.retry or (None if api is None else api.retry)
+    repeats = retry is not None and service.repeatable
+    return Called(
+        service=service.name,
+        api=None if api is None else api.name,
+        attempts=retry.attempts if retry is not None and repeats else 1,
+        batch=service.batch,
+        conditional=service.policy.when is not None or service.policy.overwrite == "nulls",
+        tariff=None if service.policy.price is None else tariff_of(service.policy.price),
+    )
+
+
+def tariff_of(price: Price) -> Tariff:
+    """The price of a service as a quote takes it."""
+    if price.comes_with_answer:
+        most = float("inf") if price.most is None else price.most / _MILLION
+        likely = 0.0 if price.most is None else most / 2
+        call = Interval(low=0.0, likely=likely, high=most)
+    else:
+        call = Interval.exactly(price.call / _MILLION)
+    return Tariff(
+        call=call,
+        record=price.record / _MILLION,
+        billed=price.billed,
+        currency=price.currency,
+        from_answer=price.comes_with_answer,
+    )

@@ -1,0 +1,138 @@
+"""A quote counts keys without a call, and what a run then pays lies between its bounds."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import dataflow as flow
+from dataflow.engine.keys import key_of, keys_of
+from dataflow.outcomes import Status
+from dataflow.plan.quote import Quote
+from dataflow.wiring.memory import shared_memory
+from dataflow.wiring.preparation import prepare_once
+
+API = flow.API("acme", "https://acme.example", retry=flow.Retry(attempts=3, initial=0))
+COMPANY = API.get(
+    "company", "/companies/{domain}", returns={"company_id": str}, select={"company_id": "id"}, price=0.01
+)
+PEOPLE = API.get("people", "/people/{company_id}", returns={"people": int}, price=0.02)
+OTHER = API.get("other", "/other/{domain}", returns={"other_name": str}, price=0.03, when="company_id is null")
+
+
+@flow.transformation
+def domain(email: str) -> str | None:
+    return email.partition("@")[2] or None
+
+
+class Provider:
+    """Finds some keys and not others, and fails some requests once."""
+
+    def __init__(self, *, found: float, failing: float, seed: int) -> None:
+        self._found, self._failing, self._seed = found, failing, seed
+        self._failed: set[str] = set()
+
+    def __call__(self, request: flow.testing.Request) -> Any:
+        path = request.path
+        if path not in self._failed and self._chance("fails", path) < self._failing:
+            self._failed.add(path)
+            return 503
+        kind, _, key = path.strip("/").partition("/")
+        if kind == "people":
+            return {"people": 3}
+        if self._chance("finds", path) >= self._found:
+            return 404
+        return {"id": f"id-{key}", "other_name": key}
+
+    def _chance(self, what: str, path: str) -> float:
+        return random.Random(f"{self._seed} {what} {path}").random()
+
+
+def leads(size: int, *, keys: int, seed: int = 0) -> pa.Table:
+    """Records whose domains follow a Zipf law; some lack one."""
+    chance = random.Random(seed)
+    weights = [1 / (rank + 1) for rank in range(keys)]
+    found = chance.choices(range(keys), weights, k=size)
+    return pa.table({"email": ["nobody" if at % 20 == 7 else f"a@d{key}.example" for at, key in enumerate(found)]})
+
+
+def quoted(services: list[Any], table: pa.Table, **settings: Any) -> Quote:
+    pipeline = flow.Pipeline("leads", [domain, *services])
+    return pipeline.quote(table, catalog=flow.testing.memory_catalog(), **settings)
+
+
+def test_keys_are_counted_exactly_and_nothing_is_called() -> None:
+    table = leads(500, keys=50)
+    domains = {email.partition("@")[2] for email in table["email"].to_pylist()} - {""}
+    with flow.testing.offline(acme=lambda request: 500) as calls:
+        company = quoted([COMPANY], table).services[0]
+    assert calls.total == 0
+    assert company.keys.low == company.keys.high == len(domains)
+    assert company.records.high == 475
+    assert company.cost.low == pytest.approx(len(domains) * 0.01)
+
+
+def test_a_chained_service_has_at_most_a_key_for_each_of_the_first() -> None:
+    company, people = quoted([COMPANY, PEOPLE], leads(500, keys=50)).services
+    assert people.after == ("company",)
+    assert people.keys.low == 0
+    assert people.keys.high == company.keys.high
+
+
+def test_a_waterfall_has_at_most_the_keys_that_the_first_one_has() -> None:
+    company, other = quoted([COMPANY, OTHER], leads(500, keys=50)).services
+    assert (other.keys.low, other.keys.high) == (0, company.keys.high)
+
+
+def test_without_a_service_that_calls_nothing_is_called() -> None:
+    quote = quoted([], leads(20, keys=5))
+    assert (quote.records, quote.services) == (20, ())
+
+
+def test_a_sample_is_paid_for_and_tells_how_services_answer() -> None:
+    with flow.testing.offline(acme=Provider(found=0.5, failing=0, seed=1)) as calls:
+        quote = quoted([COMPANY, PEOPLE], leads(2000, keys=500), sample=200)
+    assert calls.total > 0
+    assert f"{calls.total} calls for a sample of 200" in quote.notes[0]
+    assert quote.services[0].rates.origin == "sample of 200"
+    assert 0.3 < quote.services[0].rates.found.likely < 0.7
+
+
+def test_what_the_cache_answers_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAFLOW_JOURNAL", str(tmp_path / "journal"))
+    table = leads(100, keys=10)
+
+    pipeline = flow.Pipeline("leads", [domain, COMPANY, PEOPLE])
+    catalog = str(tmp_path / "catalog")
+    graph = prepare_once(pipeline, table.schema, catalog=catalog).graph
+    memory = shared_memory(graph, catalog, warn=print)
+    assert memory is not None
+    step = graph.steps[1]
+    for at in range(10):
+        key = key_of(step, keys_of(step))([f"d{at}.example"])
+        value = b'{"company_id":"same"}'
+        memory.put_answer(key, status=Status.SUCCEEDED, value=value, created=time.time(), service="company", cost=0.01)
+    company, people = pipeline.quote(table, catalog=catalog).services
+    assert company.calls.high == 0
+    assert (people.keys.low, people.keys.high, people.after) == (1, 1, ())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bill_of_a_run_lies_between_the_bounds(seed: int) -> None:
+    chance = random.Random(seed)
+    catalog = flow.testing.memory_catalog()
+    services = [[COMPANY], [COMPANY, PEOPLE], [COMPANY, OTHER]][seed % 3]
+    pipeline = flow.Pipeline("leads", [domain, *services])
+    provider = Provider(found=chance.uniform(0.2, 0.9), failing=chance.uniform(0, 0.05), seed=seed)
+    with flow.testing.offline(acme=provider):
+        if seed >= 3:
+            pipeline.run(leads(800, keys=300, seed=100 + seed), "leads", catalog=catalog)
+        table = leads(1000, keys=400, seed=seed)
+        quote = pipeline.quote(table, catalog=catalog, output="leads")
+        run = pipeline.run(table, "leads", catalog=catalog, resume=False)
+    assert quote.cost.contains(run.statistics["cost"])
