@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
 from dataflow.outcomes import Status
-from dataflow.services.keys import canonical
+from dataflow.services.keys import SIZE, canonical
 
 WAITING, PRIVATE = 0, -1
 """Sources of answers that are in no segment: those that will be, and those that only serve the run that paid."""
@@ -21,6 +21,11 @@ Row: TypeAlias = "tuple[bytes, int, int, int, int, float, bytes]"
 
 A plain tuple, since millions of them pass by.
 """
+
+
+def split(keys: bytes) -> list[bytes]:
+    """The keys that were joined."""
+    return [keys[start : start + SIZE] for start in range(0, len(keys), SIZE)]
 
 
 class Answer(NamedTuple):

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from dataflow.errors import StoreError
 from dataflow.outcomes import Status
-from dataflow.store.cache.answers import FOUND, PRIVATE, WAITING, Answer, Origin
+from dataflow.store.cache.answers import FOUND, PRIVATE, WAITING, Answer, Origin, split
 from dataflow.store.cache.compacting import compact
 from dataflow.store.cache.connection import Connection, journal_path
 from dataflow.store.cache.exporting import export
@@ -239,11 +239,12 @@ _new = tuple.__new__
 
 def _forget_private(connection: sqlite3.Connection) -> None:
     before = round((time.time() - _KEPT_PRIVATE) * 1e6)
-    if connection.execute("SELECT 1 FROM private WHERE created < ? LIMIT 1", (before,)).fetchone() is None:
+    old = connection.execute("SELECT id, keys FROM waiting WHERE source = ? AND created < ?", (PRIVATE, before))
+    rows = old.fetchall()
+    if not rows:
         return
-    old = "SELECT key FROM private WHERE created < :before"
-    given = {"before": before, "private": PRIVATE}
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute(f"DELETE FROM answers WHERE key IN ({old}) AND source = :private AND created < :before", given)
-    connection.execute("DELETE FROM private WHERE created < :before", given)
+    keys = [(key, PRIVATE) for _, joined in rows for key in split(joined)]
+    connection.executemany("DELETE FROM answers WHERE key = ? AND source = ?", keys)
+    connection.executemany("DELETE FROM waiting WHERE id = ?", [row[:1] for row in rows])
     connection.execute("COMMIT")

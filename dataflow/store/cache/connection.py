@@ -27,7 +27,7 @@ from dataflow.store.filesystem import is_remote
 
 T = TypeVar("T")
 
-SCHEMA = 3
+SCHEMA = 4
 """The form of the file; a newer one is refused by name."""
 
 TURN = ".segments"
@@ -43,12 +43,12 @@ PRAGMAS = ("synchronous = FULL", "wal_autocheckpoint = 4096", "journal_size_limi
 
 _TABLES = (
     # What earlier forms hold is in the catalog, but for the first, which did not know whose its answers were.
-    *(f"DROP TABLE IF EXISTS {name}" for name in ("answers", "origins", "sources")),
+    *(f"DROP TABLE IF EXISTS {name}" for name in ("answers", "origins", "sources", "waiting", "private")),
     """CREATE TABLE answers (key BLOB PRIMARY KEY, source INTEGER NOT NULL, origin INTEGER NOT NULL,
     found INTEGER NOT NULL, created INTEGER NOT NULL, cost REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
-    # In the order in which they came, which costs less than an index of their keys, which are hashes.
-    "CREATE TABLE waiting (id INTEGER PRIMARY KEY, key BLOB NOT NULL)",
-    "CREATE TABLE private (id INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL)",
+    # The keys of each commit in one row, which costs next to nothing; `created` is that of the youngest.
+    "CREATE TABLE waiting (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, source INTEGER NOT NULL,"
+    " created INTEGER NOT NULL)",
     "CREATE TABLE origins (id INTEGER PRIMARY KEY, service TEXT NOT NULL, version TEXT NOT NULL,"
     " definition TEXT NOT NULL, code TEXT)",
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, whole INTEGER NOT NULL)",

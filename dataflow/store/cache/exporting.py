@@ -13,16 +13,19 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeAlias
 
-from dataflow.store.cache.answers import Origin
+from dataflow.store.cache.answers import Origin, split
 from dataflow.store.cache.connection import TURN, Connection, alone
 from dataflow.store.cache.segments import Segments, table_of
 
 _ROWS, _BYTES = 50_000, 32 * 2**20
 """Answers that are written at once, and their bytes."""
 
-_WAITING = """SELECT waiting.id, answers.key, found, created, cost, value, service, version, definition, code
-    FROM waiting LEFT JOIN answers ON answers.key = waiting.key AND source = 0
-    LEFT JOIN origins ON origins.id = origin ORDER BY waiting.id"""
+_ASKED = 1000
+"""Keys per query."""
+
+_WAITING = "SELECT id, keys FROM waiting WHERE source = 0 ORDER BY id"
+_ANSWERS = """SELECT key, found, created, cost, value, service, version, definition, code
+    FROM answers JOIN origins ON origins.id = origin WHERE source = 0 AND key IN ({})"""
 
 _NOTE = "UPDATE answers SET source = ? WHERE key = ? AND source = 0 AND created = ?"
 _SOURCE = "INSERT INTO sources (folder, name, whole) VALUES (?, ?, 0)"
@@ -51,7 +54,7 @@ def export(connection: Connection, segments: Segments) -> int:
 
 
 def _any(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone())
+    return bool(connection.execute("SELECT 1 FROM waiting WHERE source = 0 LIMIT 1").fetchone())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +69,27 @@ def _waiting(connection: sqlite3.Connection) -> _Waiting:
     """The next answers, as many as may be in memory; their origins are the same objects."""
     rows: dict[bytes, Kept] = {}
     last, size, origins = 0, 0, dict[tuple[str, ...], Origin]()
-    for number, key, found, created, cost, value, *named in connection.execute(_WAITING):
-        last = number
-        if key is None:
-            # It is in a segment by now, or purged.
-            continue
-        origin = origins.get(tuple(named))
-        if origin is None:
-            service, version, definition, code = named
-            origin = Origin(service=service, version=version, definition=definition, code=code)
-            origins[tuple(named)] = origin
-        rows[key] = (origin, key, found, created, cost, value)
-        size += len(value)
+    for number, joined in connection.execute(_WAITING):
+        last, keys = number, split(joined)
+        # What is missing is in a segment by now, or purged.
+        for start in range(0, len(keys), _ASKED):
+            asked = keys[start : start + _ASKED]
+            answers = connection.execute(_ANSWERS.format(",".join("?" * len(asked))), asked)
+            for key, found, created, cost, value, *named in answers:
+                origin = origins.setdefault(tuple(named), _origin(*named))
+                rows[key] = (origin, key, found, created, cost, value)
+                size += len(value)
         if len(rows) >= _ROWS or size >= _BYTES:
             break
     return _Waiting(rows, last)
 
 
+def _origin(service: str, version: str, definition: str, code: str | None) -> Origin:
+    return Origin(service=service, version=version, definition=definition, code=code)
+
+
 def _done(connection: sqlite3.Connection, *, last: int) -> None:
-    connection.execute("DELETE FROM waiting WHERE id <= ?", (last,))
+    connection.execute("DELETE FROM waiting WHERE source = 0 AND id <= ?", (last,))
 
 
 def _by_folder(rows: Iterable[Kept]) -> dict[str, list[Kept]]:

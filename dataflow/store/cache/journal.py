@@ -30,8 +30,7 @@ PUT = """INSERT INTO answers (key, source, origin, found, created, cost, value) 
     created = excluded.created, cost = excluded.cost, value = excluded.value
     WHERE excluded.created >= answers.created"""
 
-_WAITS = "INSERT INTO waiting (key) VALUES (?)"
-_PRIVATE = "INSERT INTO private (key, created) VALUES (?, ?)"
+_WAITS = "INSERT INTO waiting (keys, source, created) VALUES (?, ?, ?)"
 _ORIGIN = "INSERT OR IGNORE INTO origins (id, service, version, definition, code) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -152,8 +151,11 @@ class Journal:
         note_origins(connection, [self._origins[number] for number in {row[2] for row in batch}])
         # In the order of the tree, whose pages are then touched once each.
         connection.executemany(PUT, sorted(batch))
-        connection.executemany(_WAITS, [row[:1] for row in batch if row[1] == WAITING])
-        connection.executemany(_PRIVATE, [(row[0], row[4]) for row in batch if row[1] == PRIVATE])
+        for source in (WAITING, PRIVATE):
+            rows = [row for row in batch if row[1] == source]
+            if rows:
+                keys = b"".join(row[0] for row in rows)
+                connection.execute(_WAITS, (keys, source, max(row[4] for row in rows)))
         connection.execute("COMMIT")
 
 

@@ -22,8 +22,7 @@ from dataflow.store.cache.segments import Damaged, Segments
 from dataflow.store.files import files_at, rooted, translated
 
 _WAITING = """SELECT service, version, definition, count(*), sum(1 - found), sum(length(value)), min(created),
-    max(created), sum(cost) FROM answers JOIN origins ON origin = origins.id
-    WHERE key IN (SELECT key FROM waiting UNION SELECT key FROM private) AND source <= 0 GROUP BY 1, 2, 3"""
+    max(created), sum(cost) FROM answers JOIN origins ON origin = origins.id WHERE source <= 0 GROUP BY 1, 2, 3"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

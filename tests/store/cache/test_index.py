@@ -304,3 +304,15 @@ def test_a_folder_that_is_read_only_is_refused(tmp_path: Path, root: str) -> Non
     tmp_path.chmod(0o500)
     with pytest.raises(StoreError, match="the cache's index"):
         Cache(root, path=tmp_path / "cache.sqlite")
+
+
+def test_what_served_one_run_alone_is_forgotten_after_90_days(root: str, path: Path) -> None:
+    with Cache(root, path=path) as cache:
+        for number, age in ((1, 91), (2, 89)):
+            made = answer(created=time.time() - age * 86_400)
+            cache.put(key(number), made, origin=COMPANY, private=True)
+            cache.flush()
+        fill(cache, 3)
+        assert len(cache.get_many([key(1), key(2), key(3)])) == 3
+    with Cache(root, path=path) as cache:
+        assert set(cache.get_many([key(1), key(2), key(3)])) == {key(2), key(3)}
