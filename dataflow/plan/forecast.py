@@ -14,7 +14,14 @@ from dataflow.plan.hours import Capacity, Stage, hours
 from dataflow.plan.intervals import Interval, Z, part_of
 from dataflow.plan.quote import NOTHING, Called, KeyCount, Quote, ServiceQuote, Tariff
 from dataflow.plan.rates import Rates
+from dataflow.plan.resolve import NOISE
 from dataflow.policies.retry_budget import RetryBudget
+
+UNSHARED = 2 * NOISE / (1 - 2 * NOISE)
+"""The keys that partitions may share, for each distinct one, without a run asking for them beforehand.
+
+A sketch decides that while it runs, so that twice its error must be shared for it to be sure.
+"""
 
 _BUDGET = RetryBudget()
 _SILENT = "what `{}` costs comes with its answers: give it max_price=, or take a sample"
@@ -141,7 +148,8 @@ def _repeats(
 ) -> Interval:
     """Calls for keys that another partition asks for at the same moment, or has asked for in vain."""
     unknown = count.open_keys is None
-    most = count.repeats + (max(0.0, count.open_records - opened.high) if unknown else count.open_repeats)
+    further = max(0.0, count.open_records - opened.high) if unknown else count.open_repeats
+    most = count.repeats + (min(further, UNSHARED * opened.high) if count.once else further)
     if not most:
         return NOTHING
     at_once = min(setting.side_by_side, setting.partitions) - 1

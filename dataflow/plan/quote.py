@@ -31,6 +31,7 @@ class KeyCount:
             not known before other services have answered.
         open_repeats: What `repeats` is, for `open_keys`.
         cached_open: Distinct keys of theirs that the cache answers.
+        once: Whether a run asks for its keys before its partitions, wherever these share more than a few.
         after: The services that call out and decide about the open records.
         reads: The one service whose answers all open inputs are made of, or None.
         relative_error: Of `keys` and `open_keys`; 0 where they were counted one by one.
@@ -45,6 +46,7 @@ class KeyCount:
     open_keys: int | None = 0
     open_repeats: int = 0
     cached_open: int = 0
+    once: bool = False
     after: tuple[str, ...] = ()
     reads: str | None = None
     relative_error: float = 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dataflow.engine.counting import NO_KEYS, Numbers, StepKeys
-from dataflow.plan.graph import Step
+from dataflow.plan.graph import Graph, Step
 from dataflow.plan.quote import KeyCount
 from dataflow.plan.resolve import NOISE, is_resolvable
 from dataflow.telemetry.sketches import Distinct
@@ -88,11 +88,12 @@ class KeyCounter:
     """The keys of every service that calls out, over all partitions.
 
     Args:
-        calling: Their steps.
+        graph: The bound pipeline.
     """
 
-    def __init__(self, calling: Sequence[Step]) -> None:
-        self._steps = {step.service.name: step for step in calling}
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._steps = {step.service.name: step for step in graph.steps if step.service.calls_out}
         self._sums = {name: _Sums() for name in self._steps}
 
     def add(self, found: Mapping[str, StepKeys]) -> None:
@@ -115,33 +116,51 @@ class KeyCounter:
 
     def counts(self) -> dict[str, KeyCount]:
         """The counts of each service by its name."""
-        return {name: self._count(name, sums) for name, sums in self._sums.items()}
+        counts: dict[str, KeyCount] = {}
+        beforehand: set[str] = set()
+        for name, sums in self._sums.items():
+            step = self._steps[name]
+            once = is_resolvable(step) and self._ancestors(step) <= beforehand
+            counts[name] = _count(name, sums, once=once, order=tuple(self._steps))
+            if once and _is_shared(sums):
+                beforehand.add(name)
+        return counts
 
-    def _count(self, name: str, sums: _Sums) -> KeyCount:
-        fresh, cached = sums.fresh.distinct(), sums.cached.distinct()
-        opened = max(0, sums.opened.distinct() - sums.opened.among(sums.fresh))
-        estimated = sums.fresh.estimated or sums.opened.estimated
-        resolvable = is_resolvable(self._steps[name])
-        return KeyCount(
-            service=name,
-            records=sums.records,
-            keys=fresh + cached,
-            cached=cached,
-            repeats=_repeats(sums.fresh.added, fresh, resolvable=resolvable),
-            open_records=sums.open_records,
-            open_keys=None if sums.unknown else opened,
-            open_repeats=_repeats(sums.opened.added, opened, resolvable=resolvable),
-            cached_open=max(0, sums.opened_cached.distinct() - sums.opened_cached.among(sums.cached)),
-            after=tuple(one for one in self._steps if one in sums.after),
-            reads=next(iter(sums.reads)) if len(sums.reads) == 1 else None,
-            relative_error=Distinct.relative_error if estimated else 0.0,
-        )
+    def _ancestors(self, step: Step) -> set[str]:
+        """The services that call out and that a step waits for."""
+        found: set[int] = set()
+        waiting = [*step.after]
+        while waiting:
+            index = waiting.pop()
+            if index not in found:
+                found.add(index)
+                waiting += self._graph.steps[index].after
+        return {name for name, one in self._steps.items() if one.index in found}
 
 
-def _repeats(own: int, distinct: int, *, resolvable: bool) -> int:
-    """Keys that partitions ask for again: none where so many are shared that a run asks for each of them once.
+def _count(name: str, sums: _Sums, *, once: bool, order: Sequence[str]) -> KeyCount:
+    fresh, cached = sums.fresh.distinct(), sums.cached.distinct()
+    opened = max(0, sums.opened.distinct() - sums.opened.among(sums.fresh))
+    estimated = sums.fresh.estimated or sums.opened.estimated
+    return KeyCount(
+        service=name,
+        records=sums.records,
+        keys=fresh + cached,
+        cached=cached,
+        repeats=0 if once and _is_shared(sums) else max(0, sums.fresh.added - fresh),
+        open_records=sums.open_records,
+        open_keys=None if sums.unknown else opened,
+        open_repeats=max(0, sums.opened.added - opened),
+        cached_open=max(0, sums.opened_cached.distinct() - sums.opened_cached.among(sums.cached)),
+        once=once,
+        after=tuple(one for one in order if one in sums.after),
+        reads=next(iter(sums.reads)) if len(sums.reads) == 1 else None,
+        relative_error=Distinct.relative_error if estimated else 0.0,
+    )
 
-    A sketch decides that while it runs, so that twice its error must be shared for it to be sure.
-    """
-    repeated = max(0, own - distinct)
-    return 0 if resolvable and repeated > 2 * NOISE * own else repeated
+
+def _is_shared(sums: _Sums) -> bool:
+    """Whether partitions share so many keys that a run asks for each of them once, whatever its sketch says."""
+    own = sums.fresh.added + sums.cached.added
+    distinct = sums.fresh.distinct() + sums.cached.distinct()
+    return not sums.open_records and own - distinct > 2 * NOISE * own

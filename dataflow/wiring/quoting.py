@@ -97,13 +97,12 @@ def count_source(plan: SourcePlan, prepared: Prepared, *, catalog: str) -> tuple
         DataflowError: A part of the source cannot be read.
     """
     graph = prepared.graph
-    calling = [step for step in graph.steps if step.service.calls_out]
-    if not calling:
+    if not any(step.service.calls_out for step in graph.steps):
         return sum(rows for rows, _ in _count_parts(plan, prepared, None)), {}
     # Answers of a block of `flow.testing.offline` are kept apart, so there are none from before.
     offline = SESSIONS.current is not None
     store = None if offline else shared_memory(graph, rooted(catalog), warn=warnings.warn)
-    counter, records = KeyCounter(calling), 0
+    counter, records = KeyCounter(graph), 0
     for rows, found in _count_parts(plan, prepared, store):
         records += rows
         counter.add(found)
