@@ -27,7 +27,7 @@ from dataflow.wiring.binding import (
     touched_columns,
     wanted_types,
 )
-from dataflow.wiring.memory import shared_memory
+from dataflow.wiring.memory import Memory, shared_memory
 
 DEFAULT_CATALOG = "datasets"
 """The folder of datasets under the current one."""
@@ -52,10 +52,11 @@ class Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A pipeline that is ready for records of one schema."""
+    """A pipeline that is ready for records of one schema, with the answers that it remembers, if any."""
 
     graph: Graph
     resources: Resources
+    memory: Memory | None = None
 
 
 _needs: weakref.WeakKeyDictionary[Pipeline, dict[str, Needs]] = weakref.WeakKeyDictionary()
@@ -128,4 +129,4 @@ def _prepare(
     prepare_arrow(graph)
     memory = shared_memory(graph, rooted(catalog), warn=warnings.warn) if graph.calls_apis else None
     settings = CallSettings(store=memory, may_call=not offline, offline=offline, money=money)
-    return Prepared(graph=graph, resources=make_resources(graph, tables=tables, settings=settings))
+    return Prepared(graph=graph, resources=make_resources(graph, tables=tables, settings=settings), memory=memory)

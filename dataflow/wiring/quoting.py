@@ -6,7 +6,6 @@ With a sample, some records are run first, which is paid for and kept in the cac
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,14 +27,13 @@ from dataflow.plan.quote import Called, KeyCount, Quote, Tariff
 from dataflow.plan.rates import rates_of
 from dataflow.services.prices import Price
 from dataflow.store.catalog import Catalog
-from dataflow.store.files import rooted
 from dataflow.store.sources import read
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.history import seen_in_sample, seen_in_version
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.keycounts import KeyCounter
-from dataflow.wiring.memory import shared_memory
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+from dataflow.wiring.trial import Trial, run_sample
 
 _MILLION = 1_000_000
 
@@ -62,21 +60,19 @@ def quote(
     output: str | None = None,
     budget: float | None = None,
     guardrails: Guardrails | None = None,
+    trial: Trial | None = None,
 ) -> Quote:
-    """The quote of a run over a source; see `Pipeline.quote`."""
+    """The quote of a run over a source; see `Pipeline.quote`. A sample that was taken already is given as `trial`."""
     if source is None:
         raise DeclarationError("a quote counts the keys of a source; say which one with source=")
-    trial = None
     if sample is not None:
-        from dataflow.wiring.trial import run_sample
-
         trial = run_sample(pipeline, source, n=sample, catalog=catalog)
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
         found = resolve_source(source, catalog=Catalog(catalog), spool=spool)
         plan = plan_source(found, wanted_types(pipeline), target_bytes=partition_bytes(pipeline))
         check_columns(plan.schema)
         prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
-        records, counts = count_source(plan, prepared, catalog=catalog)
+        records, counts = count_source(plan, prepared)
     before = {} if output is None else seen_in_version(Catalog(catalog), output, prepared.graph, counts)
     seen = before if trial is None else {**before, **seen_in_sample(trial, counts, before)}
     setting = _setting(prepared.graph, counts, records=records, partitions=len(plan.specs), guardrails=guardrails)
@@ -90,7 +86,7 @@ def quote(
     )
 
 
-def count_source(plan: SourcePlan, prepared: Prepared, *, catalog: str) -> tuple[int, dict[str, KeyCount]]:
+def count_source(plan: SourcePlan, prepared: Prepared) -> tuple[int, dict[str, KeyCount]]:
     """The records of a source and the distinct keys of every service that calls out; nothing is called.
 
     Raises:
@@ -100,8 +96,7 @@ def count_source(plan: SourcePlan, prepared: Prepared, *, catalog: str) -> tuple
     if not any(step.service.calls_out for step in graph.steps):
         return sum(rows for rows, _ in _count_parts(plan, prepared, None)), {}
     # Answers of a block of `flow.testing.offline` are kept apart, so there are none from before.
-    offline = SESSIONS.current is not None
-    store = None if offline else shared_memory(graph, rooted(catalog), warn=warnings.warn)
+    store = None if SESSIONS.current is not None else prepared.memory
     counter, records = KeyCounter(graph), 0
     for rows, found in _count_parts(plan, prepared, store):
         records += rows

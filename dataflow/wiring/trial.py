@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from dataflow.engine.applicability import exclude
+from dataflow.engine.collections import kind_of
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.marks import Effect, Rows
@@ -22,6 +23,7 @@ from dataflow.outcomes import Outcome, Status
 from dataflow.plan.graph import Step
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
+from dataflow.plan.quote import Quote
 from dataflow.policies.money import millionths, written
 from dataflow.services.signature import Form
 from dataflow.store.catalog import Catalog
@@ -31,6 +33,7 @@ from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+from dataflow.wiring.settings import SMALL_BYTES
 
 _SLICES = 4
 """Slices of the source that a sample is taken from, evenly spaced: the first records are rarely like the rest."""
@@ -73,12 +76,14 @@ class Trial:
         environment: The records after it.
         notes: What was decided about the source.
         unreadable: Records of the slices looked at that cannot be read.
+        bytes: Of the source, as far as it was planned.
     """
 
     prepared: Prepared
     environment: Environment
     notes: tuple[str, ...]
     unreadable: int
+    bytes: int
 
     @property
     def bill(self) -> Bill:
@@ -106,6 +111,8 @@ class Sample:
         cost: Money that the calls for it cost.
         currency: Of the cost; empty where no service has a price.
         bill: What was called for it; None where no service calls an API.
+        quote: What the rest of the source would cost; None where no service calls an API, and for a source of more
+            than 16 MB, which takes a while to count: `Pipeline.quote` does that.
     """
 
     table: pa.Table
@@ -114,6 +121,7 @@ class Sample:
     cost: float = 0.0
     currency: str = ""
     bill: Bill | None = None
+    quote: Quote | None = None
 
     def to_pandas(self) -> Any:
         """The table as a pandas DataFrame with Arrow types."""
@@ -127,6 +135,8 @@ class Sample:
         bill: dict[str, Any] = {"cost": self.cost, "currency": self.currency} if self.currency else {}
         if self.bill is not None:
             bill |= {"calls": self.bill.calls, "cached": self.bill.cached}
+        if self.quote is not None:
+            bill["quote"] = self.quote.to_dict()
         return {"records": self.table.to_pylist(), "fates": fates, "notes": list(self.notes), **bill}
 
     def __str__(self) -> str:
@@ -139,6 +149,9 @@ class Sample:
         ]
         lines = [table_text(["record", *services, "rejected"], rows), *(f"note: {note}" for note in self.notes)]
         lines += [] if self.bill is None else [f"bill: {self.bill.told}"]
+        lines += (
+            [] if self.quote is None else ["", "the whole source, with these answers in the cache:", str(self.quote)]
+        )
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -165,7 +178,17 @@ def sample(
         cost=bill.cost,
         currency=bill.currency,
         bill=bill if prepared.graph.calls_apis else None,
+        quote=_quote_for_the_rest(pipeline, source, trial, catalog=catalog) if not offline else None,
     )
+
+
+def _quote_for_the_rest(pipeline: Pipeline, source: Any, trial: Trial, *, catalog: str) -> Quote | None:
+    """The quote where it is counted in a moment; a Dask collection would have to be computed for it."""
+    if not trial.prepared.graph.calls_apis or trial.bytes > SMALL_BYTES or kind_of(source) in ("dask", "bag"):
+        return None
+    from dataflow.wiring.quoting import quote
+
+    return replace(quote(pipeline, source, catalog=catalog, trial=trial), notes=())
 
 
 def run_sample(
@@ -185,7 +208,13 @@ def run_sample(
         table, unreadable = _take(plan, n)
     prepared = prepare_once(pipeline, plan.schema, catalog=catalog, offline=offline)
     environment = run_graph(prepared.graph, table, prepared.resources)
-    return Trial(prepared=prepared, environment=environment, notes=plan.notes, unreadable=unreadable)
+    return Trial(
+        prepared=prepared,
+        environment=environment,
+        notes=plan.notes,
+        unreadable=unreadable,
+        bytes=sum(file.size for file in plan.files),
+    )
 
 
 def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:

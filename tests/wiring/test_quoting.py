@@ -103,6 +103,19 @@ def test_a_sample_is_paid_for_and_tells_how_services_answer() -> None:
     assert 0.3 < quote.services[0].rates.found.likely < 0.7
 
 
+def test_a_sample_shows_its_bill_and_the_quote_for_the_whole_source() -> None:
+    pipeline = flow.Pipeline("leads", [domain, COMPANY])
+    with flow.testing.offline(acme=Provider(found=0.5, failing=0, seed=1)) as calls:
+        sample = pipeline.sample(leads(500, keys=50), 40, catalog=flow.testing.memory_catalog())
+    assert sample.bill is not None
+    assert sample.quote is not None
+    assert (sample.bill.calls, sample.bill.cost) == (calls.total, pytest.approx(calls.total * 0.01))
+    assert f"bill: {calls.total} calls for a sample of 40" in str(sample)
+    assert sample.quote.records == 500
+    assert "leads: 500 records" in str(sample)
+    assert sample.to_dict()["quote"]["records"] == 500
+
+
 def test_what_the_cache_answers_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAFLOW_JOURNAL", str(tmp_path / "journal"))
     table = leads(100, keys=10)
