@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import dataflow as flow
 from dataflow.engine.keys import key_of, keys_of
+from dataflow.faces.cli import run_command
 from dataflow.outcomes import Status
 from dataflow.plan.quote import Quote
 from dataflow.wiring.memory import shared_memory
@@ -149,3 +151,41 @@ def test_the_bill_of_a_run_lies_between_the_bounds(seed: int) -> None:
         quote = pipeline.quote(table, catalog=catalog, output="leads")
         run = pipeline.run(table, "leads", catalog=catalog, resume=False)
     assert quote.cost.contains(run.statistics["cost"])
+
+
+def test_what_waits_for_a_called_verdict_is_open() -> None:
+    @flow.validation(api=API)
+    async def real(domain: str) -> str | None:
+        return None
+
+    first, second = quoted([real, COMPANY.with_(when="valid")], leads(200, keys=20)).services
+    assert first.keys.low == first.keys.high > 0
+    assert (second.keys.low, second.keys.high, second.after) == (0, first.keys.high, ("real",))
+
+
+def test_a_function_without_an_api_is_called_for_every_record() -> None:
+    @flow.enrichment
+    async def score(domain: str) -> float:
+        return 1.0
+
+    (service,) = quoted([score], leads(200, keys=20)).services
+    assert service.api is None
+    assert service.calls.low == service.calls.high == 190
+
+
+def test_the_command_prints_the_quote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "leads.csv").write_text("domain\na.example\nb.example\na.example\n")
+    (tmp_path / "priced_job.py").write_text(
+        "import dataflow as flow\n"
+        "api = flow.API('acme', 'https://acme.example', retry=False)\n"
+        "company = api.get('company', '/companies/{domain}', returns={'name': str}, price=0.5)\n"
+        "pipeline = flow.Pipeline('priced', [company])\n"
+        f"job = flow.Job(pipeline, source={str(tmp_path / 'leads.csv')!r}, output='priced', budget=0.75)\n"
+    )
+    command = ["quote", str(tmp_path / "priced_job.py"), "--catalog", str(tmp_path / "catalog")]
+    assert run_command(command) == 0
+    told = capsys.readouterr().out
+    assert "priced: 3 records · 2 calls · 1.00 USD" in told
+    assert "the budget of 0.75 ends after about 75 %" in told
+    assert run_command([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"] == {"low": 1.0, "likely": 1.0, "high": 1.0}
