@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from dataflow.plan.code import stable
@@ -11,10 +12,18 @@ from dataflow.plan.graph import Step
 from dataflow.services.keys import Keys
 from dataflow.services.signature import Injected
 
+KNOWN, LONGEST = 50_000, 100
+"""Keys of texts that are kept for a service, and characters of a text whose key is: about 10 MB."""
+
 
 def keys_of(step: Step) -> Keys:
-    """The keys of the calls of a step."""
-    return Keys(service=step.service.name, version=step.service.policy.version, definition=definition(step))
+    """The keys of the calls of a step; the same for the same definition, as long as few others are asked for."""
+    return _keys(step.service.name, step.service.policy.version, definition(step))
+
+
+@lru_cache(maxsize=16)
+def _keys(service: str, version: str, text: str) -> Keys:
+    return Keys(service=service, version=version, definition=text)
 
 
 def key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
@@ -28,9 +37,26 @@ def key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
     if is_unlike(step):
         numbers = itertools.count()
         return lambda row: keys.of([next(numbers)])
+    if len(given) == 1:
+        return partial(_key_of_one, keys, given[0])
     if len(given) == at:
         return keys.of
     return lambda row: keys.of([row[at] for at in given])
+
+
+def _key_of_one(keys: Keys, at: int, row: Sequence[Any]) -> bytes:
+    """The key of a single input; the same texts come in one partition after the other, so theirs are kept."""
+    value = row[at]
+    if type(value) is not str:
+        return keys.of((value,))
+    found = keys.known.get(value)
+    if found is None:
+        found = keys.of((value,))
+        if len(value) <= LONGEST:
+            if len(keys.known) >= KNOWN:
+                keys.known.clear()
+            keys.known[value] = found
+    return found
 
 
 def is_unlike(step: Step) -> bool:

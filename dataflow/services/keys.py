@@ -47,11 +47,15 @@ class Keys:
         service: The name of the service.
         version: What its author calls this version of it.
         definition: What it does, as a text that changes when it does something else; without secrets.
+
+    Attributes:
+        known: Keys of single texts, for whoever asks for the same ones again and again.
     """
 
-    __slots__ = ("_prefix",)
+    __slots__ = ("_prefix", "known")
 
     def __init__(self, *, service: str, version: str, definition: str) -> None:
+        self.known: dict[str, bytes] = {}
         self._prefix = blake2b(canonical((service, version, definition)), digest_size=SIZE, person=_FORM)
 
     def of(self, inputs: Sequence[object]) -> bytes:
