@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Column, Graph, Step
+from dataflow.plan.resolve import stages
 from dataflow.services.signature import Form
 
 
@@ -91,7 +92,15 @@ def explain_graph(graph: Graph, notes: Sequence[str] = ()) -> Explanation:
     writers = {column: step for step in graph.steps for column in step.writes}
     lines = tuple(_line(step, graph, writers, levels[step.index]) for step in graph.steps)
     columns = tuple((field.name, _short(str(field.type))) for field in graph.output)
-    return Explanation(name=graph.name, lines=lines, columns=columns, notes=(*notes, *graph.notes))
+    return Explanation(name=graph.name, lines=lines, columns=columns, notes=(*notes, *graph.notes, *_resolved(graph)))
+
+
+def _resolved(graph: Graph) -> list[str]:
+    """What is asked once for each distinct input over all partitions, in which order."""
+    called = [", ".join(f"`{graph.steps[at].service.name}`" for at in stage.called) for stage in stages(graph)]
+    if not called:
+        return []
+    return [f"where partitions share inputs, each distinct one is called once before them: {'; then '.join(called)}"]
 
 
 def _line(step: Step, graph: Graph, writers: dict[Column, Step], level: int) -> StepLine:

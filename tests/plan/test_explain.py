@@ -90,3 +90,13 @@ def test_records_that_share_a_call_are_told() -> None:
     sized = acme.post("sized", "/sizes", json=["{email}"], batch=1000, returns=int)
     assert "enrichment (http, API acme, 1,000 records a call, important)" in str(explained(sized))
     assert "1,000 records a call" in explained(sized)._repr_html_()
+
+
+def test_what_is_asked_once_for_each_distinct_input_is_told_in_order() -> None:
+    acme = flow.API("acme", "https://api.acme.example")
+    company = acme.get("company", "/companies/{domain}", returns={"slug": str})
+    people = acme.get("people", "/people/{slug}", returns={"boss": str})
+    order = acme.post("order", "/orders", json={"domain": "{domain}"}, returns={"ordered": int}, idempotent=False)
+    graph = bind([company, people, order], pa.schema([("domain", pa.string())]), name="test")
+    (note,) = explain_graph(graph).notes
+    assert note.endswith("is called once before them: `company`; then `people`")
