@@ -275,11 +275,15 @@ def bucket_count(counts: Sequence[KeyCounts], *, threads: int) -> int:
     return max(1, wanted)
 
 
-def told(service: str, counts: KeyCounts) -> str:
-    """What was decided about the keys of a service, in a sentence."""
-    if counts.is_shared:
-        return (
-            f"`{service}`: about {counts.distinct:,} distinct inputs behind {counts.records:,} records, "
-            "each called once before the partitions are run"
-        )
-    return f"`{service}`: partitions hardly share an input, so each partition calls its own"
+def told(counts: Mapping[str, KeyCounts]) -> list[str]:
+    """What was decided about the keys of the services of a stage, in sentences."""
+    shared = [
+        f"`{service}` about {one.distinct:,} for {one.records:,} records"
+        for service, one in counts.items()
+        if one.is_shared
+    ]
+    others = [f"`{service}`" for service, one in counts.items() if not one.is_shared and one.records]
+    found = [f"distinct inputs, each called once before the partitions are run: {', '.join(shared)}"] if shared else []
+    if others:
+        found.append(f"{', '.join(others)}: partitions hardly share an input, so each one calls its own")
+    return found

@@ -12,25 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.http.offline import SESSIONS
-from dataflow.engine.program import Program, pack_object
+from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
 from dataflow.outcomes import Event, Traffic
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.resolve import Answered, BucketTask, KeyTask, Task
-from dataflow.services.context import Context
 from dataflow.services.units import about
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
+from dataflow.store.given_back import given_back, keep_given_back
 from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.statistics import Statistics
-from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
-from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.memory import recalled
@@ -38,12 +35,12 @@ from dataflow.wiring.planning import Planned, carries
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
-from dataflow.wiring.secrets import require_secrets
 from dataflow.wiring.settings import Settings
+from dataflow.wiring.starting import open_engine
 from dataflow.wiring.stopped import shortfalls
 from dataflow.wiring.traffic import Watch
 from dataflow.wiring.treasury import Treasury
-from dataflow.wiring.worker import STOPPED, completion, make_setup, make_work
+from dataflow.wiring.worker import STOPPED, completion_of
 
 TOLD_AGAIN = 3600.0
 """Seconds after which it is said again that a limit is used up."""
@@ -94,6 +91,7 @@ class Driving:
         self._treasury: Treasury | None = None
         self._over: str | None = None
         self.spent = Statistics()
+        self._given_back = Statistics()
         self._lost: list[Report] = []
         self._postponed: list[float] = []
         self._reason: str | None = None
@@ -126,6 +124,10 @@ class Driving:
         if lack is not None:
             raise Interrupted(lack)
 
+    def keep_spent(self) -> None:
+        """Keep what was called for partitions that were given back, for whoever goes on with the run."""
+        keep_given_back(self.folder, self._given_back)
+
     def say(self, message: str) -> None:
         """Say something that deserves a look."""
         self.run.warnings.append(message)
@@ -150,9 +152,10 @@ class Driving:
         done = {name: record for name, record in self.folder.committed().items() if name in planned_now}
         if newest is not None and self.settings.resume and self._carries(newest):
             done |= self.folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
-        self._count([completion(record) for record in done.values()])
+        self._count([completion_of(record) for record in done.values()])
         if self.planned.graph.calls_apis:
             self._spend(ResolveFiles(self.folder).spent())
+            self._spend(given_back(self.folder))
         if done:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             self._tell(
@@ -170,7 +173,16 @@ class Driving:
             deadline = self.planned.job.deadline
         with ExitStack() as stack:
             keeper = self._keeper()
-            engine = self._engine(stack, keeper)
+            engine = open_engine(
+                self.planned,
+                self.folder,
+                stack,
+                settings=self.settings,
+                program=self._program,
+                may_call=self._may_call,
+                keeper=keeper,
+                treasury=self._open_treasury(),
+            )
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))
             watch = stack.enter_context(closing(self._watch(engine)))
@@ -203,10 +215,18 @@ class Driving:
                 perform(left)
         if self._postponed:
             self.run.notes.append(_postponed(self._postponed))
+        self._end(f"the deadline of {deadline}" if late.is_set() else None)
+
+    def _end(self, late: str | None) -> None:
+        """Raise what ends the run before its last partition, if anything does.
+
+        Args:
+            late: The deadline that has come, or None.
+        """
         self._stop_at(self._reason)
-        if late.is_set() and self.run.done < self.run.partitions:
+        if late is not None and self.run.done < self.run.partitions:
             raise LimitReached(
-                f"the deadline of {deadline} was reached after {self.run.done} of {self.run.partitions} partitions; "
+                f"{late} was reached after {self.run.done} of {self.run.partitions} partitions; "
                 "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
             )
         if self._treasury is not None and self._over is not None:
@@ -274,18 +294,19 @@ class Driving:
             f"{report.spec.place} failed with {type(report.error).__name__}; nothing of it is committed"
         ) from report.error
 
-    def _put_off(self, given_back: Completion) -> None:
+    def _put_off(self, completion: Completion) -> None:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
-        self._spend(given_back.statistics)
-        now, problem = time.monotonic(), given_back.stopped
-        self._over = self._over or given_back.over
-        self._say_once((*given_back.warnings, *((problem,) if given_back.outage and problem else ())))
-        if given_back.outage or given_back.over is not None or problem is None or problem == STOPPED:
+        self._spend(completion.statistics)
+        self._given_back = Statistics.merged([self._given_back, completion.statistics])
+        now, problem = time.monotonic(), completion.stopped
+        self._over = self._over or completion.over
+        self._say_once((*completion.warnings, *((problem,) if completion.outage and problem else ())))
+        if completion.outage or completion.over is not None or problem is None or problem == STOPPED:
             return
         if now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
             return
         self._used_up[problem] = now
-        self.say(f"{problem}, next call in {about(given_back.again_in)}")
+        self.say(f"{problem}, next call in {about(completion.again_in)}")
 
     def _spend(self, statistics: Statistics) -> None:
         """Count what no commit record does."""
@@ -314,14 +335,6 @@ class Driving:
         if reason is not None:
             raise GuardrailReached(reason)
 
-    def _limits(self) -> dict[str, tuple[float | None, int | None]]:
-        """What workers judge the calls of a service by, before a partition is whole: share to find, failures."""
-        guardrails, rows = self.planned.job.guardrails, self.planned.rows
-        known = rows is not None or guardrails.max_failures.count is not None
-        most = guardrails.max_failures.limit(rows or 0) if known else None
-        steps = [step for step in self.planned.graph.steps if step.service.api is not None]
-        return {one.service.name: (guardrails.min_found.get(one.service.name), most) for one in steps}
-
     def _keeper(self) -> CountKeeper:
         """Keeps long windows; calls that are answered offline, or not made at all, count for none."""
         calls = SESSIONS.current is None and self._may_call
@@ -340,48 +353,6 @@ class Driving:
         steps = self.planned.graph.steps if listened else ()
         apis = {step.service.api.name for step in steps if step.service.api is not None}
         return Watch(engine, apis=apis, tell=lambda traffic: self._tell(_calling(self.run.id, traffic)))
-
-    def _engine(self, stack: ExitStack, keeper: CountKeeper) -> Engine:
-        planned, treasury = self.planned, self._open_treasury()
-        setup = make_setup(
-            self.folder,
-            options=planned.source.options,
-            schema=planned.source.schema,
-            key=planned.job.keys,
-            catalog=self.folder.root,
-            parameters=self.settings.parameters,
-            profile=self.settings.profile,
-            may_call=self._may_call,
-            offline=self.settings.offline,
-            limits=self._limits(),
-            money=None if treasury is None else treasury.money,
-            record_budget=planned.job.record_millionths,
-        )
-        if uses_processes(self.settings, planned.graph, planned.source):
-            program = self._program or pack_object(planned.job.pipeline)
-            return cluster_engine(
-                program,
-                setup,
-                self.settings,
-                stack,
-                source=planned.source,
-                graph=planned.graph,
-                keeper=keeper,
-                treasury=treasury,
-            )
-        if SESSIONS.current is None and self._may_call:
-            require_secrets(planned.graph)
-        keeper.open(process_plane().id, ask)
-        stack.callback(keeper.keep)
-        if treasury is not None:
-            stack.callback(treasury.close)
-            treasury.open(ask)
-        prepare_arrow(planned.graph)
-        context = Context(run=self.folder.run, parameters=self.settings.parameters)
-        turns = local_turns(planned.graph, self.settings)
-        work = make_work(planned.graph, self.folder, tables=planned.tables, context=context, setup=setup, turns=turns)
-        stack.callback(work.close)
-        return local_engine(work, self.settings, stack, turns=turns)
 
 
 def _committed(run: str, done: Completion) -> Event:

@@ -100,8 +100,8 @@ class Resolving:
             return None
         records = [*known.values(), *(one.keys for one in completed)]
         counts = {service: _counted([record[service] for record in records]) for service in services}
-        for service, one in counts.items():
-            self._note(told(service, one))
+        for sentence in told(counts):
+            self._note(sentence)
         chosen = tuple(service for service in services if counts[service].is_shared)
         buckets = bucket_count([counts[service] for service in chosen], threads=self._threads())
         self._files.put_plan(folder, chosen, buckets=buckets)

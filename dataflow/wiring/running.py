@@ -252,6 +252,7 @@ class _Execution:
         try:
             driving.perform(newest)
         except _CLEAN_ENDS as error:
+            driving.keep_spent()
             folder.stop(str(error))
             raise
         lineage: dict[str, Any] = {

@@ -223,7 +223,7 @@ class PartitionWork:
 
     def _partition(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None = None) -> Completion:
         record = self._folder.find(spec)
-        return completion(self._commit(spec, flights, answers=answers) if record is None else record)
+        return completion_of(self._commit(spec, flights, answers=answers) if record is None else record)
 
     def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> CommitRecord:
         batch = self._read(spec)
@@ -301,7 +301,7 @@ def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch
     )
 
 
-def completion(record: CommitRecord) -> Completion:
+def completion_of(record: CommitRecord) -> Completion:
     """What goes back to the driver for a commit record."""
     return Completion(
         identity=record.identity,

@@ -137,5 +137,7 @@ def test_there_is_always_a_bucket(distinct: int, threads: int) -> None:
 
 
 def test_a_decision_is_told_with_its_numbers() -> None:
-    assert "about 4 distinct inputs behind 100 records" in told("company", KeyCounts(records=100, own=40, distinct=4))
-    assert "calls its own" in told("company", KeyCounts(records=100, own=100, distinct=100))
+    shared, own = KeyCounts(records=100, own=40, distinct=4), KeyCounts(records=90, own=90, distinct=90)
+    first, second = told({"company": shared, "news": own, "people": KeyCounts(records=0, own=0, distinct=0)})
+    assert first.endswith("`company` about 4 for 100 records")
+    assert second == "`news`: partitions hardly share an input, so each one calls its own"

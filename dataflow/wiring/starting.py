@@ -1,0 +1,96 @@
+"""Opens the engine of a run: what workers are told once, and everything that must be there before the first task."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from dataflow.engine.control.home import ask, process_plane
+from dataflow.engine.drive import Engine
+from dataflow.engine.http.offline import SESSIONS
+from dataflow.engine.program import Program, pack_object
+from dataflow.services.context import Context
+from dataflow.store.commit import RunFolder
+from dataflow.wiring.binding import prepare_arrow
+from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
+from dataflow.wiring.keeping import CountKeeper
+from dataflow.wiring.planning import Planned
+from dataflow.wiring.secrets import require_secrets
+from dataflow.wiring.settings import Settings
+from dataflow.wiring.treasury import Treasury
+from dataflow.wiring.worker import make_setup, make_work
+
+
+def open_engine(
+    planned: Planned,
+    folder: RunFolder,
+    stack: ExitStack,
+    *,
+    settings: Settings,
+    program: Program | None,
+    may_call: bool,
+    keeper: CountKeeper,
+    treasury: Treasury | None,
+) -> Engine:
+    """Whoever does the tasks of a run, ready for them; closed with the stack.
+
+    Args:
+        planned: The job, bound to its source.
+        folder: Where its partitions are committed.
+        stack: Closes what is opened.
+        settings: Of the run.
+        program: How the job travels to workers; None to pack it.
+        may_call: Whether APIs may be called.
+        keeper: Keeps long windows.
+        treasury: Hands out the money, or None.
+
+    Raises:
+        DataflowError: A worker cannot do the job, or a secret is missing.
+    """
+    setup = make_setup(
+        folder,
+        options=planned.source.options,
+        schema=planned.source.schema,
+        key=planned.job.keys,
+        catalog=folder.root,
+        parameters=settings.parameters,
+        profile=settings.profile,
+        may_call=may_call,
+        offline=settings.offline,
+        limits=limits_of(planned),
+        money=None if treasury is None else treasury.money,
+        record_budget=planned.job.record_millionths,
+    )
+    if uses_processes(settings, planned.graph, planned.source):
+        program = program or pack_object(planned.job.pipeline)
+        return cluster_engine(
+            program,
+            setup,
+            settings,
+            stack,
+            source=planned.source,
+            graph=planned.graph,
+            keeper=keeper,
+            treasury=treasury,
+        )
+    if SESSIONS.current is None and may_call:
+        require_secrets(planned.graph)
+    keeper.open(process_plane().id, ask)
+    stack.callback(keeper.keep)
+    if treasury is not None:
+        stack.callback(treasury.close)
+        treasury.open(ask)
+    prepare_arrow(planned.graph)
+    context = Context(run=folder.run, parameters=settings.parameters)
+    turns = local_turns(planned.graph, settings)
+    work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup, turns=turns)
+    stack.callback(work.close)
+    return local_engine(work, settings, stack, turns=turns)
+
+
+def limits_of(planned: Planned) -> dict[str, tuple[float | None, int | None]]:
+    """What workers judge the calls of a service by, before a partition is whole: share to find, failures."""
+    guardrails, rows = planned.job.guardrails, planned.rows
+    known = rows is not None or guardrails.max_failures.count is not None
+    most = guardrails.max_failures.limit(rows or 0) if known else None
+    steps = [step for step in planned.graph.steps if step.service.api is not None]
+    return {one.service.name: (guardrails.min_found.get(one.service.name), most) for one in steps}
