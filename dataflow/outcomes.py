@@ -93,7 +93,8 @@ class Event:
     """One thing that happened in a run, for progress displays and logs.
 
     Attributes:
-        kind: `planned`, `resumed`, `committed`, `calling`, `retried`, `warned`, `stopping`, `published` or `stopped`.
+        kind: `planned`, `resumed`, `noted`, `committed`, `calling`, `retried`, `warned`, `stopping`, `published` or
+            `stopped`.
         run: The id of the run.
         message: One sentence for people, empty where the numbers say it all.
         partitions: Partitions planned (`planned`), already done (`resumed`) or just done (`committed`).

@@ -1,4 +1,4 @@
-"""What holds for all tests: Ctrl-C reaches them also in the background, and no answer of another test serves them."""
+"""What holds for all tests: Ctrl-C reaches them, no answer of another test serves them, no example is timed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dataflow.store.cache.cache import Cache
 from dataflow.store.files import rooted
@@ -19,6 +20,9 @@ def pytest_configure() -> None:
     """A shell starts what runs in its background without SIGINT, and children inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A machine that others use too may take its time for one example.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
