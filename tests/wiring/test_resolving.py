@@ -211,3 +211,11 @@ def test_what_resolving_has_left_goes_with_the_publication(source: Path, tmp_pat
     folder = tmp_path / "catalog" / "leads" / "_runs" / done.id
     assert json.loads((folder / "run.json").read_text())["run"] == done.id
     assert not (folder / "resolve").exists()
+
+
+def test_keys_and_answers_may_be_in_an_object_store(source: Path, tmp_path: Path) -> None:
+    with flow.testing.offline(acme=answering()) as calls:
+        remote = run(source, flow.testing.memory_catalog(), max_failures="100%")  # type: ignore[arg-type]
+        local = run(source, tmp_path / "catalog", max_failures="100%")
+    assert max(asked(calls).values()) == 2
+    assert remote.to_arrow().equals(local.to_arrow())
