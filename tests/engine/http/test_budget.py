@@ -74,8 +74,11 @@ def test_batches_reserve_for_their_records(bench: Any) -> None:
 def test_an_answer_is_free_when_it_is_known(bench: Any) -> None:
     service = bench.company(price=0.01)
     stopped(bench, service, KEYS[:60], budget=0.5)
+    assert bench.seen()["calls"] == 50
     run = bench.run(service, KEYS[:60], budget=0.6)
-    assert run.statistics["services"]["company"]["calls"] == 10
+    assert bench.seen()["calls"] == 60
+    counted = run.statistics["services"]["company"]
+    assert (counted["calls"], counted["cost"], counted["cached"]) == (60, 0.6, 50), "the bill is that of both"
 
 
 def test_what_is_stopped_may_be_published_as_it_is(bench: Any) -> None:
