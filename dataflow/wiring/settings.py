@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,10 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
             raise DeclarationError(f"a run has no setting `{name}`; {hint}")
     settings = Settings(**given)
-    if isinstance(settings.recall, str) or not all(isinstance(name, str) for name in settings.recall):
+    names = settings.recall
+    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise DeclarationError("recall takes a list of names of services: recall=['news']")
-    settings = replace(settings, recall=tuple(dict.fromkeys(settings.recall)))
+    settings = replace(settings, recall=tuple(dict.fromkeys(names)))
     for name in ("workers", "threads", "limit"):
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

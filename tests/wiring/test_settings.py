@@ -44,7 +44,9 @@ def test_settings_have_defaults_and_keep_what_is_given(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"worker": 2}, "a run has no setting `worker`; did you mean `workers`"),
-        ({"budget": 5}, "a run has no setting `budget`; there are catalog, client"),
+        ({"speed": 5}, "a run has no setting `speed`; there are catalog, client"),
+        ({"budget": -1}, "budget takes a number from 0"),
+        ({"recall": 5}, "recall takes a list of names of services"),
         ({"workers": 0}, "workers takes a whole number from 1"),
         ({"threads": 1.5}, "threads takes a whole number from 1"),
         ({"limit": -1}, "limit takes a whole number from 1"),
