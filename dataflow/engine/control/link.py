@@ -14,7 +14,7 @@ GAP = 0.02
 """Seconds between two exchanges at least, however urgent the second one is."""
 PATIENT = 5.0
 """Seconds to wait for a reply before the request is sent again."""
-LAST = 1.0
+LAST = 3.0
 """Seconds that closing waits for the last request: slots that are not given back count as used, perhaps for a day."""
 RETRIES = (0.1, 1.0)
 """Seconds before a failed exchange is tried again: at first, and at most; doubled from one to the other."""
