@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from dataflow.engine.applicability import exclude
 from dataflow.engine.environment import Environment
 from dataflow.engine.keys import is_unlike, key_of, keys_of
-from dataflow.engine.marks import NO_ROWS, Rows
+from dataflow.engine.marks import NO_ROWS, Rows, join_chunks
 from dataflow.plan.graph import Step
 from dataflow.services.signature import Injected
 
@@ -118,7 +118,7 @@ def _rows(columns: Sequence[Sequence[Any]], size: int) -> Any:
 
 def _codes(column: Any) -> Rows | None:
     """A number for each different value, counted from 0 in order of appearance; None where Arrow has no such order."""
-    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    joined = join_chunks(column)
     kind = joined.type
     if pa.types.is_dictionary(kind):
         joined, kind = joined.dictionary_decode(), kind.value_type

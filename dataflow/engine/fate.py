@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dataflow.engine import verdicts
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import Effect, Mask, mask_of
+from dataflow.engine.marks import Effect, Mask, join_chunks, mask_of
 from dataflow.engine.result import PartitionResult
 from dataflow.engine.spending import currency_of
 from dataflow.errors import StoreError
@@ -240,7 +240,9 @@ def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Seq
         pa.array([reason for _, reason, _ in ordered] + ["unreadable"] * len(bad), pa.string()),
         pa.array([error for _, _, error in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
         pa.array([path] * (len(ordered) + len(bad)), pa.string()),
-        pa.concat_arrays([_joined(batch.rows).take(pa.array(rows)), pa.array([one.row for one in bad], pa.int64())]),
+        pa.concat_arrays(
+            [join_chunks(batch.rows).take(pa.array(rows)), pa.array([one.row for one in bad], pa.int64())]
+        ),
         pa.array([None] * len(ordered) + [one.raw for one in bad], pa.string()),
     ]
     table = pa.Table.from_arrays(columns, schema=rejects_schema(environment.graph, key))
@@ -268,7 +270,7 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         pa.array([failure.duration for _, failure in listed], pa.float64()),
         pa.array([failure.cost for _, failure in listed], pa.float64()),
         pa.array([path] * len(listed), pa.string()),
-        _joined(batch.rows).take(pa.array(rows)),
+        join_chunks(batch.rows).take(pa.array(rows)),
     ]
     return pa.Table.from_arrays(columns, schema=failures_schema(environment.graph, key))
 
@@ -292,11 +294,7 @@ def _key_fields(graph: Graph, key: Sequence[str]) -> list[pa.Field]:
 def _keys(environment: Environment, rows: Any, key: Sequence[str]) -> list[Any]:
     final = {column.name: column for column in environment.graph.final}
     named = [Column(name, 0) if name in environment.graph.source.names else final[name] for name in key]
-    return [_joined(environment.column(column)).take(pa.array(rows)) for column in named]
-
-
-def _joined(column: Any) -> Any:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return [join_chunks(environment.column(column)).take(pa.array(rows)) for column in named]
 
 
 def _with_nulls(column: Any, count: int) -> Any:

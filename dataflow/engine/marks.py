@@ -181,11 +181,15 @@ def nulls_of(column: Any) -> Mask | None:
     return to_mask(pc.is_null(column))
 
 
+def join_chunks(column: Any) -> Any:
+    """A column as one array."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
 def to_mask(column: Any) -> Mask:
     """A bool column as a mask; null is False."""
     filled = pc.fill_null(column, False) if column.null_count else column
-    joined = filled.combine_chunks() if isinstance(filled, pa.ChunkedArray) else filled
-    mask: Mask = joined.to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
+    mask: Mask = join_chunks(filled).to_numpy(zero_copy_only=False).astype(np.bool_, copy=False)
     return mask
 
 
@@ -251,12 +255,8 @@ def _merged_verdicts(parts: Sequence[Verdicts], size: int) -> Verdicts | None:
         judged |= True if one.judged is None else one.judged
     rows = np.concatenate([one.error_rows for one in parts])
     order = np.argsort(rows, kind="stable")
-    errors = pa.concat_arrays([_plain(one.errors) for one in parts]).take(pa.array(order))
+    errors = pa.concat_arrays([join_chunks(one.errors) for one in parts]).take(pa.array(order))
     return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors)
-
-
-def _plain(column: Any) -> Any:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _spread_verdicts(verdicts: Verdicts, rows: Rows, size: int) -> Verdicts:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from dataflow.engine.distinct import Calls, distinct_calls, group_columns
 from dataflow.engine.environment import Environment, fill_arguments
 from dataflow.engine.fate import count_service
-from dataflow.engine.marks import Effect, Failure, Mark, Rows, Verdicts, to_mask
+from dataflow.engine.marks import Effect, Failure, Mark, Rows, Verdicts, join_chunks, to_mask
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Step
@@ -93,7 +93,7 @@ def collect_keys(step: Step, environment: Environment) -> Keys:
     """The distinct keys of a service in a partition whose earlier services have run."""
     calls = distinct_calls(step, environment)
     first = pa.array(calls.first)
-    inputs = [_joined(environment.column(column)).take(first) for column in step.inputs]
+    inputs = [join_chunks(environment.column(column)).take(first) for column in step.inputs]
     names = [_name(at) for at in range(len(inputs))]
     table = pa.table([_prefixes(calls.keys), _fixed(calls.keys), *inputs], names=["prefix", "key", *names])
     values = table["prefix"].to_numpy().view(np.int64).tolist()
@@ -154,7 +154,7 @@ def answer_table(step: Step, keys: pa.Table, effect: Effect) -> pa.Table:
     else:
         columns += effect.values
         fields += [pa.field(_name(at), arrow) for at, arrow in enumerate(step.types)]
-    return sorted_by_key(pa.Table.from_arrays([_joined(one) for one in columns], schema=pa.schema(fields)))
+    return sorted_by_key(pa.Table.from_arrays([join_chunks(one) for one in columns], schema=pa.schema(fields)))
 
 
 def failed_keys(answers: pa.Table) -> pa.Array:
@@ -235,7 +235,7 @@ def _effect(step: Step, found: pa.Table, places: Rows) -> Effect:
     taken = pa.array(places)
     validates = step.service.kind is Kind.VALIDATION
     return Effect(
-        values=() if validates else tuple(_joined(found[_name(at)]).take(taken) for at in range(len(step.types))),
+        values=() if validates else tuple(join_chunks(found[_name(at)]).take(taken) for at in range(len(step.types))),
         verdicts=_verdicts(found, taken) if validates else None,
         marks=_marks(found, places),
         failures=_failures(found, places),
@@ -285,10 +285,10 @@ def _rejections(found: pa.Table, places: Rows) -> tuple[tuple[int, str], ...]:
 
 
 def _verdicts(found: pa.Table, taken: pa.Array) -> Verdicts:
-    errors = _joined(found["errors"]).take(taken)
+    errors = join_chunks(found["errors"]).take(taken)
     return Verdicts(
-        valid=to_mask(_joined(found["valid"]).take(taken)),
-        judged=to_mask(_joined(found["judged"]).take(taken)),
+        valid=to_mask(join_chunks(found["valid"]).take(taken)),
+        judged=to_mask(join_chunks(found["judged"]).take(taken)),
         error_rows=pc.list_parent_indices(errors).to_numpy(zero_copy_only=False).astype(np.int64, copy=False),
         errors=pc.list_flatten(errors),
     )
@@ -306,7 +306,3 @@ def _prefixes(keys: Sequence[bytes]) -> pa.Array:
 
 def _fixed(keys: Sequence[bytes]) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(SIZE), len(keys), [None, pa.py_buffer(b"".join(keys))])
-
-
-def _joined(column: Any) -> Any:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
