@@ -5,6 +5,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -239,6 +240,7 @@ def merge_effects(types: Sequence[Any], parts: Sequence[tuple[Effect, Rows]], *,
         verdicts=_merged_verdicts([one.verdicts for one in spreads if one.verdicts is not None], size),
         calls=sum(one.calls for one in spreads),
         retries=sum(one.retries for one in spreads),
+        cost=math.fsum(one.cost for one in spreads),
         shared=np.sort(np.concatenate([one.shared for one in spreads])) if spreads else NO_ROWS,
         waited=waited,
         seconds=sum(one.seconds for one in spreads),

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from dataflow.errors import DeclarationError
 from dataflow.faces.naming import Field, likely_key, likely_subject, name_fields
 from dataflow.faces.texts import printable
-from dataflow.services.service import RESERVED
+from dataflow.services.contract import RESERVED
 
 _LINE = 88
 """Characters of a line: what the usual formatters leave alone."""

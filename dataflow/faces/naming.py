@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dataflow.services.service import RESERVED
+from dataflow.services.contract import RESERVED
 
 _LONGEST = 24
 """Characters of a name: a signature with it still fits a line."""

@@ -165,7 +165,7 @@ def pipeline_html(pipeline: Pipeline) -> str:
 
     Only what is at hand is read: a lookup whose table is behind a URL leaves it at the list.
     """
-    if not any(_is_remote(service) for service in pipeline.services):
+    if not any(_is_remote(service) for service in pipeline.every):
         try:
             return explanation_html(pipeline.explain())
         except DataflowError as error:

@@ -16,8 +16,9 @@ from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
 from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, output_schema
 from dataflow.services.annotations import declare
+from dataflow.services.contract import RESERVED, Output
 from dataflow.services.options import Condition
-from dataflow.services.service import RESERVED, Output, Service
+from dataflow.services.service import Service
 from dataflow.services.signature import ALL, REQUIRED, Form, Parameter
 from dataflow.services.types import Declared, accepts, holds
 

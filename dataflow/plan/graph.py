@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dataflow.outcomes import Kind
-from dataflow.services.service import RESERVED, Service
+from dataflow.services.contract import RESERVED
+from dataflow.services.service import Service
 from dataflow.services.signature import Form, Parameter
 
 VALIDATIONS = pa.list_(

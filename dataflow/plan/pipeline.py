@@ -48,6 +48,11 @@ class Pipeline:
         object.__setattr__(self, "services", listed)
         object.__setattr__(self, "invalid", invalid)
 
+    @property
+    def every(self) -> tuple[Service, ...]:
+        """All services that may be called, with those that composite services are made of."""
+        return tuple(one for service in self.services for one in service.every)
+
     def __repr__(self) -> str:
         return f"<Pipeline {self.name}: {', '.join(service.name for service in self.services)}>"
 
@@ -219,12 +224,12 @@ class Job:
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
-        read_guardrails(pipeline.services, max_failures=max_failures, min_found=min_found)
+        read_guardrails(pipeline.every, max_failures=max_failures, min_found=min_found)
         if deadline is not None:
             seconds(deadline, where="deadline")
         if budget is not None:
             read_amount(budget, where="budget")
-        check_record_budget(pipeline.services, record_budget)
+        check_record_budget(pipeline.every, record_budget)
         check_dataset_name(output)
         check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
@@ -252,7 +257,7 @@ class Job:
     @property
     def guardrails(self) -> Guardrails:
         """What ends a run of it before its time, apart from the deadline."""
-        return read_guardrails(self.pipeline.services, max_failures=self.max_failures, min_found=self.min_found)
+        return read_guardrails(self.pipeline.every, max_failures=self.max_failures, min_found=self.min_found)
 
     def run(self, **settings: Any) -> Run:
         """Run the job; see `Pipeline.run` for the errors and `dataflow.wiring.settings.Settings` for the settings."""
@@ -297,7 +302,7 @@ def check_pipeline(name: str, services: Sequence[Service], invalid: str) -> None
         seen.add(service.name)
     if not services:
         raise DeclarationError(f"pipeline `{name}` lists no service")
-    currency_of({service.name: service.policy.price for service in services})
+    currency_of({one.name: one.policy.price for service in services for one in service.every})
     _check_order(services)
 
 

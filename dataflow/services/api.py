@@ -17,9 +17,10 @@ from dataflow.policies.rate import Rate, read_rates
 from dataflow.policies.retry import Retry, read_retry
 from dataflow.services.auth import Auth
 from dataflow.services.batch import BatchOptions
+from dataflow.services.contract import check_name
 from dataflow.services.endpoint import read_endpoint
 from dataflow.services.options import Options
-from dataflow.services.service import Service, check_name
+from dataflow.services.service import Service
 from dataflow.services.template import read_hosts
 from dataflow.services.units import seconds, size
 

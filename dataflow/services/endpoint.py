@@ -16,10 +16,7 @@ from dataflow.policies.retry import IDEMPOTENT_METHODS
 from dataflow.services.answers import AnswerReader
 from dataflow.services.batch import Batch, BatchOptions, check_batch, read_batch
 from dataflow.services.batch_template import Templates, read_templates
-from dataflow.services.options import Options, check_options, read_policy
-from dataflow.services.selection import read_select
-from dataflow.services.service import (
-    Service,
+from dataflow.services.contract import (
     check_bound_columns,
     check_cache,
     check_default,
@@ -27,6 +24,9 @@ from dataflow.services.service import (
     name_outputs,
     read_declared,
 )
+from dataflow.services.options import Options, check_options, read_policy
+from dataflow.services.selection import read_select
+from dataflow.services.service import Service
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.template import Template, read_json, read_params, read_url
 from dataflow.services.types import Declared

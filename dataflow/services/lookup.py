@@ -11,8 +11,9 @@ from typing import Any, Unpack
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
+from dataflow.services.contract import check_cache, check_name, check_price
 from dataflow.services.options import Options, check_options, read_policy
-from dataflow.services.service import Service, check_cache, check_name, check_price
+from dataflow.services.service import Service
 from dataflow.services.signature import Form, Parameter
 
 

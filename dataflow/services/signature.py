@@ -32,6 +32,8 @@ class Form(StrEnum):
     ASYNC = "async"
     LOOKUP = "lookup"
     HTTP = "http"
+    COMPOSITE = "composite"
+    EACH = "each"
 
 
 class Container(StrEnum):

@@ -42,7 +42,7 @@ def apply(
     kind = "arrow" if isinstance(data, pa.Table) else collections.kind_of(data)
     if kind in ("arrow", "pandas"):
         function = apply_table if kind == "arrow" else apply_pandas
-        with spent_here(pipeline.services, budget=budget) as money:
+        with spent_here(pipeline.every, budget=budget) as money:
             return function(pipeline, data, catalog=catalog, offline=offline, money=money)
     if budget is not None:
         raise DeclarationError(

@@ -15,7 +15,8 @@ from dataflow.outcomes import Kind
 from dataflow.plan.binding import bind
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
-from dataflow.services.service import RESERVED, Service
+from dataflow.services.contract import RESERVED
+from dataflow.services.service import Service
 from dataflow.services.signature import ALL, Container, Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
@@ -88,7 +89,7 @@ def lookup_tables(pipeline: Pipeline, catalog: Catalog) -> dict[str, pa.Table]:
         SourceError: A table cannot be read.
         CatalogError: A dataset does not exist.
     """
-    lookups = [service for service in pipeline.services if service.form is Form.LOOKUP]
+    lookups = [service for service in pipeline.every if service.form is Form.LOOKUP]
     return {service.name: read_lookup(service, catalog) for service in lookups}
 
 

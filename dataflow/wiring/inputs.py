@@ -150,7 +150,7 @@ def partition_bytes(pipeline: Pipeline) -> int:
 
     What a call takes is not known before the first one, and neither is what a record takes; both are guessed.
     """
-    called = [_records_called(service) for service in pipeline.services if service.api is not None]
+    called = [_records_called(service) for service in pipeline.every if service.api is not None]
     return min(min(called) * _GUESSED_RECORD, TARGET_BYTES) if called else TARGET_BYTES
 
 

@@ -175,7 +175,7 @@ class _Execution:
         self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
         budget = job.budget if settings.budget is None else settings.budget
-        self.budgets = None if as_it_is else read_budgets(job.pipeline.services, budget=budget)
+        self.budgets = None if as_it_is else read_budgets(job.pipeline.every, budget=budget)
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""

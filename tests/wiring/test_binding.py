@@ -13,7 +13,7 @@ import pytest
 import dataflow as flow
 from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.graph import Graph
-from dataflow.services.service import RESERVED
+from dataflow.services.contract import RESERVED
 from dataflow.store.catalog import Catalog
 from dataflow.wiring.binding import (
     bind_pipeline,
