@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataflow.services.api import API
     from dataflow.services.auth import api_key, basic, bearer, oauth2_client
     from dataflow.services.context import Context, Outcomes
+    from dataflow.services.for_each import for_each
     from dataflow.services.lookup import lookup
     from dataflow.services.prices import PerMillionTokens, PerRecord
     from dataflow.services.service import Service, enrichment, transformation, validation
@@ -58,6 +59,7 @@ _HOMES = {
         "bearer",
         "oauth2_client",
     ),
+    "dataflow.services.for_each": ("for_each",),
     "dataflow.services.lookup": ("lookup",),
     "dataflow.services.prices": (
         "PerMillionTokens",
@@ -109,6 +111,7 @@ __all__ = [
     "enrichment",
     "errors",
     "files",
+    "for_each",
     "jsonl",
     "lookup",
     "oauth2_client",

@@ -22,6 +22,9 @@ from dataflow.services.context import Outcomes
 from dataflow.services.signature import REQUIRED, Form, Injected
 from dataflow.services.types import holds
 
+Taints = Mapping[Column, Sequence[tuple[str, Rows]]]
+"""For a column, why a service left nulls in it, with the rows."""
+
 
 class Environment:
     """The columns and effects of one partition.
@@ -33,11 +36,11 @@ class Environment:
         taints: For a column, why a service left nulls in it (`company failed`), with the rows.
     """
 
-    def __init__(self, graph: Graph, table: pa.Table) -> None:
+    def __init__(self, graph: Graph, table: pa.Table, *, taints: Taints | None = None) -> None:
         self.graph = graph
         self.size = table.num_rows
         self.effects: dict[int, Effect] = {}
-        self.taints: dict[Column, list[tuple[str, Rows]]] = {}
+        self.taints = {column: list(several) for column, several in (taints or {}).items()}
         self._columns: dict[Column, Any] = {Column(name, 0): table[name] for name in graph.source.names}
         self._lists: dict[Column, list[Any]] = {}
         self._readers = Counter(

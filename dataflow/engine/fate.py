@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dataflow.engine import verdicts
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import Effect, Mask, join_chunks, mask_of
+from dataflow.engine.marks import Effect, Failure, Mask, join_chunks, mask_of
 from dataflow.engine.result import PartitionResult
 from dataflow.engine.spending import currency_of
 from dataflow.errors import StoreError
@@ -121,16 +121,25 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         completeness_sum=pc.sum(share).as_py() or 0.0,
         completeness_count=len(share) - share.null_count,
         failed_records=_failed_records(environment, kept) + unreadable,
-        cost=math.fsum(effect.cost for effect in environment.effects.values()),
-        currency=currency_of(step.service for step in environment.graph.steps),
-        services={
-            step.service.name: count_service(
-                step, effect, size=environment.size, streak=None if batch is None else _streak(effect, batch, path=path)
-            )
-            for step in environment.graph.steps
-            for effect in (environment.effects[step.index],)
-        },
+        cost=math.fsum(cost for effect in environment.effects.values() for cost in _costs(effect)),
+        currency=currency_of(step.service for step in environment.graph.every),
+        services=_services(environment, batch, path=path),
     )
+
+
+def _costs(effect: Effect) -> list[float]:
+    return [effect.cost, *(member.statistics.cost for member in effect.members)]
+
+
+def _services(environment: Environment, batch: Batch | None, *, path: str) -> dict[str, ServiceStatistics]:
+    """The counts of each service, and of those inside it."""
+    found: dict[str, ServiceStatistics] = {}
+    for step in environment.graph.steps:
+        effect = environment.effects[step.index]
+        streak = None if batch is None else _streak(effect, batch, path=path)
+        found[step.service.name] = count_service(step, effect, size=environment.size, streak=streak)
+        found |= {member.service.name: member.statistics for member in effect.members}
+    return found
 
 
 def _failed_records(environment: Environment, kept: Mask) -> int:
@@ -255,9 +264,10 @@ def _unreadable_text(one: Unreadable) -> str:
 
 def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], path: str) -> pa.Table:
     listed = [
-        (step.service.name, failure)
+        (name, failure)
         for step in environment.graph.steps
-        for failure in sorted(environment.effects[step.index].failures, key=lambda one: one.row)
+        for name, failures in _failures_of(step, environment.effects[step.index])
+        for failure in sorted(failures, key=lambda one: one.row)
     ]
     rows = np.array([failure.row for _, failure in listed], np.int64)
     columns: list[Any] = _keys(environment, rows, key)
@@ -273,6 +283,10 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         join_chunks(batch.rows).take(pa.array(rows)),
     ]
     return pa.Table.from_arrays(columns, schema=failures_schema(environment.graph, key))
+
+
+def _failures_of(step: Step, effect: Effect) -> list[tuple[str, Sequence[Failure]]]:
+    return [(step.service.name, effect.failures), *((one.service.name, one.failures) for one in effect.members)]
 
 
 def rejects_schema(graph: Graph, key: Sequence[str]) -> pa.Schema:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataflow.outcomes import Status
+from dataflow.outcomes import Priority, Status
 from dataflow.policies.guardrail import Stretch
+
+if TYPE_CHECKING:
+    from dataflow.services.service import Service
+    from dataflow.telemetry.services import ServiceStatistics
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -86,6 +90,23 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberEffect:
+    """What a service inside a `for_each` did.
+
+    Attributes:
+        service: The service.
+        statistics: Its counts, by items, or by records where it was called once for each.
+        failures: The items that it failed for, with the row of their record.
+        items: The place of each of these items among all; empty where it was called once for each record.
+    """
+
+    service: Service
+    statistics: ServiceStatistics
+    failures: tuple[Failure, ...] = ()
+    items: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What a step did for the records it was given; rows are their places among these.
 
@@ -103,6 +124,7 @@ class Effect:
         waited: Seconds of waiting before calls, by reason.
         seconds: Time spent calling.
         durations: Seconds of each call, where they were taken one by one.
+        members: What the services inside a `for_each` did.
     """
 
     values: tuple[Any, ...] = ()
@@ -118,6 +140,13 @@ class Effect:
     waited: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     durations: tuple[float, ...] = ()
+    members: tuple[MemberEffect, ...] = ()
+
+    @property
+    def degraded_rows(self) -> Rows:
+        """The records for which an important service inside has failed; each as often as it has."""
+        important = [one for one in self.members if one.service.policy.priority is Priority.IMPORTANT]
+        return rows_of(failure.row for one in important for failure in one.failures)
 
     @property
     def failed_rows(self) -> Rows:
@@ -210,6 +239,10 @@ def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
         verdicts=None if effect.verdicts is None else _spread_verdicts(effect.verdicts, rows, size),
         shared=rows[effect.shared],
         raised=None if effect.raised is None else replace(effect.raised, start=int(rows[effect.raised.start])),
+        members=tuple(
+            replace(member, failures=tuple(replace(failure, row=int(rows[failure.row])) for failure in member.failures))
+            for member in effect.members
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
 from dataflow.engine.distinct import group
-from dataflow.engine.environment import Environment
+from dataflow.engine.environment import Environment, Taints
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, merge_effects, spread
+from dataflow.engine.nested import run_each
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
 from dataflow.engine.turns import Turns
@@ -47,6 +49,7 @@ def run_graph(
     flights: Flights | None = None,
     clock: Clock = time.perf_counter,
     only: Collection[int] | None = None,
+    taints: Taints | None = None,
 ) -> Environment:
     """Run every service of the graph over the records of a table.
 
@@ -58,11 +61,12 @@ def run_graph(
         flights: For whoever may stop waiting; Ctrl-C in this thread cancels them too.
         clock: Seconds, for the durations in the statistics.
         only: The places of the steps to run, with all that they need; None for all.
+        taints: Why some columns of the table are null, where an earlier service is to blame.
 
     Returns:
         All columns in all versions still needed, and what each step did for each record.
     """
-    environment = Environment(graph, table)
+    environment = Environment(graph, table, taints=taints)
     resources = replace(resources, flights=flights or Flights())
     todo = [step for step in graph.steps if only is None or step.index in only]
     with calling_pool(resources, len([step for step in todo if step.service.calls_out])) as pool:
@@ -143,7 +147,7 @@ def run_step(step: Step, environment: Environment, resources: Resources, *, cloc
         return finish(step, environment, exclusions, nothing(step))
     with resources.hold(step):
         began = clock()
-        effect = _perform(step, environment, resources, rows=rows, size=size)
+        effect = _perform(step, environment, resources, rows=rows, size=size, clock=clock)
         effect = replace(effect, seconds=clock() - began)
     return finish(step, environment, exclusions, effect)
 
@@ -157,8 +161,13 @@ def nothing(step: Step) -> Effect:
     )
 
 
-def _perform(step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int) -> Effect:
+def _perform(
+    step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int, clock: Clock
+) -> Effect:
     form = step.service.form
+    if form is Form.EACH:
+        run = partial(run_graph, flights=resources.flights, clock=clock)
+        return run_each(step, environment, resources, rows=rows, run=run)
     if form is Form.LOOKUP:
         return find(resources.indexes[step.index], environment.columns_of(step, rows))
     function: Any = resources.functions.get(step.index)

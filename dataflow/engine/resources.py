@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,25 @@ if TYPE_CHECKING:
     from dataflow.engine.resolving import AnswerTables
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fittings:
+    """What belongs to the steps of one graph, by their places.
+
+    Attributes:
+        functions: What is called.
+        indexes: The index of each lookup.
+        locks: What serialises the calls of a decorated class.
+        nested: The same for the graphs inside a step, in the order of work.
+        instances: The decorated classes that were set up, also those inside.
+    """
+
+    functions: Mapping[int, Callable[..., Any]]
+    indexes: Mapping[int, Index]
+    locks: Mapping[int, threading.Lock]
+    nested: Mapping[int, tuple[Fittings, ...]]
+    instances: tuple[Any, ...]
+
+
 @dataclass(slots=True, kw_only=True)
 class Resources:
     """What one process holds for one graph.
@@ -43,6 +62,7 @@ class Resources:
         answers: What is known of services that were asked for all distinct inputs before; None where none was.
         effects: Where is noted what may be sent only once, or None.
         kept: Failures that stay as they are, by service and by place in the partition.
+        nested: What belongs to the graphs inside a step, by its place.
     """
 
     functions: Mapping[int, Callable[..., Any]]
@@ -55,7 +75,8 @@ class Resources:
     answers: AnswerTables | None = None
     effects: EffectJournal | None = None
     kept: Mapping[str, Mapping[int, Exception]] = field(default_factory=dict)
-    _instances: list[Any] = field(default_factory=list)
+    nested: Mapping[int, tuple[Fittings, ...]] = field(default_factory=dict)
+    _instances: Sequence[Any] = ()
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -105,6 +126,21 @@ def make_resources(
     Raises:
         DeclarationError: A class cannot be set up, or a lookup's table repeats a key.
     """
+    context, settings = context or Context(), settings or CallSettings()
+    made = _fit(graph, tables)
+    return Resources(
+        functions=made.functions,
+        indexes=made.indexes,
+        context=context,
+        io=io or IOLoop(warn=settings.warn),
+        callers=_callers(graph, settings, context=context),
+        nested=made.nested,
+        _instances=made.instances,
+        _locks=made.locks,
+    )
+
+
+def _fit(graph: Graph, tables: Mapping[str, pa.Table]) -> Fittings:
     functions, instances, locks = {}, [], {}
     for step in graph.steps:
         if step.service.function is None:
@@ -115,16 +151,16 @@ def make_resources(
             instances.append(made)
             if step.service.policy.threads == 1:
                 locks[step.index] = threading.Lock()
-    context, settings = context or Context(), settings or CallSettings()
     lookups = [step for step in graph.steps if step.service.form is Form.LOOKUP]
-    return Resources(
+    nests = [(step.index, step.nest) for step in graph.steps if step.nest is not None]
+    nested = {index: tuple(_fit(one, tables) for one in nest.graphs) for index, nest in nests}
+    inside = [one for several in nested.values() for fittings in several for one in fittings.instances]
+    return Fittings(
         functions=functions,
         indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
-        context=context,
-        io=io or IOLoop(warn=settings.warn),
-        callers=_callers(graph, settings, context=context),
-        _instances=instances,
-        _locks=locks,
+        locks=locks,
+        nested=nested,
+        instances=(*instances, *inside),
     )
 
 

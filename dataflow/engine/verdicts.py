@@ -110,6 +110,8 @@ def degraded(environment: Environment) -> Mask:
     for step, effect in _effects(environment):
         if step.service.policy.priority is Priority.IMPORTANT:
             mask[effect.failed_rows] = True
+        if effect.members:
+            mask[effect.degraded_rows] = True
     return mask
 
 

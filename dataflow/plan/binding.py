@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
 from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, output_schema
+from dataflow.plan.nesting import Nest, nest
 from dataflow.services.annotations import declare
 from dataflow.services.contract import RESERVED, Output
 from dataflow.services.options import Condition
@@ -64,7 +66,7 @@ def bind(
     columns = _Columns(current=dict(first), types={first[one.name]: one.type for one in source})
     steps: list[Step] = []
     for service in services:
-        step = _bind_service(service, columns, steps, services, (tables or {}).get(service.name), invalid)
+        step = _bind_service(service, columns, steps, services, tables or {}, invalid)
         steps.append(step if record_budget is None else _limited(step, steps, record_budget))
     final = {key: columns.types[column] for key, column in columns.current.items()}
     return Graph(
@@ -104,12 +106,13 @@ def _bind_service(
     columns: _Columns,
     steps: Sequence[Step],
     services: Sequence[Service],
-    table: pa.Schema | None,
+    tables: Mapping[str, pa.Schema],
     invalid: str,
 ) -> Step:
     reads = tuple(_bind_parameter(one, service, columns, services[len(steps) + 1 :]) for one in service.parameters)
+    nested = _bind_nest(service, columns, tables, invalid) if service.form is Form.EACH else None
     condition = _bind_condition(service, columns)
-    outputs = _lookup_outputs(service, table, columns) if service.form is Form.LOOKUP else service.outputs
+    outputs = _outputs(service, tables, columns, nested)
     replaces = tuple(columns.current.get(output.column) for output in outputs)
     types = tuple(_output_type(service, output, columns) for output in outputs)
     judged_by, gated_by = _judged_by(service, steps), _gated_by(service, steps, invalid)
@@ -133,7 +136,24 @@ def _bind_service(
         judged_by=judged_by,
         gated_by=gated_by,
         after=tuple(sorted(after)),
+        nest=nested,
     )
+
+
+def _bind_nest(service: Service, columns: _Columns, tables: Mapping[str, pa.Schema], invalid: str) -> Nest:
+    inside = partial(bind, name=service.name, invalid=invalid, tables=tables)
+    return nest(service, current=columns.current, types=columns.types, bind=inside)
+
+
+def _outputs(
+    service: Service, tables: Mapping[str, pa.Schema], columns: _Columns, nested: Nest | None
+) -> tuple[Output, ...]:
+    if service.form is Form.LOOKUP:
+        return _lookup_outputs(service, tables.get(service.name), columns)
+    if nested is not None:
+        declared = Declared(text=str(nested.type), arrow=nested.type)
+        return (Output(column=service.options.get("into", service.name), declared=declared),)
+    return service.outputs
 
 
 def _bind_parameter(parameter: Parameter, service: Service, columns: _Columns, later: Sequence[Service]) -> Read:
@@ -143,6 +163,9 @@ def _bind_parameter(parameter: Parameter, service: Service, columns: _Columns, l
     bound: list[Column | None] = []
     for at, name in enumerate(wanted):
         column = columns.current.get(name)
+        if column is None and service.form is Form.EACH and parameter.default is not REQUIRED:
+            # A field of the items, or a column that is missed inside.
+            continue
         if column is None and (name in defaults or parameter.default is not REQUIRED):
             columns.notes.append(f"`{service.name}` uses the default of `{name}`: the source has no such column")
         elif column is None:

@@ -28,6 +28,7 @@ class StepLine:
         why: For each of these, the reason.
         when: Its `when=` text, or None.
         batch: Records that share a call at most.
+        inside: What runs inside a `for_each`, with levels of its own: first what is called once for each record.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StepLine:
     why: tuple[str, ...]
     when: str | None
     batch: int = 1
+    inside: tuple[StepLine, ...] = ()
 
     @property
     def called(self) -> str:
@@ -88,11 +90,22 @@ def explain_graph(graph: Graph, notes: Sequence[str] = ()) -> Explanation:
         graph: The bound pipeline.
         notes: Sentences about the source, put before those about the graph.
     """
-    levels = {step.index: level for level, group in enumerate(graph.levels()) for step in group}
-    writers = {column: step for step in graph.steps for column in step.writes}
-    lines = tuple(_line(step, graph, writers, levels[step.index]) for step in graph.steps)
+    lines = _lines(graph)
     columns = tuple((field.name, _short(str(field.type))) for field in graph.output)
     return Explanation(name=graph.name, lines=lines, columns=columns, notes=(*notes, *graph.notes, *_resolved(graph)))
+
+
+def _lines(graph: Graph, below: int = 0) -> tuple[StepLine, ...]:
+    levels = {step.index: level for level, group in enumerate(graph.levels(), below) for step in group}
+    writers = {column: step for step in graph.steps for column in step.writes}
+    return tuple(_line(step, graph, writers, levels[step.index]) for step in graph.steps)
+
+
+def _inside(step: Step) -> tuple[StepLine, ...]:
+    found: tuple[StepLine, ...] = ()
+    for graph in () if step.nest is None else step.nest.graphs:
+        found += _lines(graph, 1 + max((line.level for line in found), default=-1))
+    return found
 
 
 def _resolved(graph: Graph) -> list[str]:
@@ -119,6 +132,7 @@ def _line(step: Step, graph: Graph, writers: dict[Column, Step], level: int) -> 
         why=tuple(_why(step, graph.steps[index], writers) for index in waits),
         when=policy.when.text if policy.when else None,
         batch=step.service.batch,
+        inside=_inside(step),
     )
 
 
@@ -160,12 +174,21 @@ def _why(step: Step, other: Step, writers: dict[Column, Step]) -> str:
 def _text(explanation: Explanation) -> list[str]:
     levels = 1 + max(line.level for line in explanation.lines)
     text = [f"{explanation.name}: {len(explanation.lines)} services in {levels} levels; one level runs side by side"]
-    width = max(len(line.name) for line in explanation.lines)
-    for level in range(levels):
-        text.append(f"level {level + 1}")
-        text += [f"  {line.name:<{width}}  {_details(line)}" for line in explanation.lines if line.level == level]
+    text += _levels_text(explanation.lines)
     text.append("output: " + ", ".join(f"{name} {kind}" for name, kind in explanation.columns))
     return text + [f"note: {note}" for note in explanation.notes]
+
+
+def _levels_text(lines: Sequence[StepLine]) -> list[str]:
+    text: list[str] = []
+    width = max(len(line.name) for line in lines)
+    for level in sorted({line.level for line in lines}):
+        text.append(f"level {level + 1}")
+        for line in lines:
+            if line.level == level:
+                text.append(f"  {line.name:<{width}}  {_details(line)}")
+                text += [f"    {one}" for one in _levels_text(line.inside)] if line.inside else []
+    return text
 
 
 def _details(line: StepLine) -> str:

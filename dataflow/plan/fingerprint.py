@@ -53,15 +53,15 @@ def fingerprints(
         "schema": [str(field) for field in graph.source],
         "key": list(key),
         "invalid": graph.invalid,
-        "order": [step.service.name for step in graph.steps],
+        "order": [step.service.name for step in graph.every],
     }
-    reads = [read for step in graph.steps for read in step.reads]
+    reads = [read for step in graph.every for read in step.reads]
     if any(read.parameter.injected is Injected.CONTEXT for read in reads):
         parts["parameters"] = stable(parameters or {})
     limits = {step.record_budget for step in graph.steps} - {None}
     if limits:
         parts["record budget"] = sorted(limits)
-    for step in graph.steps:
+    for step in graph.every:
         parts[f"service {step.service.name}"] = _describe(step, (tables or {}).get(step.service.name))
     return {name: _digest(part) for name, part in parts.items()}
 
@@ -82,6 +82,7 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
         [_parameter(one) for one in service.parameters],
         None if service.returns is None else _declared(service.returns),
         [str(arrow) for arrow in step.types],
+        *([] if step.nest is None else [[step.nest.column.name, step.nest.item]]),
         None if service.function is None else code_digest(service.function),
         None if service.lookup is None else [stable(service.lookup.on), stable(service.lookup.select)],
         None if table is None else table_digest(table),

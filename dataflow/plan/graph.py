@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -15,6 +16,9 @@ from dataflow.outcomes import Kind
 from dataflow.services.contract import RESERVED
 from dataflow.services.service import Service
 from dataflow.services.signature import Form, Parameter
+
+if TYPE_CHECKING:
+    from dataflow.plan.nesting import Nest
 
 VALIDATIONS = pa.list_(
     pa.struct(
@@ -73,6 +77,7 @@ class Step:
         after: Every step it waits for.
         paid_before: The paid services listed before it, where what all of them cost for a record is limited.
         record_budget: That limit for a paid service, in millionths; None where there is none.
+        nest: What runs inside a `for_each`, else None.
     """
 
     index: int
@@ -88,6 +93,13 @@ class Step:
     after: tuple[int, ...]
     paid_before: tuple[int, ...] = ()
     record_budget: int | None = None
+    nest: Nest | None = None
+
+    @property
+    def every(self) -> tuple[Step, ...]:
+        """The step, and behind it all that runs inside it, however deep."""
+        graphs = () if self.nest is None else self.nest.graphs
+        return (self, *(one for graph in graphs for one in graph.every))
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -118,6 +130,11 @@ class Graph:
     final: tuple[Column, ...]
     notes: tuple[str, ...]
 
+    @property
+    def every(self) -> tuple[Step, ...]:
+        """All steps, with those that run inside others."""
+        return tuple(one for step in self.steps for one in step.every)
+
     def levels(self) -> tuple[tuple[Step, ...], ...]:
         """The steps in groups: what stands in one group may run side by side."""
         depth: dict[int, int] = {}
@@ -135,17 +152,17 @@ class Graph:
     @property
     def waits(self) -> bool:
         """Whether partitions wait for something outside while others could compute."""
-        return any(step.service.calls_out for step in self.steps)
+        return any(step.service.calls_out for step in self.every)
 
     @property
     def calls_apis(self) -> bool:
         """Whether some service calls under the limits of an API."""
-        return any(step.service.api is not None for step in self.steps)
+        return any(step.service.api is not None for step in self.every)
 
     @property
     def isolated(self) -> bool:
         """Whether some service asks to be kept out of the caller's process."""
-        return any(step.service.policy.isolate for step in self.steps)
+        return any(step.service.policy.isolate for step in self.every)
 
 
 def output_schema(source: pa.Schema, final: Mapping[str, pa.DataType], steps: Sequence[Step]) -> pa.Schema:

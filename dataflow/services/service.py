@@ -99,6 +99,8 @@ class Service:
     @property
     def calls_out(self) -> bool:
         """Whether calling it waits for something outside: such calls are made side by side."""
+        if self.composite is not None:
+            return any(member.calls_out for member in self.composite.members)
         return self.form in (Form.ASYNC, Form.HTTP) or self.policy.threads > 1 or self.policy.api is not None
 
     @property

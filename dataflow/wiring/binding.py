@@ -146,7 +146,7 @@ def dataset_source(dataset: Dataset) -> Source:
 
 def needs_pandas(graph: Graph) -> bool:
     """Whether some service asks for pandas containers."""
-    parameters = (parameter for step in graph.steps for parameter in step.service.parameters)
+    parameters = (parameter for step in graph.every for parameter in step.service.parameters)
     return any(parameter.container in _PANDAS for parameter in parameters)
 
 
@@ -174,6 +174,8 @@ def _given_type(
         return wanted[column]
     if service.form is Form.LOOKUP and column in service.lookup.on:
         return tables[service.name].schema.field(service.lookup.on[column]).type
+    if service.form is Form.EACH and column == service.parameters[0].name:
+        return pa.list_(pa.string())
     return pa.string()
 
 

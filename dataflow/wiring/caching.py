@@ -61,11 +61,11 @@ def check_recall(graph: Graph, services: Sequence[str]) -> None:
     Raises:
         DeclarationError: A name is that of no service with an API.
     """
-    known = [step.service.name for step in graph.steps if step.service.api is not None]
+    known = [step.service.name for step in graph.every if step.service.api is not None]
     for name in services:
         if name in known:
             continue
-        local = any(step.service.name == name for step in graph.steps)
+        local = any(step.service.name == name for step in graph.every)
         what = "calls no API, so none of its answers are kept" if local else "is no service of this job"
         near = difflib.get_close_matches(name, known, n=1)
         listed = f"there is {', '.join(known)}" if known else "it has none that calls an API"
@@ -87,7 +87,7 @@ def lacking(counts: Statistics, run: str) -> str | None:
 
 def merge_segments(graph: Graph, root: str, *, warn: Callable[[str], object]) -> None:
     """Merge small segments of the services of a graph, where there are many; a failure is a warning and no more."""
-    steps = [step for step in graph.steps if step.service.api is not None and step.service.policy.cache is not None]
+    steps = [step for step in graph.every if step.service.api is not None and step.service.policy.cache is not None]
     if not steps or SESSIONS.current is not None:
         return
     origins = [origin_of(step) for step in steps]

@@ -135,7 +135,7 @@ class Driving:
 
     def say_shortfalls(self) -> None:
         """Say which services are missing from records that are published all the same."""
-        for step in self.planned.graph.steps:
+        for step in self.planned.graph.every:
             part = self.run.counts.services.get(step.service.name)
             self._say_once(() if part is None else tuple(shortfalls(step.service.name, part)))
 
@@ -350,7 +350,7 @@ class Driving:
     def _watch(self, engine: Engine) -> Watch:
         """Tells a listener what the calls are doing; calls that are answered offline have no limits to wait for."""
         listened = self.settings.on_event is not None and self.settings.traffic and SESSIONS.current is None
-        steps = self.planned.graph.steps if listened else ()
+        steps = self.planned.graph.every if listened else ()
         apis = {step.service.api.name for step in steps if step.service.api is not None}
         return Watch(engine, apis=apis, tell=lambda traffic: self._tell(_calling(self.run.id, traffic)))
 

@@ -43,7 +43,7 @@ def reached(guardrails: Guardrails, graph: Graph, standing: Standing) -> str | N
         graph: Its services, looked at in listed order.
         standing: Where the run stands.
     """
-    services = [(step, standing.counts.services.get(step.service.name)) for step in graph.steps]
+    services = [(step, standing.counts.services.get(step.service.name)) for step in graph.every]
     there = [(step, part) for step, part in services if part is not None]
     found = [_streak(guardrails, part, step, standing) for step, part in there]
     found += [_failures(guardrails, part, step, standing) for step, part in there]

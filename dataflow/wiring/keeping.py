@@ -107,5 +107,5 @@ class CountKeeper:
 
 def long_limited(graph: Graph) -> set[str]:
     """The APIs of a graph that have a window longer than a minute."""
-    apis = [step.service.api for step in graph.steps if step.service.api is not None]
+    apis = [step.service.api for step in graph.every if step.service.api is not None]
     return {api.name for api in apis if any(not rate.paced for rate in api.rates)}

@@ -306,7 +306,7 @@ def shared_memory(graph: Graph, root: str, *, warn: Callable[[str], object]) -> 
 
 
 def _calling(graph: Graph) -> list[Step]:
-    return [step for step in graph.steps if step.service.api is not None]
+    return [step for step in graph.every if step.service.api is not None]
 
 
 def reads_context(step: Step) -> bool:

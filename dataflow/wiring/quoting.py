@@ -121,7 +121,7 @@ def _count_parts(plan: SourcePlan, prepared: Prepared, store: Any) -> Iterator[t
 def _setting(
     graph: Graph, counts: Mapping[str, KeyCount], *, records: int, partitions: int, guardrails: Guardrails | None
 ) -> Setting:
-    apis = {step.service.api.name: step.service.api for step in graph.steps if step.service.api is not None}
+    apis = {step.service.api.name: step.service.api for step in graph.every if step.service.api is not None}
     limits = {} if guardrails is None else _most_failures(guardrails, counts)
     processors = available_processors()
     return Setting(

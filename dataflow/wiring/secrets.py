@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def secrets_of(graph: Graph) -> tuple[str, ...]:
     """The names of the secrets that the APIs of a graph need, each once."""
-    apis = [step.service.api for step in graph.steps if step.service.api is not None]
+    apis = [step.service.api for step in graph.every if step.service.api is not None]
     return tuple(dict.fromkeys(name for api in apis if api.auth is not None for name in api.auth.secrets))
 
 

@@ -92,5 +92,5 @@ def limits_of(planned: Planned) -> dict[str, tuple[float | None, int | None]]:
     guardrails, rows = planned.job.guardrails, planned.rows
     known = rows is not None or guardrails.max_failures.count is not None
     most = guardrails.max_failures.limit(rows or 0) if known else None
-    steps = [step for step in planned.graph.steps if step.service.api is not None]
+    steps = [step for step in planned.graph.every if step.service.api is not None]
     return {one.service.name: (guardrails.min_found.get(one.service.name), most) for one in steps}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import tempfile
 from dataclasses import dataclass, replace
@@ -15,9 +14,11 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.collections import kind_of
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment, outcomes_of
+from dataflow.engine.fate import count
 from dataflow.engine.marks import Effect, Rows
 from dataflow.engine.partition import check_rowwise, run_graph
 from dataflow.engine.spending import currency_of
+from dataflow.engine.verdicts import everything
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Outcome, Status
 from dataflow.plan.graph import Step
@@ -88,15 +89,15 @@ class Trial:
     @property
     def bill(self) -> Bill:
         """What was called for it."""
-        calling = [step for step in self.prepared.graph.steps if step.service.api is not None]
-        effects = [self.environment.effects[step.index] for step in calling]
-        cached = [mark for effect in effects for mark in effect.marks if mark.status is Status.CACHED]
+        counts = count(self.environment, everything(self.environment.size))
+        called = {step.service.name for step in self.prepared.graph.every if step.service.api is not None}
+        parts = [part for name, part in counts.services.items() if name in called]
         return Bill(
             records=self.environment.size,
-            calls=sum(effect.calls for effect in effects),
-            cached=sum(len(mark.rows) for mark in cached),
-            cost=money(math.fsum(effect.cost for effect in effects)),
-            currency=currency_of(step.service for step in self.prepared.graph.steps),
+            calls=sum(part.calls for part in parts),
+            cached=sum(part.cached for part in parts),
+            cost=money(counts.cost),
+            currency=currency_of(step.service for step in self.prepared.graph.every),
         )
 
 

@@ -80,7 +80,7 @@ class Callers:
         self._io: IOLoop | None = None
         self._providers: dict[int, Provider] = {}
         self._clients: dict[int, Any] = {}
-        self._callings: dict[int, tuple[Calling, Keys, Check]] = {}
+        self._callings: dict[str, tuple[Calling, Keys, Check]] = {}
         self._lock = threading.Lock()
         self._halted = threading.Event()
         self._pools: list[ThreadPoolExecutor] = []
@@ -184,13 +184,13 @@ class Callers:
     def _calling(self, step: Step, function: Any) -> tuple[IOLoop, Calling, Keys, Check]:
         with self._lock:
             io = self._loop()
-            if step.index not in self._callings:
+            if step.service.name not in self._callings:
                 provider = self._provider(step.service.api)
                 calling = self._make(step, function, provider)
                 keys = keys_of(step)
                 check = self._check(step)
-                self._callings[step.index] = calling, keys, check
-            return io, *self._callings[step.index]
+                self._callings[step.service.name] = calling, keys, check
+            return io, *self._callings[step.service.name]
 
     def _check(self, step: Step) -> Check:
         """What looks at how the calls of a step end, and may end the run."""
