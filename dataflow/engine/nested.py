@@ -22,6 +22,7 @@ from dataflow.engine.verdicts import everything
 from dataflow.outcomes import Priority, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.nesting import Nest
+from dataflow.telemetry.services import ServiceStatistics
 
 LOST = "item failed"
 """The reason where a critical service has failed for some item of a record."""
@@ -73,9 +74,21 @@ def run_each(step: Step, environment: Environment, resources: Resources, *, rows
     ]
     if step.nest.record is not None:
         nested.begin(run(step.nest.record, nested.given, inside.pop(0), taints=nested.taints))
-    if step.nest.items is not None and len(nested.alive):
+    if step.nest.items is not None:
         nested.go_on(run(step.nest.items, nested.items_table(), inside.pop(0), taints=nested.item_taints()))
     return nested.effect()
+
+
+def idle(step: Step) -> tuple[MemberEffect, ...]:
+    """What the services inside a step do where it has nothing to do."""
+    inside = step.every[1:]
+    return tuple(
+        MemberEffect(
+            service=one.service,
+            statistics=ServiceStatistics(kind=one.service.kind, priority=one.service.policy.priority),
+        )
+        for one in inside
+    )
 
 
 class _Nested:

@@ -25,7 +25,7 @@ from dataflow.engine.environment import Environment, Taints
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, merge_effects, spread
-from dataflow.engine.nested import run_each
+from dataflow.engine.nested import idle, run_each
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
 from dataflow.engine.turns import Turns
@@ -158,6 +158,7 @@ def nothing(step: Step) -> Effect:
     return Effect(
         values=tuple(pa.nulls(0, arrow) for arrow in step.types),
         verdicts=None if judged is None else Verdicts(valid=judged, judged=judged),
+        members=idle(step),
     )
 
 

@@ -19,6 +19,9 @@ class Composite(Protocol):
     def members(self) -> tuple[Service, ...]:
         """Every service that it may call, in listed order, each under the name of the composite: `phone.acme`."""
 
+    def named(self, service: Service, name: str) -> Service:
+        """The composite service under another name, its members too; the columns that it writes keep theirs."""
+
     def declare(self, options: Options) -> Service:
         """The composite service under these options.
 

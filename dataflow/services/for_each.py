@@ -75,7 +75,7 @@ class ForEach:
         _check_options(options, name=name)
         _check_services(self.services, name=name)
         named: Options = {**options, "name": name, "into": options.get("into", name)}
-        members = tuple(_member(one, name=name) for one in self.services)
+        members = tuple(one.named(f"{name}.{one.name}") for one in self.services)
         return Service(
             name=name,
             kind=Kind.ENRICHMENT,
@@ -91,6 +91,10 @@ class ForEach:
             options=named,
             composite=replace(self, members=members),
         )
+
+    def named(self, service: Service, name: str) -> Service:
+        """The `for_each` under another name; its column keeps its own."""
+        return self.declare({**service.options, "name": name})
 
     @property
     def list(self) -> Declared:
@@ -171,16 +175,6 @@ def _check_services(services: Sequence[Service], *, name: str) -> None:
     for one in (one for service in services for one in service.every):
         if not one.repeatable:
             raise DeclarationError(
-                f"`{one.name}` has idempotent=False, and `{name}` may have to call it again for an item: declare it as "
-                "a POST without idempotent=, which sends an Idempotency-Key, or list it outside"
+                f"`{one.name}` has idempotent=False, and what is sent only once is noted by record, not by item of "
+                f"`{name}`: declare it as a POST without idempotent=; it sends an Idempotency-Key, or put it outside"
             )
-
-
-def _member(service: Service, *, name: str) -> Service:
-    """A service under the name of the whole; its columns keep theirs."""
-    composite = service.composite
-    if composite is not None:
-        raise DeclarationError(
-            f"`{name}` holds `{service.name}`, which is made of other services itself; list those instead"
-        )
-    return replace(service, name=f"{name}.{service.name}")

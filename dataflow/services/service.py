@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -123,6 +123,10 @@ class Service:
     def batch(self) -> int:
         """Records that share a call at most."""
         return 1 if self.endpoint is None or self.endpoint.batch is None else int(self.endpoint.batch.size)
+
+    def named(self, name: str) -> Service:
+        """The same service under another name in statistics and messages; its columns keep theirs."""
+        return replace(self, name=name) if self.composite is None else self.composite.named(self, name)
 
     def with_(self, **options: Unpack[Options]) -> Service:
         """The same service under other options, such as another name or other columns.
