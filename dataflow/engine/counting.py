@@ -22,6 +22,7 @@ from dataflow.engine.http.calls import Shared, spread_answers
 from dataflow.engine.http.memory import AnswerStore, Memory
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Effect, Mask, Rows, mask_of, nulls_of
+from dataflow.engine.nested import Nested, fitted
 from dataflow.engine.partition import finish, nothing, run_step
 from dataflow.engine.resources import Resources
 from dataflow.plan.graph import Column, Graph, Step
@@ -84,47 +85,116 @@ def count_keys(
         DeclarationError: An input is of a type that cannot be part of a key.
     """
     walk = _Walk(graph, table, resources, store)
-    return dict(walk.steps())
+    return dict(walk.steps(needed_steps(graph)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What is open before a graph begins, since it is inside another.
+
+    Attributes:
+        records: The records of which something is open.
+        columns: The columns that are open for them.
+        deciders: The services that decide about them.
+    """
+
+    records: Mask
+    columns: frozenset[Column] = frozenset()
+    deciders: frozenset[str] = frozenset()
 
 
 class _Walk:
     """One partition on its way through the services."""
 
-    def __init__(self, graph: Graph, table: pa.Table, resources: Resources, store: AnswerStore | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        table: pa.Table,
+        resources: Resources,
+        store: AnswerStore | None,
+        *,
+        before: Before | None = None,
+    ) -> None:
         self._graph = graph
         self._resources = resources
         self._store = store
-        self._environment = Environment(graph, table)
+        self._before = before or Before(records=np.zeros(table.num_rows, np.bool_))
+        self.environment = Environment(graph, table)
         self._open: dict[int, Mask] = {}
         self._deciders: dict[int, frozenset[str]] = {}
         self._writers = {column: step for step in graph.steps for column in step.writes}
 
-    def steps(self) -> Iterator[tuple[str, StepKeys]]:
+    def steps(self, listed: Sequence[Step]) -> Iterator[tuple[str, StepKeys]]:
         """Each service that calls out with its keys."""
-        for step in needed_steps(self._graph):
+        for step in listed:
             inherited = self._inherited(step)
-            deciders = frozenset[str]().union(*(self._deciders[index] for index in step.after))
-            if step.service.calls_out:
+            deciders = self._before.deciders.union(*(self._deciders[index] for index in step.after))
+            if step.nest is not None and step.service.calls_out:
+                yield from self._nested(step, inherited, deciders)
+            elif step.service.calls_out:
                 keys, effect = self._count(step, inherited, deciders)
                 self._deciders[step.index] = deciders | ({step.service.name} if len(keys.fresh) else frozenset())
                 if keys.open_records:
                     self._deciders[step.index] |= {step.service.name}
-                self._environment.add(step, effect)
+                self.environment.add(step, effect)
                 yield step.service.name, keys
             else:
                 self._open[step.index] = inherited
                 self._deciders[step.index] = deciders
-                self._environment.add(step, run_step(step, self._environment, self._resources, clock=lambda: 0.0))
+                self.environment.add(step, run_step(step, self.environment, self._resources, clock=lambda: 0.0))
 
     def _inherited(self, step: Step) -> Mask:
         """The records of which it is open what the services before it give."""
-        mask = np.zeros(self._environment.size, np.bool_)
+        mask = self._before.records.copy()
         for index in step.after:
             mask |= self._open[index]
         return mask
 
+    def _nested(self, step: Step, inherited: Mask, deciders: frozenset[str]) -> Iterator[tuple[str, StepKeys]]:
+        """The keys of what is inside a `for_each`; how many items a list has that is open itself is not known."""
+        exclusions = exclude(step, self.environment)
+        asking = mask_of(
+            np.arange(self.environment.size) if exclusions.rows is None else exclusions.rows, inherited.size
+        )
+        rows = np.flatnonzero(asking | (inherited & self._possible(step)))
+        assert step.nest is not None
+        columns = {Column(name, 0) for name, one in step.nest.given.items() if self._is_open(one, rows)}
+        before = Before(records=inherited[rows], columns=frozenset(columns), deciders=deciders)
+        inside = fitted(self._resources, step)
+        nested = Nested(step.nest, self.environment, rows=rows)
+        if step.nest.record is not None:
+            walk = _Walk(step.nest.record, nested.given, inside.pop(0), self._store, before=before)
+            yield from walk.steps(step.nest.record.steps)
+            nested.begin(walk.environment)
+            before = walk.after(before)
+        if step.nest.items is not None:
+            parents = nested.parents
+            one = _Walk(
+                step.nest.items,
+                nested.items_table(),
+                inside.pop(0),
+                self._store,
+                before=replace(before, records=before.records[parents]),
+            )
+            yield from one.steps(needed_steps(step.nest.items))
+            before = one.after(before)
+        self._open[step.index] = inherited | asking
+        self._deciders[step.index] = before.deciders
+        none = np.empty(0, np.int64)
+        self.environment.add(step, finish(step, self.environment, replace(exclusions, rows=none), nothing(step)))
+
+    def after(self, before: Before) -> Before:
+        """What is open when the services are through; of items, the records stay as they were."""
+        opened = [mask for mask in self._open.values() if mask.size == before.records.size]
+        final = (column for column in self._graph.final if self._is_open(column, np.arange(self.environment.size)))
+        return Before(
+            records=np.logical_or.reduce([before.records, *opened]),
+            columns=before.columns | {Column(column.name, 0) for column in final},
+            deciders=before.deciders.union(*self._deciders.values()),
+        )
+
     def _count(self, step: Step, inherited: Mask, deciders: frozenset[str]) -> tuple[StepKeys, Effect]:
-        environment = self._environment
+        environment = self.environment
         exclusions = exclude(step, environment)
         asking = np.ones(environment.size, np.bool_)
         if exclusions.rows is not None:
@@ -154,9 +224,9 @@ class _Walk:
             size = len(rows)
             own = [next(_seen).to_bytes(8, "big") for _ in range(size)]
             return Shared(inputs=[()] * size, keys=own, call_of=list(range(size)))
-        groups = group(step, self._environment, rows)
+        groups = group(step, self.environment, rows)
         first = rows[groups.first]
-        columns = self._environment.values_of(step, first, len(first), injected=dict.fromkeys(Injected))
+        columns = self.environment.values_of(step, first, len(first), injected=dict.fromkeys(Injected))
         key = key_of(step, keys_of(step))
         places: dict[bytes, int] = {}
         found = zip(*columns, strict=True) if columns else [()] * len(first)
@@ -189,7 +259,7 @@ class _Walk:
 
     def _possible(self, step: Step) -> Mask:
         """The records that nothing excludes that is known already."""
-        environment = self._environment
+        environment = self.environment
         left = np.ones(environment.size, np.bool_)
         for index in step.gated_by:
             left &= self._open[index] | ~environment.rejected_by([index])
@@ -202,11 +272,15 @@ class _Walk:
 
     def _nulls(self, column: Column) -> Mask | None:
         """Where a column is null for sure."""
-        nulls = nulls_of(self._environment.column(column))
+        nulls = nulls_of(self.environment.column(column))
+        if nulls is not None and column in self._before.columns:
+            return nulls & ~self._before.records
         writer = self._writers.get(column)
         return nulls if nulls is None or writer is None else nulls & ~self._open[writer.index]
 
     def _is_open(self, column: Column, rows: Rows) -> bool:
+        if column in self._before.columns:
+            return bool(self._before.records[rows].any())
         writer = self._writers.get(column)
         return writer is not None and bool(self._open[writer.index][rows].any())
 

@@ -67,16 +67,23 @@ class Items:
 def run_each(step: Step, environment: Environment, resources: Resources, *, rows: Rows | None, run: RunGraph) -> Effect:
     """Run what is inside a `for_each` for the items of some records."""
     assert step.nest is not None
-    nested = _Nested(step.nest, environment, rows=rows)
-    inside = [
-        replace(resources, functions=one.functions, indexes=one.indexes, nested=one.nested, _locks=one.locks)
-        for one in resources.nested[step.index]
-    ]
+    nested = Nested(step.nest, environment, rows=rows)
+    inside = fitted(resources, step)
     if step.nest.record is not None:
         nested.begin(run(step.nest.record, nested.given, inside.pop(0), taints=nested.taints))
     if step.nest.items is not None:
         nested.go_on(run(step.nest.items, nested.items_table(), inside.pop(0), taints=nested.item_taints()))
     return nested.effect()
+
+
+def fitted(resources: Resources, step: Step) -> list[Resources]:
+    """What the graphs inside a step need, in the order of work."""
+    # What is known by the places of records says nothing of items.
+    apart = replace(resources, answers=None, effects=None, kept={})
+    return [
+        replace(apart, functions=one.functions, indexes=one.indexes, nested=one.nested, _locks=one.locks)
+        for one in resources.nested[step.index]
+    ]
 
 
 def idle(step: Step) -> tuple[MemberEffect, ...]:
@@ -91,7 +98,7 @@ def idle(step: Step) -> tuple[MemberEffect, ...]:
     )
 
 
-class _Nested:
+class Nested:
     """The records and the items of one `for_each`, and what was done for them."""
 
     def __init__(self, nest: Nest, environment: Environment, *, rows: Rows | None) -> None:
@@ -110,6 +117,11 @@ class _Nested:
         """Take in what was done once for each record; those that it has rejected have no living items."""
         self._records = environment
         self.alive = np.flatnonzero(~_rejected(environment)[self._items.parents])
+
+    @property
+    def parents(self) -> Rows:
+        """The record of each living item."""
+        return self._items.parents[self.alive]
 
     def items_table(self) -> pa.Table:
         """The living items as records."""
@@ -142,7 +154,7 @@ class _Nested:
     def effect(self) -> Effect:
         """All of it as the effect of one service on the records."""
         records = [] if self._records is None else _members(self._records)
-        items = [] if self._done is None else _members(self._done, self._items.parents[self.alive])
+        items = [] if self._done is None else _members(self._done, self.parents)
         return Effect(
             values=(self._lists(),),
             failures=tuple(self._failures([*records, *items])),

@@ -69,11 +69,17 @@ def seen_in_sample(trial: Trial, counts: Mapping[str, KeyCount], before: Mapping
     """What a sample says of the services, unless it has hardly asked one that is known from before."""
     graph, environment = trial.prepared.graph, trial.environment
     steps = {step.service.name: step for step in graph.steps if step.service.name in counts}
-    seen = {
-        name: _sampled(environment.effects[step.index], environment.size, f"sample of {environment.size}")
-        for name, step in steps.items()
-    }
+    origin = f"sample of {environment.size}"
+    seen = {name: _sampled(environment.effects[step.index], environment.size, origin) for name, step in steps.items()}
     asked = {name: len(_asked(environment.effects[step.index], environment.size)) for name, step in steps.items()}
+    inside = {
+        member.service.name: member.statistics.report()
+        for effect in environment.effects.values()
+        for member in effect.members
+        if member.service.name in counts
+    }
+    seen |= {name: _reported(report, origin) for name, report in inside.items()}
+    asked |= {name: sum(report[one] for one in _ASKED) for name, report in inside.items()}
     whole = {name: _with_could(one, graph, counts[name], seen, asked) for name, one in seen.items()}
     return {name: one for name, one in whole.items() if one.keys >= ENOUGH or name not in before}
 
@@ -117,7 +123,7 @@ def _with_could(one: Seen, graph: Graph, count: KeyCount, seen: Mapping[str, See
     if count.reads in seen and count.reads is not None:
         return replace(one, could=max(one.keys, seen[count.reads].found))
     before = deciding[-1]
-    steps: dict[str, Step] = {step.service.name: step for step in graph.steps}
+    steps: dict[str, Step] = {step.service.name: step for step in graph.every}
     if set(steps[before].inputs) == set(steps[count.service].inputs):
         return replace(one, could=max(one.keys, seen[before].keys))
     share = asked[count.service] / asked[before] if asked[before] else 0.0

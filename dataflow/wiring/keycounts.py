@@ -93,7 +93,9 @@ class KeyCounter:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._steps = {step.service.name: step for step in graph.steps if step.service.calls_out}
+        called = [step for step in graph.every if step.service.calls_out and step.nest is None]
+        self._steps = {step.service.name: step for step in called}
+        self._alone = {step.service.name for step in graph.steps}
         self._sums = {name: _Sums() for name in self._steps}
 
     def add(self, found: Mapping[str, StepKeys]) -> None:
@@ -120,7 +122,8 @@ class KeyCounter:
         beforehand: set[str] = set()
         for name, sums in self._sums.items():
             step = self._steps[name]
-            once = is_resolvable(step) and self._ancestors(step) <= beforehand
+            # What runs inside a for_each is called by each partition for itself.
+            once = name in self._alone and is_resolvable(step) and self._ancestors(step) <= beforehand
             counts[name] = _count(name, sums, once=once, order=tuple(self._steps))
             if once and _is_shared(sums):
                 beforehand.add(name)

@@ -78,7 +78,7 @@ def quote(
     setting = _setting(prepared.graph, counts, records=records, partitions=len(plan.specs), guardrails=guardrails)
     return make_quote(
         pipeline.name,
-        [_called(step) for step in prepared.graph.steps if step.service.calls_out],
+        [_called(step) for step in prepared.graph.every if step.service.calls_out and step.nest is None],
         counts,
         {name: rates_of(seen.get(name)) for name in counts},
         setting=replace(setting, budget=budget),
@@ -93,7 +93,7 @@ def count_source(plan: SourcePlan, prepared: Prepared) -> tuple[int, dict[str, K
         DataflowError: A part of the source cannot be read.
     """
     graph = prepared.graph
-    if not any(step.service.calls_out for step in graph.steps):
+    if not graph.waits:
         return sum(rows for rows, _ in _count_parts(plan, prepared, None)), {}
     # Answers of a block of `flow.testing.offline` are kept apart, so there are none from before.
     store = None if SESSIONS.current is not None else prepared.memory

@@ -180,8 +180,10 @@ def _without_calls(graph: Graph, changed: frozenset[str]) -> set[int]:
     """The steps that may run: not those that wait for something outside without an API, nor what needs them."""
     able: set[int] = set()
     for step in graph.steps:
-        outside = step.service.calls_out and step.service.api is None
-        if not outside and step.service.name not in changed and able.issuperset(step.after):
+        called = [one.service for one in step.every if one.nest is None]
+        outside = any(one.calls_out and one.api is None for one in called)
+        same = changed.isdisjoint(one.service.name for one in step.every)
+        if same and not outside and able.issuperset(step.after):
             able.add(step.index)
     return able
 
