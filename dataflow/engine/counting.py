@@ -186,7 +186,7 @@ class _Walk:
     def after(self, before: Before) -> Before:
         """What is open when the services are through; of items, the records stay as they were."""
         opened = [mask for mask in self._open.values() if mask.size == before.records.size]
-        final = (column for column in self._graph.final if self._is_open(column, np.arange(self.environment.size)))
+        final = (column for column in self._graph.last if self._is_open(column, np.arange(self.environment.size)))
         return Before(
             records=np.logical_or.reduce([before.records, *opened]),
             columns=before.columns | {Column(column.name, 0) for column in final},

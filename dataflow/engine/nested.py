@@ -131,7 +131,7 @@ class Nested:
             single |= {field.name: pc.struct_field(values, field.name) for field in values.type}
         known = {name: self.given[name] for name in self._nest.given}
         if self._records is not None:
-            known |= {one.name: self._records.column(one) for one in self._records.graph.final}
+            known |= {one.name: self._records.column(one) for one in self._records.graph.last}
         others = {name: _taken(column, parents) for name, column in known.items() if name not in single}
         return pa.table({**single, **others})
 
@@ -139,8 +139,8 @@ class Nested:
         """Why some columns of the living items are null."""
         found = dict(self.taints)
         if self._records is not None:
-            final = self._records.graph.final
-            found |= {Column(one.name, 0): self._records.taints[one] for one in final if one in self._records.taints}
+            tainted = [one for one in self._records.graph.last if one in self._records.taints]
+            found |= {Column(one.name, 0): self._records.taints[one] for one in tainted}
         parents = self._items.parents[self.alive]
         return {
             column: [(reason, np.flatnonzero(mask_of(rows, self._size)[parents])) for reason, rows in several]

@@ -68,14 +68,17 @@ def bind(
     for service in services:
         step = _bind_service(service, columns, steps, services, tables or {}, invalid)
         steps.append(step if record_budget is None else _limited(step, steps, record_budget))
-    final = {key: columns.types[column] for key, column in columns.current.items()}
+    last = {column: columns.types[column] for column in columns.current.values()}
+    hidden = {column for step in steps if not step.service.is_published for column in step.writes}
+    final = tuple(column for column in last if column not in hidden)
     return Graph(
         name=name,
         invalid=invalid,
         steps=tuple(steps),
         source=source,
-        output=output_schema(source, final, steps),
-        final=tuple(columns.current.values()),
+        output=output_schema(source, {column.name: last[column] for column in final}, steps),
+        final=final,
+        last=last,
         notes=tuple(columns.notes) + _rewritten(steps),
     )
 

@@ -119,6 +119,7 @@ class Graph:
         source: The schema of the records that come in.
         output: The schema of the records that go out.
         final: The version behind each column of the output that is no column of the run itself.
+        last: The last version of every column with its type, published or not.
         notes: What was decided while binding, in sentences.
     """
 
@@ -128,6 +129,7 @@ class Graph:
     source: pa.Schema
     output: pa.Schema
     final: tuple[Column, ...]
+    last: Mapping[Column, pa.DataType]
     notes: tuple[str, ...]
 
     @property

@@ -70,7 +70,7 @@ def nest(service: Service, *, current: Mapping[str, Column], types: Mapping[Colu
     outer = pa.schema([pa.field(name, types[one]) for name, one in given.items()])
     once, several = _divided(each.members, set(single))
     record = bind(once, outer) if once else None
-    known = _joined(single, outer if record is None else _columns(record))
+    known = _joined(single, outer if record is None else {one.name: kind for one, kind in record.last.items()})
     items = bind(several, pa.schema(list(known.items()))) if several else None
     fields = _fields(each.members, single, record=record, items=items)
     return Nest(
@@ -129,7 +129,7 @@ def _reads_item(service: Service, itemised: set[str], several: Sequence[Service]
 
 
 def _columns(graph: Graph) -> dict[str, pa.DataType]:
-    """The columns that a graph leaves, without those that every run writes."""
+    """The columns that a graph publishes, without those that every run writes."""
     return {column.name: graph.output.field(column.name).type for column in graph.final}
 
 
@@ -145,8 +145,10 @@ def _fields(
     last = {} if items is None else _columns(items)
     first = {} if record is None else _columns(record)
     written = [column for one in services for column in written_by(one, items=items, record=record)]
-    found = [(pa.field(name, last.get(name, kind)), name in last) for name, kind in single.items()]
-    names = [name for name in dict.fromkeys(written) if name not in single]
+    gone = set() if items is None else {one.name for one in items.last} - set(last)
+    found = [(pa.field(name, last.get(name, kind)), name in last) for name, kind in single.items() if name not in gone]
+    kept = set(first).union(() if items is None else (column.name for column in items.final if column.version))
+    names = [name for name in dict.fromkeys(written) if name not in single and name in kept]
     found += [(pa.field(name, last[name] if name in last else first[name]), name in last) for name in names]
     own = [] if items is None else [one for one in items.output if one.name not in last]
     judges = any(one.kind is Kind.VALIDATION for one in services)

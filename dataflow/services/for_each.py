@@ -22,7 +22,7 @@ from dataflow.services.types import ANYTHING, Declared
 LIST = Declared(text="a list", arrow=None)
 """What the column of the items holds where nothing inside declares an item; a record whose list is null is skipped."""
 
-_TAKES = ("name", "into", "when", "priority", "default", "required", "overwrite", "version")
+_TAKES = ("name", "into", "publish", "when", "priority", "default", "required", "overwrite", "version")
 
 
 class EachOptions(TypedDict, total=False):
@@ -36,6 +36,7 @@ class EachOptions(TypedDict, total=False):
         default: What the column gets where an item was lost; without it, the list with null in the place of that item.
         required: A null list rejects the record, instead of being skipped.
         overwrite: As for every enrichment.
+        publish: As for every service.
         version: As for every service.
     """
 
@@ -46,6 +47,7 @@ class EachOptions(TypedDict, total=False):
     default: Any
     required: bool
     overwrite: Literal["never", "always", "nulls"]
+    publish: bool
     version: str
 
 

@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
         default: What the outputs get when it fails; null without it.
         required: A null input makes the record invalid (validations) or rejects it, instead of being skipped.
         overwrite: `"always"` or `"nulls"` lets an enrichment write a column that exists.
+        publish: False keeps what it writes for the services listed after it; the output does without. Default True.
         rowwise: False says that a column form looks across records; then it is not bisected when it raises.
         dtypes: `"numpy"` gives pandas forms classic dtypes; the default, `"arrow"`, keeps every type as it is.
         threads: Calls of a plain function at the same time, in each worker; for functions that wait. Default 1.
@@ -72,6 +73,7 @@ class Options(TypedDict, total=False):
     default: Any
     required: bool
     overwrite: Overwrite
+    publish: bool
     rowwise: bool
     dtypes: Dtypes
     threads: int
@@ -115,6 +117,7 @@ class Policy:
     default: Any = REQUIRED
     required: bool = False
     overwrite: Overwrite = "never"
+    publish: bool = True
     rowwise: bool = True
     dtypes: Dtypes = "arrow"
     threads: int = 1
@@ -170,6 +173,7 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         default=options.get("default", REQUIRED),
         required=options.get("required", False),
         overwrite=overwrite,
+        publish=_flag(options, "publish", name=name),
         rowwise=options.get("rowwise", True),
         dtypes=options.get("dtypes", "arrow"),
         threads=threads,
@@ -183,6 +187,13 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         version=str(options.get("version", "1")),
         setup=MappingProxyType(dict(options.get("setup", {}))),
     )
+
+
+def _flag(options: Options, option: Literal["publish"], *, name: str) -> bool:
+    given = options.get(option, True)
+    if not isinstance(given, bool):
+        raise DeclarationError(f"`{name}`: {option} takes True or False")
+    return given
 
 
 def _read_cache(options: Options, *, kind: Kind, name: str) -> CachePolicy | None:

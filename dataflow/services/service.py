@@ -92,6 +92,11 @@ class Service:
         return f"<{self.kind} {self.name}({reads}){' -> ' + writes if writes else ''}>"
 
     @property
+    def is_published(self) -> bool:
+        """Whether its columns are part of the output, unless a later service rewrites them."""
+        return self.policy.publish and not self.member_of
+
+    @property
     def is_class(self) -> bool:
         """Whether it was declared on a class, which is set up once per worker."""
         return inspect.isclass(self.function)

@@ -184,3 +184,20 @@ def test_a_lookup_is_bound_to_the_schema_of_its_table() -> None:
 def test_a_message_holds_no_value_of_a_constant_or_a_default() -> None:
     secret = copy(constants={}, default="s3cret", columns={"x": "nope"})
     assert "s3cret" not in refused(secret)
+
+
+def test_what_is_not_published_is_there_for_later_services_only() -> None:
+    found = graph(domain.with_(publish=False), company)
+    assert found.output.names == [*LEADS.names, "company", "is_valid", "completeness", "degraded"]
+    assert [str(column) for column in found.steps[1].inputs] == ["domain@1"]
+
+
+def test_a_column_that_is_rewritten_is_published_as_its_last_writer_says() -> None:
+    hidden, shown = email.with_(publish=False), email.with_(name="again", into="email")
+    assert "email" not in graph(hidden).output.names
+    assert "email" in graph(hidden, shown).output.names
+
+
+def test_publish_takes_a_bool() -> None:
+    with pytest.raises(DeclarationError, match="publish takes True or False"):
+        domain.with_(publish="no")  # type: ignore[typeddict-item]

@@ -108,3 +108,14 @@ def test_another_service_inside_is_another_plan() -> None:
     assert changes(plan(slug, text), plan(slug, text)) == []
     changed = text.with_(version="2")
     assert changes(plan(slug, text), plan(slug, changed)) == ["service content.text"]
+
+
+def test_what_is_not_published_is_no_field_of_a_result() -> None:
+    found = nest(slug.with_(publish=False), text.with_(publish=False), short)
+    assert [field.name for field in found.type.value_type] == [
+        "item",
+        "is_valid",
+        "validations",
+        "completeness",
+        "degraded",
+    ]
