@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataflow.services.prices import PerMillionTokens, PerRecord
     from dataflow.services.service import Service, enrichment, transformation, validation
     from dataflow.services.signature import ALL
+    from dataflow.services.waterfall import waterfall
     from dataflow.store.sources import csv, files, jsonl, parquet
     from dataflow.wiring.opening import open_dataset as open  # noqa: A004
     from dataflow.wiring.telling import why
@@ -72,6 +73,7 @@ _HOMES = {
         "validation",
     ),
     "dataflow.services.signature": ("ALL",),
+    "dataflow.services.waterfall": ("waterfall",),
     "dataflow.store.sources": (
         "csv",
         "files",
@@ -120,6 +122,7 @@ __all__ = [
     "testing",
     "transformation",
     "validation",
+    "waterfall",
     "why",
 ]
 

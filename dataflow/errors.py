@@ -11,7 +11,8 @@
     ├── Interrupted             stopped before the end: run again to go on                          exit 5
     ├── ClusterError            the cluster cannot be reached, was lost or does not fit             exit 75
     ├── ServiceError            a service failed and nobody is there to record it                   exit 1
-    │   └── CriticalServiceFailed   one record lost a critical service
+    │   ├── CriticalServiceFailed   one record lost a critical service
+    │   └── AllFailed               all that a composite service has tried; an outcome, never leaves the engine
     └── Verdict                 what an author raises inside a service; never leaves the engine
         ├── Invalid  ├── NotFound  ├── Skip  ├── Reject  └── RetryLater
 
@@ -117,6 +118,12 @@ class CriticalServiceFailed(ServiceError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class AllFailed(ServiceError):
+    """None of the services that a composite service has tried has an answer, and some have failed."""
+
+    reason = "all failed"
 
 
 class Verdict(DataflowError):

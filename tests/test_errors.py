@@ -33,6 +33,7 @@ EXIT_CODES = {
     "ClusterError": 75,
     "ServiceError": 1,
     "CriticalServiceFailed": 1,
+    "AllFailed": 1,
     "Verdict": 1,
     "Invalid": 1,
     "NotFound": 1,

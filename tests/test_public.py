@@ -11,7 +11,8 @@ import pytest
 import dataflow as flow
 
 NAMES = (
-    *("transformation", "validation", "enrichment", "lookup", "for_each", "Service", "ALL", "Context", "Outcomes"),
+    *("transformation", "validation", "enrichment", "lookup", "Service", "ALL", "Context", "Outcomes"),
+    *("for_each", "waterfall"),
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "why", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),

@@ -41,7 +41,7 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
             missing.append(rows)
             if reason != MISSING:
                 tainted.append((reason, rows))
-    rows = _take(left, _too_dear(step, environment, left)) if step.record_budget is not None else NO_ROWS
+    rows = _take(left, _too_dear(step, environment, left)) if step.caps else NO_ROWS
     if len(rows):
         marks.append(Mark(status=Status.SKIPPED, reason=TOO_DEAR, rows=rows))
         kept.append(rows)
@@ -64,12 +64,14 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
 
 def _too_dear(step: Step, environment: Environment, asking: Mask) -> Mask:
     """The records for which a paid service would exceed what such services may cost for one, by their prices."""
-    spent = np.zeros(environment.size, np.int64)
-    for index in step.paid_before:
-        spent += np.where(
-            _applied(environment.effects[index], environment.size), _price(environment.graph.steps[index]), 0
-        )
-    return asking & (spent + _price(step) > (step.record_budget or 0))
+    dear = np.zeros(environment.size, np.bool_)
+    for cap in step.caps:
+        spent = np.full(environment.size, _price(step), np.int64)
+        for index in cap.before:
+            price = _price(environment.graph.steps[index])
+            spent += np.where(_applied(environment.effects[index], environment.size), price, 0)
+        dear |= spent > cap.most
+    return asking & dear
 
 
 def _applied(effect: Effect, size: int) -> Mask:

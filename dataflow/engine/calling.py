@@ -19,7 +19,7 @@ from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
 from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.policies.money import amount
-from dataflow.services.signature import Parameter
+from dataflow.services.signature import Form, Parameter
 from dataflow.services.types import Declared
 
 _LONGEST_ERROR = 2000
@@ -111,7 +111,9 @@ def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], si
 def judge(step: Step, answers: Answers) -> Effect:
     """What the answers of a service mean: values, verdicts, skips and failures."""
     effect = _sort_raised(answers)
-    if step.service.api is None:
+    if step.service.form is Form.COMPOSITE:
+        effect = replace(effect, calls=0)
+    elif step.service.api is None:
         effect = replace(effect, raised=_unexpected(answers))
     if step.service.kind is Kind.VALIDATION:
         return _verdicts(step, answers, effect)

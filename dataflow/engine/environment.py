@@ -46,7 +46,7 @@ class Environment:
         self._readers = Counter(
             column
             for step in graph.steps
-            if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP)
+            if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP, Form.COMPOSITE)
             for column in step.inputs
         )
 
@@ -109,7 +109,7 @@ class Environment:
         return to_python(values if rows is None else pc.take(values, pa.array(rows)))
 
     def _outcomes(self, step: Step, rows: Sequence[int]) -> list[Outcomes]:
-        earlier = [one for one in self.graph.steps if one.index < step.index]
+        earlier = [self.graph.steps[index] for index in step.after]
         found: list[dict[str, Outcome]] = [
             {one.service.name: Outcome(service=one.service.name, status=Status.SUCCEEDED) for one in earlier}
             for _ in rows

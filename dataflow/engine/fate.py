@@ -23,6 +23,7 @@ from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.partitions import Batch, Unreadable
+from dataflow.services.signature import Form
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.services import Streak, Waited
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics, unbalanced
@@ -136,6 +137,9 @@ def _services(environment: Environment, batch: Batch | None, *, path: str) -> di
     found: dict[str, ServiceStatistics] = {}
     for step in environment.graph.steps:
         effect = environment.effects[step.index]
+        if step.service.member_of and step.service.form is Form.COMPOSITE:
+            # What computes between members is no service of anybody.
+            continue
         streak = None if batch is None else _streak(effect, batch, path=path)
         found[step.service.name] = count_service(step, effect, size=environment.size, streak=streak)
         found |= {member.service.name: member.statistics for member in effect.members}
@@ -209,6 +213,7 @@ def count_service(step: Step, effect: Effect, *, size: int, streak: Streak | Non
         waited=Waited(**effect.waited),
         errors=dict(Counter(one.reason for one in effect.failures if one.status is not Status.NOT_ATTEMPTED)),
         streak=streak,
+        member_of=step.service.member_of,
     )
 
 

@@ -22,6 +22,7 @@ from dataflow.engine.verdicts import everything
 from dataflow.outcomes import Priority, Status
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.nesting import Nest
+from dataflow.services.signature import Form
 from dataflow.telemetry.services import ServiceStatistics
 
 LOST = "item failed"
@@ -92,7 +93,11 @@ def idle(step: Step) -> tuple[MemberEffect, ...]:
     return tuple(
         MemberEffect(
             service=one.service,
-            statistics=ServiceStatistics(kind=one.service.kind, priority=one.service.policy.priority),
+            statistics=ServiceStatistics(
+                kind=one.service.kind,
+                priority=one.service.policy.priority,
+                member_of=one.service.member_of or step.service.name,
+            ),
         )
         for one in inside
     )
@@ -217,7 +222,10 @@ def _members(environment: Environment, parents: Rows | None = None) -> list[Memb
     found = []
     for step in environment.graph.steps:
         effect = environment.effects[step.index]
+        if step.service.member_of and step.service.form is Form.COMPOSITE:
+            continue
         statistics = count_service(step, effect, size=environment.size, streak=None)
+        statistics = replace(statistics, member_of=statistics.member_of or environment.graph.name)
         found.append(MemberEffect(service=step.service, statistics=statistics, failures=effect.failures))
         found += effect.members
     return found if parents is None else [_by_record(member, parents) for member in found]

@@ -86,8 +86,9 @@ def completeness(environment: Environment) -> pa.Array:
     """Found over applicable enrichments of each record; null where none applied."""
     found = np.zeros(environment.size, np.int32)
     applicable = np.zeros(environment.size, np.int32)
-    for _, effect in environment.of_kind(Kind.ENRICHMENT):
-        _count(effect, found, applicable)
+    for step, effect in environment.of_kind(Kind.ENRICHMENT):
+        if not step.service.member_of:
+            _count(effect, found, applicable)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = found / applicable
     return pa.array(share, mask=applicable == 0)

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
-from dataflow.plan.graph import Column, Graph, Read, Step, incoming, is_local, output_schema
+from dataflow.plan.composition import expand
+from dataflow.plan.graph import Cap, Column, Graph, Read, Step, incoming, is_local, output_schema
 from dataflow.plan.nesting import Nest, nest
 from dataflow.services.annotations import declare
 from dataflow.services.contract import RESERVED, Output
@@ -46,6 +47,7 @@ def bind(
     invalid: str = "keep",
     tables: Mapping[str, pa.Schema] | None = None,
     record_budget: int | None = None,
+    durations: Mapping[str, float] | None = None,
 ) -> Graph:
     """Bind a sequence of services to the schema of a source.
 
@@ -56,6 +58,7 @@ def bind(
         invalid: What an invalid verdict means, `keep` or `reject`.
         tables: The schema of the table of each lookup, by service name.
         record_budget: What the paid services may cost for one record, in millionths.
+        durations: Average seconds of a call by name of a service, as far as they are known.
 
     Raises:
         DeclarationError: A service reads what nothing provides, or writes what it may not.
@@ -65,9 +68,10 @@ def bind(
     first = {one.name: Column(one.name, 0) for one in source}
     columns = _Columns(current=dict(first), types={first[one.name]: one.type for one in source})
     steps: list[Step] = []
+    services = expand(services, durations=durations)
     for service in services:
-        step = _bind_service(service, columns, steps, services, tables or {}, invalid)
-        steps.append(step if record_budget is None else _limited(step, steps, record_budget))
+        step = _bind_service(service, columns, steps, services, tables or {}, invalid, durations)
+        steps.append(_capped(step, steps, record_budget))
     last = {column: columns.types[column] for column in columns.current.values()}
     hidden = {column for step in steps if not step.service.is_published for column in step.writes}
     final = tuple(column for column in last if column not in hidden)
@@ -83,13 +87,20 @@ def bind(
     )
 
 
-def _limited(step: Step, before: Sequence[Step], record_budget: int) -> Step:
+def _capped(step: Step, before: Sequence[Step], record_budget: int | None) -> Step:
     """A paid step that knows what those before it have cost; it waits for them, so that time decides nothing."""
-    if step.service.policy.price is None:
+    service = step.service
+    if service.policy.price is None:
         return step
-    paid = tuple(one.index for one in before if one.service.policy.price is not None)
-    after = tuple(sorted({*step.after, *paid}))
-    return replace(step, after=after, paid_before=paid, record_budget=record_budget)
+    caps = []
+    paid = [one for one in before if one.service.policy.price is not None]
+    if record_budget is not None:
+        caps.append(Cap(before=tuple(one.index for one in paid), most=record_budget))
+    if service.policy.ceiling is not None:
+        members = tuple(one.index for one in paid if one.service.member_of == service.member_of)
+        caps.append(Cap(before=members, most=service.policy.ceiling))
+    after = {*step.after, *(index for cap in caps for index in cap.before)}
+    return replace(step, after=tuple(sorted(after)), caps=tuple(caps))
 
 
 def _check_source(source: pa.Schema) -> None:
@@ -111,9 +122,10 @@ def _bind_service(
     services: Sequence[Service],
     tables: Mapping[str, pa.Schema],
     invalid: str,
+    durations: Mapping[str, float] | None,
 ) -> Step:
     reads = tuple(_bind_parameter(one, service, columns, services[len(steps) + 1 :]) for one in service.parameters)
-    nested = _bind_nest(service, columns, tables, invalid) if service.form is Form.EACH else None
+    nested = _bind_nest(service, columns, tables, invalid, durations) if service.form is Form.EACH else None
     condition = _bind_condition(service, columns)
     outputs = _outputs(service, tables, columns, nested)
     replaces = tuple(columns.current.get(output.column) for output in outputs)
@@ -124,7 +136,8 @@ def _bind_service(
     used |= {column for column in replaces if column is not None}
     after = {columns.writers[column] for column in used if column in columns.writers} | {*judged_by, *gated_by}
     if any(read.parameter.injected == "Outcomes" for read in reads):
-        after |= set(range(len(steps)))
+        whose = {service.name, service.member_of} if service.form is Form.COMPOSITE else None
+        after |= {one.index for one in steps if whose is None or one.service.member_of in whose - {""}}
     _check_default(service, types)
     writes = tuple(_write(output, columns, len(steps), arrow) for output, arrow in zip(outputs, types, strict=True))
     return Step(
@@ -143,8 +156,14 @@ def _bind_service(
     )
 
 
-def _bind_nest(service: Service, columns: _Columns, tables: Mapping[str, pa.Schema], invalid: str) -> Nest:
-    inside = partial(bind, name=service.name, invalid=invalid, tables=tables)
+def _bind_nest(
+    service: Service,
+    columns: _Columns,
+    tables: Mapping[str, pa.Schema],
+    invalid: str,
+    durations: Mapping[str, float] | None,
+) -> Nest:
+    inside = partial(bind, name=service.name, invalid=invalid, tables=tables, durations=durations)
     return nest(service, current=columns.current, types=columns.types, bind=inside)
 
 

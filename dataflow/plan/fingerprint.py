@@ -58,8 +58,7 @@ def fingerprints(
     reads = [read for step in graph.every for read in step.reads]
     if any(read.parameter.injected is Injected.CONTEXT for read in reads):
         parts["parameters"] = stable(parameters or {})
-    limits = {step.record_budget for step in graph.steps} - {None}
-    if limits:
+    if limits := {cap.most for step in graph.steps for cap in step.caps if not step.service.member_of}:
         parts["record budget"] = sorted(limits)
     for step in graph.every:
         parts[f"service {step.service.name}"] = _describe(step, (tables or {}).get(step.service.name))
@@ -82,6 +81,7 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
         [_parameter(one) for one in service.parameters],
         None if service.returns is None else _declared(service.returns),
         [str(arrow) for arrow in step.types],
+        *([] if service.policy.ceiling is None else [service.policy.ceiling]),
         *([] if step.nest is None else [[step.nest.column.name, step.nest.item]]),
         None if service.function is None else code_digest(service.function),
         None if service.lookup is None else [stable(service.lookup.on), stable(service.lookup.select)],

@@ -60,6 +60,19 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """What some services may cost for one record together.
+
+    Attributes:
+        before: Those listed before, by their places.
+        most: In millionths.
+    """
+
+    before: tuple[int, ...]
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One service in its place in the graph.
 
@@ -75,8 +88,7 @@ class Step:
         judged_by: The validations that `when="valid"` waits for.
         gated_by: The local critical services that must not have rejected a record before it is called out for.
         after: Every step it waits for.
-        paid_before: The paid services listed before it, where what all of them cost for a record is limited.
-        record_budget: That limit for a paid service, in millionths; None where there is none.
+        caps: What it may cost for a record together with others; none for a free service.
         nest: What runs inside a `for_each`, else None.
     """
 
@@ -91,8 +103,7 @@ class Step:
     judged_by: tuple[int, ...]
     gated_by: tuple[int, ...]
     after: tuple[int, ...]
-    paid_before: tuple[int, ...] = ()
-    record_budget: int | None = None
+    caps: tuple[Cap, ...] = ()
     nest: Nest | None = None
 
     @property
@@ -192,4 +203,5 @@ def incoming(schema: pa.Schema) -> pa.Schema:
 
 def is_local(step: Step) -> bool:
     """Whether the step computes in its process, so that its verdicts cost nothing to wait for."""
-    return step.service.form in (Form.RECORD, Form.COLUMN, Form.LOOKUP) and not step.service.calls_out
+    local = (Form.RECORD, Form.COLUMN, Form.LOOKUP, Form.COMPOSITE)
+    return step.service.form in local and not step.service.calls_out

@@ -72,7 +72,7 @@ def _min_found(services: Sequence[Service], given: MinFound) -> dict[str, float]
             _check_name(name, services, enrichments)
         return {name: share(value, where=f"min_found of `{name}`") for name, value in given.items()}
     least = share(given, where="min_found")
-    asking = [one.name for one in enrichments if one.api is not None]
+    asking = [one.name for one in enrichments if one.api is not None and not one.member_of]
     if not asking:
         raise DeclarationError(
             "min_found watches the enrichments that call an API, and this pipeline has none; "

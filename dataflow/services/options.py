@@ -110,7 +110,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a service is called and what its failure means; see `Options` for each field."""
+    """How a service is called and what its failure means; see `Options` for each field.
+
+    `ceiling` is what it and the other members of its composite may cost for one record, in millionths.
+    """
 
     priority: Priority
     when: Condition | None = None
@@ -126,6 +129,7 @@ class Policy:
     api: Any = None
     price: Price | None = None
     idempotent: bool = True
+    ceiling: int | None = None
     cache: CachePolicy | None = None
     isolate: bool = False
     version: str = "1"

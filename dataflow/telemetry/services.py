@@ -118,6 +118,7 @@ class ServiceStatistics:
         errors: Failed and timed-out records by class of error; read only.
         shared: The records of `deduplicated` by status; read only, and no part of the public form.
         streak: The longest streak of exceptions in one partition, for a local service; no part of it either.
+        member_of: The composite service that it works for, or empty.
     """
 
     kind: Kind
@@ -139,6 +140,7 @@ class ServiceStatistics:
     errors: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
     streak: Streak | None = None
+    member_of: str = ""
 
     def calls_ending(self, *statuses: Status) -> int:
         """Calls and remembered answers that ended in these ways: records that shared one count once.
@@ -174,6 +176,7 @@ class ServiceStatistics:
             errors=_merged_counts(part.errors for part in parts),
             shared=_merged_counts(part.shared for part in parts),
             streak=_longest(part.streak for part in parts),
+            member_of=first.member_of,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,7 +185,7 @@ class ServiceStatistics:
         counts = dict(zip(_COUNTS, _counts(self), strict=True))
         streak = None if self.streak is None else asdict(self.streak)
         shown = {"errors": dict(self.errors), "shared": dict(self.shared), "streak": streak}
-        state = {**counts, "cost": self.cost, **parts, **shown}
+        state = {**counts, "cost": self.cost, **parts, **shown, "member_of": self.member_of}
         kept = {name: value for name, value in state.items() if value}
         return {"kind": self.kind.value, "priority": self.priority.value, **kept}
 
@@ -204,6 +207,7 @@ class ServiceStatistics:
         return {
             "kind": self.kind.value,
             "priority": self.priority.value,
+            **({"member_of": self.member_of} if self.member_of else {}),
             **{name: getattr(self, name) for name in names},
             "cost": money(self.cost),
             "duration": self.duration.report(),

@@ -100,7 +100,8 @@ class Statistics:
         return self._answered(Kind.ENRICHMENT)
 
     def _answered(self, kind: Kind) -> int:
-        return sum(part.succeeded + part.cached for part in self.services.values() if part.kind == kind)
+        counted = [part for part in self.services.values() if part.kind == kind and not part.member_of]
+        return sum(part.succeeded + part.cached for part in counted)
 
     def merge(self, other: Statistics) -> Statistics:
         """The counts of both; the order does not matter and nothing is estimated.

@@ -93,4 +93,8 @@ def limits_of(planned: Planned) -> dict[str, tuple[float | None, int | None]]:
     known = rows is not None or guardrails.max_failures.count is not None
     most = guardrails.max_failures.limit(rows or 0) if known else None
     steps = [step for step in planned.graph.every if step.service.api is not None]
-    return {one.service.name: (guardrails.min_found.get(one.service.name), most) for one in steps}
+    return {
+        # A member that fails has others beside it, and it is the whole that counts.
+        one.service.name: (guardrails.min_found.get(one.service.name), None if one.service.member_of else most)
+        for one in steps
+    }
