@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from dataflow.policies.retry import Retry
     from dataflow.services.api import API
     from dataflow.services.auth import api_key, basic, bearer, oauth2_client
+    from dataflow.services.best_of import best_of
     from dataflow.services.context import Context, Outcomes
     from dataflow.services.for_each import for_each
     from dataflow.services.lookup import lookup
     from dataflow.services.prices import PerMillionTokens, PerRecord
+    from dataflow.services.registry import ServiceRegistry
     from dataflow.services.service import Service, enrichment, transformation, validation
     from dataflow.services.signature import ALL
     from dataflow.services.waterfall import waterfall
@@ -46,6 +48,7 @@ _HOMES = {
         "Job",
         "Pipeline",
     ),
+    "dataflow.services.best_of": ("best_of",),
     "dataflow.services.context": (
         "Context",
         "Outcomes",
@@ -66,6 +69,7 @@ _HOMES = {
         "PerMillionTokens",
         "PerRecord",
     ),
+    "dataflow.services.registry": ("ServiceRegistry",),
     "dataflow.services.service": (
         "Service",
         "enrichment",
@@ -104,11 +108,13 @@ __all__ = [
     "Retry",
     "RetryLater",
     "Service",
+    "ServiceRegistry",
     "Skip",
     "Status",
     "api_key",
     "basic",
     "bearer",
+    "best_of",
     "csv",
     "enrichment",
     "errors",

@@ -20,7 +20,7 @@ from dataflow.services.prices import OPTIONS as MONEY
 from dataflow.services.signature import Injected, Parameter
 from dataflow.services.types import Declared
 
-_NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", "cache", *MONEY)
+_NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", "cache", "capabilities", "quality", *MONEY)
 """Options of a service that change how fast it is, and not what it gives."""
 
 

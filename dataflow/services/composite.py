@@ -20,7 +20,10 @@ from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED, Form, Injected, Parameter
 from dataflow.services.types import ANYTHING, Declared
 
-OPTIONS = ("name", "into", "columns", "publish", "when", "priority", "default", "overwrite", "version")
+OPTIONS = (
+    *("name", "into", "columns", "publish", "when", "priority", "default", "overwrite", "version"),
+    *("capabilities", "quality"),
+)
 """What a composite service takes beside its own options; all others belong to its members."""
 
 ANSWER = "*answer"
@@ -210,6 +213,66 @@ def computing(
         options={},
         member_of=composite,
     )
+
+
+def asked(
+    member: Service,
+    whole: Condition | None,
+    *,
+    before: Sequence[str] = (),
+    is_open: Callable[..., bool] | None = None,
+) -> tuple[Service, ...]:
+    """A member under all that decides whether it is asked, with what tells that where it takes more than one column.
+
+    Args:
+        member: It may have a `when=` of its own.
+        whole: That of its composite.
+        before: The members whose answers decide as well.
+        is_open: Whether they leave it open, by their answers.
+
+    Raises:
+        DeclarationError: One of the two conditions is `valid`, and the other looks at a column.
+    """
+    own = member.policy.when
+    if is_open is None and (own is None or whole is None):
+        return (_under(member, own or whole),)
+    if own is not None and own.test == "valid":
+        if whole is not None and whole.test != "valid":
+            raise DeclarationError(
+                f'`{member.name}` has when="valid" and `{member.member_of}` when="{whole.text}"; say both by one bool '
+                "column, which a transformation computes"
+            )
+        whole, own = own, None
+    flag = computing(
+        f"{member.name}.asked",
+        _deciding(own, is_open),
+        [*(reading(name) for name in before), *(() if own is None else (reading(own.column),))],
+        returns=FLAG,
+        composite=member.member_of,
+        when=whole,
+    )
+    text = "nobody has answered" if is_open is not None else f"{own.text if own else ''} and the whole"
+    return flag, _under(member, Condition(test="flag", column=flag.name, text=text))
+
+
+def _under(service: Service, condition: Condition | None) -> Service:
+    return service if condition is None else replace(service, policy=replace(service.policy, when=condition))
+
+
+def _deciding(own: Condition | None, is_open: Callable[..., bool] | None) -> Callable[..., bool]:
+    def decide(*values: Any) -> bool:
+        answers = values if own is None else values[:-1]
+        if is_open is not None and not is_open(*answers):
+            return False
+        return own is None or _holds(own, values[-1])
+
+    return decide
+
+
+def _holds(condition: Condition, value: Any) -> bool:
+    if condition.test == "flag":
+        return bool(value)
+    return (value is None) == (condition.test == "null")
 
 
 def choosing(

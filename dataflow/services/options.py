@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict, get_args
@@ -57,6 +57,8 @@ class Options(TypedDict, total=False):
         cache: How long an answer of its API serves before it is paid for again: "30d" (default for enrichments),
             "forever", any duration; False keeps answers for the run that paid for them only. That nothing was found
             serves for 7 days at most.
+        capabilities: What it can do, as texts: by these a `flow.ServiceRegistry` finds it.
+        quality: From 0 to 5, for whoever chooses between services.
         isolate: True keeps it out of the caller's process: a run then always uses worker processes.
         version: Raise it when the meaning of the service changes. Default "1".
         constants: Parameters that get a value instead of a column.
@@ -87,6 +89,8 @@ class Options(TypedDict, total=False):
     billed: Billed
     idempotent: bool | None
     cache: float | str | Literal[False]
+    capabilities: Collection[str]
+    quality: float
     isolate: bool
     version: str
     constants: Mapping[str, Any]
@@ -149,9 +153,20 @@ def check_options(options: Options, *, name: str) -> None:
     for option in ("columns", "constants", "setup"):
         if not isinstance(options.get(option, {}), Mapping):
             raise DeclarationError(f"`{name}`: {option} takes a mapping: {option}={{name: value}}")
+    _check_talents(options, name=name)
     columns = [*options.get("columns", {}).values(), *options.get("reads", ()), options.get("into", "")]
     if not all(isinstance(column, str) for column in columns):
         raise DeclarationError(f"`{name}`: columns=, reads= and into= take names of columns, which are texts")
+
+
+def _check_talents(options: Options, *, name: str) -> None:
+    given = options.get("capabilities", ())
+    listed = isinstance(given, (set, frozenset, list, tuple)) and all(isinstance(one, str) and one for one in given)
+    if not listed:
+        raise DeclarationError(f'`{name}`: capabilities takes texts: capabilities={{"company", "news"}}')
+    quality = options.get("quality", 0)
+    if isinstance(quality, bool) or not isinstance(quality, (int, float)) or not 0 <= quality <= 5:
+        raise DeclarationError(f"`{name}`: quality takes a number from 0 to 5")
 
 
 def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:

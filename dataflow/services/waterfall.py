@@ -16,14 +16,13 @@ import pyarrow as pa
 from dataflow.errors import AllFailed, DeclarationError, NotFound
 from dataflow.outcomes import Kind
 from dataflow.services.composite import (
-    FLAG,
     OUTCOMES,
     Answer,
+    asked,
     check_members,
     check_taken,
     choosing,
     common_answer,
-    computing,
     failures_told,
     member_of,
     plain_answer,
@@ -33,7 +32,7 @@ from dataflow.services.composite import (
 )
 from dataflow.services.context import Outcomes
 from dataflow.services.contract import Output, check_default, check_name
-from dataflow.services.options import Condition, Options, read_policy
+from dataflow.services.options import Options, read_policy
 from dataflow.services.prices import read_amount
 from dataflow.services.service import Service
 from dataflow.services.signature import Form
@@ -107,12 +106,9 @@ class Waterfall:
         answer = common_answer(self.services, service.options, name=service.name)
         found: list[Service] = []
         for at, member in enumerate(self.members):
-            asked = self._asked(service, answer, at)
-            if asked is None:
-                found.append(_under(member, service.policy.when))
-                continue
-            flag = Condition(test="flag", column=asked.name, text="nobody has answered")
-            found += [asked, _under(member, flag)]
+            before = [one.name for one in self.members[:at]]
+            is_open = _still_open(answer, self.until) if before else None
+            found += asked(member, service.policy.when, before=before, is_open=is_open)
         names = tuple(member.name for member in self.members)
         last = choosing(
             service,
@@ -122,30 +118,6 @@ class Waterfall:
             beside={PROVIDER: (self._provider_of(service.name), pa.string())},
         )
         return (*found, last)
-
-    def _asked(self, service: Service, answer: Answer, at: int) -> Service | None:
-        """What tells whether a provider is asked; None where the `when=` of the whole says it."""
-        member, whole = self.members[at], service.policy.when
-        own = member.policy.when
-        if at == 0 and (own is None or whole is None):
-            return None
-        if own is not None and own.test == "valid":
-            if whole is not None and whole.test != "valid":
-                raise DeclarationError(
-                    f'`{member.name}` has when="valid" and `{service.name}` when="{whole.text}"; say both by one bool '
-                    "column, which a transformation computes"
-                )
-            whole, own = own, None
-        before = [one.name for one in self.members[:at]]
-        conditions = () if own is None else (reading(own.column),)
-        return computing(
-            f"{member.name}.asked",
-            _still_open(answer, self.until, own),
-            [*(reading(name) for name in before), *conditions],
-            returns=FLAG,
-            composite=service.name,
-            when=whole,
-        )
 
 
 def waterfall(
@@ -221,10 +193,6 @@ def _member(service: Service, whole: Waterfall, *, name: str) -> Service:
     return made if whole.ceiling is None else replace(made, policy=replace(made.policy, ceiling=whole.ceiling))
 
 
-def _under(service: Service, condition: Condition | None) -> Service:
-    return service if condition is None else replace(service, policy=replace(service.policy, when=condition))
-
-
 def _is_good(answer: Any, until: Until | None) -> bool:
     if answer is None:
         return False
@@ -234,22 +202,13 @@ def _is_good(answer: Any, until: Until | None) -> bool:
         return False
 
 
-def _still_open(answer: Answer, until: Until | None, own: Condition | None) -> Callable[..., bool]:
-    """Whether no earlier answer is good, and the provider's own condition holds."""
+def _still_open(answer: Answer, until: Until | None) -> Callable[..., bool]:
+    """Whether no earlier answer is good."""
 
-    def asked(*values: Any) -> bool:
-        answers = values if own is None else values[:-1]
-        if any(_is_good(plain_answer(answer, one), until) for one in answers):
-            return False
-        return own is None or _holds(own, values[-1])
+    def is_open(*answers: Any) -> bool:
+        return not any(_is_good(plain_answer(answer, one), until) for one in answers)
 
-    return asked
-
-
-def _holds(condition: Condition, value: Any) -> bool:
-    if condition.test == "flag":
-        return bool(value)
-    return (value is None) == (condition.test == "null")
+    return is_open
 
 
 def _first_good(

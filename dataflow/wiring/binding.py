@@ -65,9 +65,14 @@ def _written(service: Service, tables: Mapping[str, pa.Table]) -> list[str]:
 
 
 def bind_pipeline(
-    pipeline: Pipeline, schema: pa.Schema, tables: Mapping[str, pa.Table], *, record_budget: int | None = None
+    pipeline: Pipeline,
+    schema: pa.Schema,
+    tables: Mapping[str, pa.Table],
+    *,
+    record_budget: int | None = None,
+    durations: Mapping[str, float] | None = None,
 ) -> Graph:
-    """The pipeline bound to a source schema and to the tables of its lookups; for `record_budget` see `bind`.
+    """The pipeline bound to a source schema and to the tables of its lookups; for the others see `bind`.
 
     Raises:
         DeclarationError: They do not fit.
@@ -79,6 +84,7 @@ def bind_pipeline(
         invalid=pipeline.invalid,
         tables={name: table.schema for name, table in tables.items()},
         record_budget=record_budget,
+        durations=durations,
     )
 
 

@@ -13,6 +13,7 @@ from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
 from dataflow.store.catalog import Catalog
 from dataflow.wiring.binding import bind_pipeline, given_schema, lookup_tables, wanted_types
+from dataflow.wiring.durations import durations_of
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 
@@ -22,12 +23,13 @@ def explain(pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CA
     keep_pandas_out()
     datasets = Catalog(catalog)
     tables = lookup_tables(pipeline, datasets)
+    durations = durations_of(pipeline, datasets)
     if source is None:
-        graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables)
+        graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables, durations=durations)
         return explain_graph(graph, ["no source was given: columns that no service provides are taken as given"])
     plan = _planned(source, datasets, wanted_types(pipeline))
     check_columns(plan.schema)
-    graph = bind_pipeline(pipeline, plan.schema, tables)
+    graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
     return explain_graph(graph, plan.notes)
 
 

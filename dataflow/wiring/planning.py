@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas, schema_text
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, wanted_types
+from dataflow.wiring.durations import PLANNED, durations_of
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.jobs import Reference
 
@@ -32,10 +33,21 @@ class Planned:
     tables: dict[str, pa.Table]
     fingerprints: dict[str, str]
     rows: int | None
+    durations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """What `bind_pipeline` was given by name."""
+        return {"record_budget": self.job.record_millionths, "durations": dict(self.durations)}
 
 
 def plan_job(
-    job: Job, catalog: Catalog, *, limit: int | None = None, parameters: Mapping[str, Any] | None = None
+    job: Job,
+    catalog: Catalog,
+    *,
+    limit: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Planned:
     """Bind a job to its source.
 
@@ -44,6 +56,7 @@ def plan_job(
         catalog: Where its output goes, and where names of datasets are looked up.
         limit: The first records that are run, or None for all.
         parameters: What `flow.Context.parameters` will hold.
+        before: The plan of a run that goes on, whose choices hold.
 
     Raises:
         DataflowError: The source cannot be read, or the pipeline does not fit it.
@@ -53,13 +66,16 @@ def plan_job(
     source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
-    graph = bind_pipeline(job.pipeline, source.schema, tables, record_budget=job.record_millionths)
+    durations = durations_of(job.pipeline, catalog, output=job.output, plan=before)
+    graph = bind_pipeline(job.pipeline, source.schema, tables, record_budget=job.record_millionths, durations=durations)
     check_key(job.keys, graph)
     parts = fingerprints(
         graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters
     )
     rows = known_rows(source.specs)
-    return Planned(job=job, graph=graph, source=source, tables=tables, fingerprints=parts, rows=rows)
+    return Planned(
+        job=job, graph=graph, source=source, tables=tables, fingerprints=parts, rows=rows, durations=durations
+    )
 
 
 def plan_values(planned: Planned, *, limit: int | None, reference: Reference | None) -> dict[str, Any]:
@@ -78,6 +94,7 @@ def plan_values(planned: Planned, *, limit: int | None, reference: Reference | N
         "reading": planned.source.options,
         "source": schema_text(planned.source.schema),
         "limit": limit,
+        **({PLANNED: dict(planned.durations)} if planned.durations else {}),
         "job": None if reference is None else asdict(reference),
     }
 

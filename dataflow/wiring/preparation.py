@@ -27,6 +27,7 @@ from dataflow.wiring.binding import (
     touched_columns,
     wanted_types,
 )
+from dataflow.wiring.durations import durations_of
 from dataflow.wiring.memory import Memory, shared_memory
 
 DEFAULT_CATALOG = "datasets"
@@ -125,7 +126,7 @@ def _prepare(
     pipeline: Pipeline, schema: pa.Schema, *, catalog: str, offline: bool, money: Money | None = None
 ) -> Prepared:
     tables = needs_of(pipeline, catalog=catalog).tables
-    graph = bind_pipeline(pipeline, schema, tables)
+    graph = bind_pipeline(pipeline, schema, tables, durations=durations_of(pipeline, Catalog(catalog)))
     prepare_arrow(graph)
     memory = shared_memory(graph, rooted(catalog), warn=warnings.warn) if graph.calls_apis else None
     settings = CallSettings(store=memory, may_call=not offline, offline=offline, money=money)

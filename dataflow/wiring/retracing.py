@@ -30,6 +30,7 @@ from dataflow.store.effects import RunEffects
 from dataflow.store.schemas import schema_of_text
 from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
+from dataflow.wiring.durations import PLANNED
 from dataflow.wiring.jobs import Found
 from dataflow.wiring.memory import open_memory
 
@@ -166,7 +167,13 @@ def _bound(
 ) -> tuple[Graph, dict[str, Any], frozenset[str]]:
     """The job bound to the source as it was, and the services of it that are others by now."""
     tables = lookup_tables(job.pipeline, Catalog(folder.root))
-    graph = bind_pipeline(job.pipeline, schema_of_text(plan["source"]), tables, record_budget=job.record_millionths)
+    graph = bind_pipeline(
+        job.pipeline,
+        schema_of_text(plan["source"]),
+        tables,
+        record_budget=job.record_millionths,
+        durations=plan.get(PLANNED),
+    )
     prepare_arrow(graph)
     now = fingerprints(graph, files=(), options=plan["reading"], key=job.keys, tables=tables, parameters=parameters)
     differing = [part for part in changes(plan["fingerprints"], now) if part != "source"]

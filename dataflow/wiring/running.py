@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -201,7 +201,7 @@ class _Execution:
         if self.as_it_is:
             self._publish_as_it_is(tell)
             return
-        planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
+        planned = self._plan(self._before())
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         if self.repair is not None:
             folder = self._enter_repair(planned, self.repair)
@@ -218,6 +218,17 @@ class _Execution:
         self.run.id = folder.run
         self._finish(planned, folder, newest, tell)
 
+    def _plan(self, before: Mapping[str, Any] | None) -> Planned:
+        settings = self.settings
+        return plan_job(self.job, self.catalog, limit=settings.limit, parameters=settings.parameters, before=before)
+
+    def _before(self) -> Mapping[str, Any] | None:
+        """The plan of the run that this one may go on with, or mends."""
+        if self.repair is not None:
+            return self.catalog.run(self.repair.run).plan()
+        unfinished = self.catalog.unfinished(self.job.output) if self.settings.resume else None
+        return None if unfinished is None else unfinished.plan()
+
     def _publish_as_it_is(self, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""
         folder = publishable(self.catalog, self.run.id)
@@ -225,7 +236,7 @@ class _Execution:
         if before is not None:
             _note_published(self.run, before)
             return
-        planned = plan_job(self.job, self.catalog, limit=self.settings.limit, parameters=self.settings.parameters)
+        planned = self._plan(folder.plan())
         require_same_plan(folder, planned.fingerprints)
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
         self._finish(planned, folder.resume(as_it_is=True), None, tell)

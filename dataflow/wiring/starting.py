@@ -58,7 +58,7 @@ def open_engine(
         offline=settings.offline,
         limits=limits_of(planned),
         money=None if treasury is None else treasury.money,
-        record_budget=planned.job.record_millionths,
+        binding=planned.binding,
     )
     if uses_processes(settings, planned.graph, planned.source):
         program = program or pack_object(planned.job.pipeline)

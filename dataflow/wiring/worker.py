@@ -55,12 +55,13 @@ def make_setup(
     offline: bool = False,
     limits: Mapping[str, tuple[float | None, int | None]],
     money: Money | None = None,
-    record_budget: int | None = None,
+    binding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What workers need beside the job, as plain JSON values.
 
     `may_call=False` is for what calls no API, and `offline` says that only the cache may answer in its place; `limits`
-    are `min_found` and the failed calls of each service, and `money` and `record_budget` the budgets.
+    are `min_found` and the failed calls of each service, `money` the budgets, and `binding` what
+    `bind_pipeline` is given by name.
     """
     return {
         "folder": folder.to_dict(),
@@ -73,7 +74,7 @@ def make_setup(
         "may_call": may_call,
         "offline": offline,
         "limits": {name: list(limit) for name, limit in limits.items()},
-        "record_budget": record_budget,
+        "binding": dict(binding or {}),
         "money": None if money is None else {"run": money.run, "titles": dict(money.titles)},
     }
 
@@ -96,7 +97,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     pipeline = loaded.pipeline if isinstance(loaded, Job) else loaded
     schema = schema_of_text(setup["schema"])
     tables = lookup_tables(pipeline, Catalog(setup["catalog"]))
-    graph = bind_pipeline(pipeline, schema, tables, record_budget=setup["record_budget"])
+    graph = bind_pipeline(pipeline, schema, tables, **setup["binding"])
     prepare_arrow(graph)
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, parameters=setup["parameters"])
