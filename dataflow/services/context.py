@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -19,10 +20,12 @@ class Context:
     Attributes:
         run: The id of the run, or of the single execution.
         parameters: What was set for the job, such as by `--set`.
+        started_at: When the run, or the single execution, began, in UTC; a run that goes on has begun once.
     """
 
     run: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def secret(self, name: str) -> str:
         """The value of a secret from the environment of the process that does the work.

@@ -64,6 +64,11 @@ class RunFolder:
         """What the run wrote about itself when it was started."""
         return self._ledger.head()
 
+    @property
+    def started_at(self) -> datetime:
+        """When the run was begun for the first time."""
+        return datetime.fromisoformat(self.head()["started"])
+
     def plan(self) -> dict[str, Any]:
         """The plan that the run was started with."""
         return self._ledger.json("plan.json")

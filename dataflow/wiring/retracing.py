@@ -147,7 +147,7 @@ def retrace(
     memory = open_memory(graph, folder)
     watched = None if memory is None else _Watched(memory)
     settings = CallSettings(store=watched, store_apart=watched, may_call=False, warn=lambda _: None)
-    context = Context(run=folder.run, parameters=found.parameters)
+    context = Context(run=folder.run, started_at=folder.started_at, parameters=found.parameters)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     try:
         resources.effects = seen = _SeenEffects(RunEffects(folder, spec.identity), place)

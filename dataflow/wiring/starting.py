@@ -80,7 +80,7 @@ def open_engine(
         stack.callback(treasury.close)
         treasury.open(ask)
     prepare_arrow(planned.graph)
-    context = Context(run=folder.run, parameters=settings.parameters)
+    context = Context(run=folder.run, started_at=folder.started_at, parameters=settings.parameters)
     turns = local_turns(planned.graph, settings)
     work = make_work(planned.graph, folder, tables=planned.tables, context=context, setup=setup, turns=turns)
     stack.callback(work.close)

@@ -100,7 +100,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     graph = bind_pipeline(pipeline, schema, tables, **setup["binding"])
     prepare_arrow(graph)
     folder = RunFolder.from_dict(setup["folder"])
-    context = Context(run=folder.run, parameters=setup["parameters"])
+    context = Context(run=folder.run, started_at=folder.started_at, parameters=setup["parameters"])
     line = find_line(graph, worker) if setup["may_call"] else None
     turns = turns_of(worker) if worker is not None and graph.waits else None
     return make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)

@@ -436,3 +436,19 @@ def test_untouched_columns_come_out_bit_for_bit(run: Callable[..., Run], tmp_pat
     source = pq.read_table(tmp_path / "source.parquet")
     assert all(done[name].combine_chunks().equals(source[name].combine_chunks()) for name in table.column_names)
     assert done.select(table.column_names).schema.types == source.schema.types
+
+
+def test_all_partitions_of_a_run_know_one_beginning(tmp_path: Path) -> None:
+    @flow.transformation
+    def begun(email: str, context: flow.Context) -> str:
+        return context.started_at.isoformat()
+
+    for part in range(3):
+        write_csv(tmp_path / f"{part}.csv", leads(10))
+    job = flow.Job(flow.Pipeline("p", [begun]), source=str(tmp_path / "*.csv"), output="p")
+    catalog = memory_catalog()
+    done = job.run(catalog=catalog)
+    stamps = set(done.to_arrow()["begun"].to_pylist())
+    again = set(job.run(catalog=catalog).to_arrow()["begun"].to_pylist())
+    assert len(stamps) == len(again) == 1
+    assert stamps != again
