@@ -440,7 +440,7 @@ def test_untouched_columns_come_out_bit_for_bit(run: Callable[..., Run], tmp_pat
 
 def test_all_partitions_of_a_run_know_one_beginning(tmp_path: Path) -> None:
     @flow.transformation
-    def begun(lead_id: str, context: flow.Context) -> str:
+    def begun(amount: int | None, context: flow.Context) -> str:
         return context.started_at.isoformat()
 
     for part in range(3):
