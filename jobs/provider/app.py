@@ -187,6 +187,10 @@ class Provider:
         facts = self._facts(visit)
         if facts is None:
             return await _refuse(exchange, 404, "not found")
+        if visit.service.effect:
+            # Done once for each key; a call without one is always another effect.
+            done = visit.headers.get("idempotency-key") or str(len(self.tally.log))
+            facts = self.tally.effect(visit.service.prefix, done, facts)
         return await exchange.answer(200, json.dumps(facts).encode())
 
     def _facts(self, visit: _Visit, *, force: bool = False) -> Any:
@@ -194,6 +198,8 @@ class Provider:
         seed, unknown = self.settings.values["seed"], self.settings.values["unknown"]
         if visit.service is services.COMPANY_BATCH:
             return data.batch(seed, visit.fields.get("domains", ()) if visit.key else (), unknown=unknown)
+        if visit.service.answers is not None:
+            return visit.service.answers(seed, visit.fields) or ({} if force else None)
         if visit.service.facts is None:
             return {"access_token": "", "token_type": "Bearer", "expires_in": 0}
         if visit.service.gaps and not force and not data.known(seed, visit.key or "", unknown=unknown):

@@ -95,6 +95,11 @@ class Tally:
         self.log: list[Entry] = []
         self.attempts: dict[tuple[str, str], int] = {}
         self.room = room
+        self.effects: dict[str, dict[str, Any]] = {}
+
+    def effect(self, service: str, key: str, answer: Any) -> Any:
+        """Do something once for each key; the answer of the first time."""
+        return self.effects.setdefault(service, {}).setdefault(key, answer)
 
     def begin(self, service: str, path: str, *, now: float, headers: dict[str, str]) -> Call:
         """Count the arrival of a call."""
@@ -109,4 +114,5 @@ class Tally:
     def values(self, *, keys: bool = True) -> dict[str, Any]:
         """The counts as plain values: overall, and for each service under `services`."""
         services = {name: line.values(keys=keys) for name, line in self.lines.items()}
-        return self.total.values(keys=False) | {"logged": len(self.log), "services": services}
+        effects = {name: len(done) for name, done in self.effects.items()}
+        return self.total.values(keys=False) | {"logged": len(self.log), "effects": effects, "services": services}

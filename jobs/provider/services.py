@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from . import data
+from . import content, data, leads
 
 BATCH = 100
 """Domains at most in one call of the batch endpoint."""
@@ -29,6 +29,8 @@ class Service:
         suffix: What follows the key in the path.
         facts: The answer to a key; None for the token endpoint and the batch endpoint.
         gaps: Whether some keys are unknown.
+        answers: The answer to all fields of a body, None for nothing known; the key is made of those in `fields`.
+        effect: Whether a call does something, which an Idempotency-Key keeps from being done twice.
     """
 
     prefix: str
@@ -38,6 +40,13 @@ class Service:
     suffix: str = ""
     facts: Callable[[int, str], data.Facts] | None = None
     gaps: bool = False
+    answers: Callable[[int, Mapping[str, Any]], data.Facts | None] | None = None
+    effect: bool = False
+
+
+def _told(name: str, answers: Callable[..., data.Facts | None], *fields: str, effect: bool = False) -> Service:
+    """A service that is told its inputs in a body."""
+    return Service(prefix=f"/v3/{name}", method="POST", place="json", fields=fields, answers=answers, effect=effect)
 
 
 COMPANIES = Service(prefix="/v2/companies", place="path", facts=data.company, gaps=True)
@@ -50,7 +59,30 @@ CONTACTS = Service(prefix="/v2/contacts", facts=data.contacts)
 PEOPLE = Service(prefix="/v2/people", fields=("email",), facts=data.person)
 PHONES = Service(prefix="/v2/phones/check", method="POST", place="json", fields=("phone",), facts=data.phone)
 TOKENS = Service(prefix="/oauth/token", method="POST", place="form", fields=("client_id",))
-SERVICES = (COMPANIES, COMPANY_BATCH, EMAILS, SOCIAL, TECH, NEWS, CONTACTS, PEOPLE, PHONES, TOKENS)
+LEADS = (
+    _told("email-validator", leads.validator, "email"),
+    _told("email-reputation-checker", leads.reputation, "email"),
+    _told("social-profile-finder", leads.profiles, "email"),
+    _told("linkedin-enrichment", leads.profile, "email"),
+    _told("company-researcher", leads.company, "company", "email"),
+    _told("tech-stack-analyzer", leads.tech_stack, "domain"),
+    _told("news-aggregator", leads.news, "company", "person"),
+    _told("contact-finder", leads.contacts, "email"),
+)
+CONTENT = (
+    _told("topic-researcher", content.findings, "topic"),
+    _told("competitor-analyzer", content.insights, "topic"),
+    _told("trend-analyzer", content.trends, "topic"),
+    _told("keyword-researcher", content.keywords, "keywords"),
+    _told("content-generator", content.text, "topic", "format"),
+    _told("seo-optimizer", content.optimized, "text"),
+    _told("image-generator", content.images, "topic", "style"),
+    _told("hashtag-generator", content.hashtags, "text"),
+    _told("metadata-generator", content.metadata, "text"),
+    _told("optimal-time-finder", content.best_time, "channel", "audience"),
+    _told("content-scheduler", content.scheduled, "channel", "text", effect=True),
+)
+SERVICES = (*LEADS, *CONTENT, COMPANIES, COMPANY_BATCH, EMAILS, SOCIAL, TECH, NEWS, CONTACTS, PEOPLE, PHONES, TOKENS)
 OTHER = "other"
 """The name under which calls of paths that lead nowhere are counted."""
 
@@ -75,7 +107,13 @@ def key_in_path(service: Service, path: str) -> str:
 
 
 def key_in_fields(service: Service, fields: Mapping[str, Any]) -> str | None:
-    """The key among the fields of a query or body; a list of domains is joined by commas."""
+    """The key among the fields of a query or body; a list of domains is joined by commas.
+
+    Where a service is told its inputs, several of them make the key; long texts are cut.
+    """
+    if service.answers is not None:
+        given = [str(fields[name])[:60] for name in service.fields if fields.get(name)]
+        return " | ".join(given) or None
     for name in service.fields:
         value = fields.get(name)
         if service is COMPANY_BATCH and isinstance(value, list) and all(isinstance(one, str) for one in value):
