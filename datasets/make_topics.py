@@ -24,17 +24,17 @@ TONES = ("friendly", "professional", "playful", "plain")
 def topics(seed: int = SEED) -> list[dict[str, object]]:
     """The topics, each with a title of its own."""
     chance = Random(seed)
-    titles = [f"{opening} {thing} {angle}" for opening in OPENINGS for thing in THINGS for angle in ANGLES]
+    ideas = [(opening, thing, angle) for opening in OPENINGS for thing in THINGS for angle in ANGLES]
     return [
         {
             "topic_id": f"T{number:03}",
-            "topic": title,
+            "topic": f"{opening} {thing} {angle}",
             "audience": chance.choice(AUDIENCES),
             "tone": chance.choice(TONES),
-            "keywords": [word.lower() for word in title.split() if word[0].isupper() and len(word) > 3],
+            "keywords": [thing.lower(), f"{thing} {angle}".lower(), f"{opening} {thing}".lower()],
             "channels": list(CHANNELS),
         }
-        for number, title in enumerate(chance.sample(titles, TOPICS), 1)
+        for number, (opening, thing, angle) in enumerate(chance.sample(ideas, TOPICS), 1)
     ]
 
 
