@@ -181,7 +181,8 @@ def _parameter(one: inspect.Parameter, hints: Mapping[str, Any], binding: Bindin
     if container is not None:
         return Parameter(name=one.name, columns=(column,), container=container, default=default, keyword=keyword)
     declared = declare(hint, where=f"`{name}` reads `{one.name}` as")
-    if declared.fields is not None and binding.columns.get(one.name) is None:
+    # What is made of several columns is never null, so a record that may be null is one column.
+    if declared.fields is not None and not declared.nullable and binding.columns.get(one.name) is None:
         columns = tuple(binding.columns.get(key, key) for key in declared.fields)
         return Parameter(name=one.name, columns=columns, declared=declared, keyword=keyword, is_record=True)
     return Parameter(name=one.name, columns=(column,), declared=declared, default=default, keyword=keyword)

@@ -243,3 +243,16 @@ REFUSED = [
 def test_a_signature_that_is_no_contract_is_refused(function: Any, message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         read(function)
+
+
+class Reach(TypedDict):
+    phone: str
+
+
+def test_a_record_that_may_be_null_is_one_column() -> None:
+    def whole(reach: Reach | None) -> str: ...
+
+    def parts(reach: Reach) -> str: ...
+
+    assert flow.transformation(whole).parameters[0].columns == ("reach",)
+    assert flow.transformation(parts).parameters[0].columns == ("phone",)

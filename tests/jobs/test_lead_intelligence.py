@@ -1,0 +1,232 @@
+"""Lead intelligence: facts, scores and signals by hand, and a source that fails which hurts no other."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from provider.serve import Running, serve
+
+import dataflow as flow
+
+ROOT = Path(__file__).parents[2]
+LEAD = {
+    "lead_id": "L1",
+    "email": " Ann.Lee@Silver-Lake.example ",
+    "name": "Ann Lee",
+    "company": "Silver Lake",
+    "phone": "+12125550100",
+}
+FAULTS = {"down": "status:503", "slow": "slow:5", "malformed": "wrong_types"}
+OWN = {
+    "email-validator": {"contact.is_valid_email", "ready_for_outreach"},
+    "email-reputation-checker": {"contact.email_reputation"},
+    "social-profile-finder": {"contact.social", "signals.engagement_score"},
+    "linkedin-enrichment": {
+        *("professional.title", "professional.experience", "professional.education", "professional.skills"),
+        "signals.engagement_score",
+    },
+    "company-researcher": {"company", "signals.buying_signals", "signals.engagement_score"},
+    "tech-stack-analyzer": {"company.technologies", "company.tech_categories"},
+    "news-aggregator": {"signals.recent_news", "signals.buying_signals"},
+    "contact-finder": {"contact.phone", "contact.alternate_emails"},
+}
+"""The fields that a service alone decides, beside how much is known."""
+KNOWN = {"metadata.completeness", "metadata.data_quality", "metadata.sources", "metadata.enriched_at", "completeness"}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Running]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def leads(provider: Running) -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        patch.setenv("PROVIDER_URL", provider.url)
+        sys.modules.pop("lead_intelligence", None)
+        yield importlib.import_module("lead_intelligence")
+
+
+@pytest.fixture(scope="module")
+def hurried(leads: ModuleType) -> flow.Pipeline:
+    """The same with no patience: an answer in 300 ms or none, and no cache."""
+    quick = [one if one.api is None else one.with_(timeout=0.3, retry=1, cache=False) for one in leads.services()]
+    return flow.Pipeline("lead_intelligence", quick)
+
+
+@pytest.fixture
+def healthy(provider: Running, hurried: flow.Pipeline) -> dict[str, Any]:
+    provider.control(restore=True)
+    return hurried.call(LEAD).data
+
+
+def flat(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the nested columns by path."""
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        inside = value if isinstance(value, dict) else {}
+        found |= {f"{name}.{field}": one for field, one in inside.items()} if inside else {name: value}
+    return found
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    left, right = flat(one), flat(other)
+    if one["company"] is None or other["company"] is None:
+        left, right = (
+            {name: value for name, value in side.items() if "company." not in name} for side in (left, right)
+        )
+        left["company"], right["company"] = one["company"], other["company"]
+    return {name for name in left | right if left.get(name) != right.get(name)} - {"metadata.enriched_at"}
+
+
+@pytest.mark.parametrize(
+    ("given", "domain"),
+    [
+        ("ann@silver-lake.example", "silver-lake.example"),
+        ("Silver Lake", "silverlake.com"),
+        ("O'Neil & Sons Ltd", "o'neil&sonsltd.com"),
+        (" Acme ", "acme.com"),
+    ],
+)
+def test_a_domain_is_what_follows_the_at_or_what_a_name_suggests(leads: ModuleType, given: str, domain: str) -> None:
+    assert leads.domain_of(given) == domain
+
+
+FIRM = {"name": "Acme", "employee_count": 121, "last_year_employee_count": 100, "growth_rate": 0.21}
+PROFILES = {"linkedin": "l", "twitter": None, "github": "g", "facebook": None}
+
+
+@pytest.mark.parametrize(
+    ("titles", "firm", "signals"),
+    [
+        ([], None, []),
+        (["Acme raised 3 million"], None, ["recent-funding"]),
+        (["A round of Funding for Acme", "Acme is HIRING"], None, ["recent-funding", "rapid-growth"]),
+        (["Expansion to Leeds", "Acme to launch a thing", "Release 3"], None, ["rapid-growth", "new-product"]),
+        (["Acme names a head of finance"], FIRM, ["aggressive-hiring"]),
+        ([], {**FIRM, "employee_count": 120}, []),
+        ([], {**FIRM, "last_year_employee_count": None}, []),
+        ([], {**FIRM, "last_year_employee_count": 0}, []),
+    ],
+)
+def test_buying_signals(leads: ModuleType, titles: list[str], firm: Any, signals: list[str]) -> None:
+    assert leads.buying_signals(titles, firm) == signals
+
+
+@pytest.mark.parametrize(
+    ("social", "skills", "growth", "score"),
+    [
+        (None, 0, None, 0),
+        (PROFILES, 0, None, 20),
+        (PROFILES, 10, 0.2, 20),
+        (PROFILES, 11, 0.21, 70),
+        (dict.fromkeys(PROFILES, "x"), 11, 0.9, 90),
+        (dict.fromkeys("abcdefghi", "x"), 11, 0.9, 100),
+    ],
+)
+def test_engagement_score(leads: ModuleType, social: Any, skills: int, growth: float | None, score: int) -> None:
+    assert leads.engagement_score(social, ["skill"] * skills, growth) == score
+
+
+def facts(leads: ModuleType, **known: Any) -> float:
+    nothing = dict.fromkeys(("valid", "reputation", "social", "profile", "firm", "stack", "articles", "reach"))
+    share: float = leads.share(leads.facts(**{**nothing, **known}))
+    return share
+
+
+def test_completeness_is_the_share_of_eight_facts(leads: ModuleType) -> None:
+    assert facts(leads) == 0
+    assert facts(leads, valid=True) == facts(leads, reputation=0.4) == 1 / 8
+    assert facts(leads, valid=False, reputation=0.0, social=dict.fromkeys(PROFILES)) == 0
+    assert facts(leads, social=PROFILES, profile={}, firm=FIRM, stack={"technologies": ["SQL"]}) == 4 / 8
+    assert facts(leads, articles=[{"title": "x"}], reach={"additional_emails": ["a@b.c"], "phone": None}) == 2 / 8
+    assert facts(leads, firm={"name": None}, stack={"technologies": []}, articles=[]) == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "content"),
+    [
+        (None, False),
+        (False, True),
+        (0.0, True),
+        ([], False),
+        ({"a": None, "b": []}, False),
+        ({"a": None, "b": ["x"]}, True),
+        ("", False),
+    ],
+)
+def test_a_source_has_content_where_anything_of_it_is_there(leads: ModuleType, result: Any, content: bool) -> None:
+    assert leads.has_content(result) is content
+
+
+def test_a_lead_comes_with_all_that_is_known(healthy: dict[str, Any]) -> None:
+    assert healthy["email"] == "ann.lee@silver-lake.example"
+    assert healthy["professional"]["name"] == "Ann Lee"
+    assert healthy["professional"]["company"] == "Silver Lake"
+    assert healthy["company"]["domain"] == "silver-lake.example"
+    assert all(healthy["metadata"]["sources"].values())
+    assert healthy["insights"] is None
+    expected = healthy["metadata"]["completeness"] >= 0.6 and healthy["contact"]["is_valid_email"]
+    assert healthy["ready_for_outreach"] is expected
+    assert not any(name in healthy for name in ("valid", "reputation", "stack", "articles", "domain"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("service", OWN)
+def test_one_service_that_fails_changes_its_own_fields_only(
+    provider: Running, hurried: flow.Pipeline, healthy: dict[str, Any], service: str, fault: str
+) -> None:
+    provider.control(restore=True, paths={f"/v3/{service}": FAULTS[fault]})
+    hurt = hurried.call(LEAD).data
+    assert differing(healthy, hurt) <= OWN[service] | KNOWN
+    flags = {name.replace("_", "-"): given for name, given in hurt["metadata"]["sources"].items()}
+    assert [name for name, given in flags.items() if not given] == [service]
+    assert hurt["degraded"] is False
+
+
+@pytest.mark.parametrize("service", OWN)
+def test_a_run_ends_with_what_the_others_know(provider: Running, leads: ModuleType, service: str) -> None:
+    provider.control(restore=True, paths={f"/v3/{service}": "status:503"})
+    once = [one if one.api is None else one.with_(retry=1, cache=False) for one in leads.services()]
+    people = [{**LEAD, "lead_id": f"L{at}", "email": f"ann.lee{at}@silver-lake.example"} for at in range(30)]
+    job = flow.Job(
+        flow.Pipeline("leads", once),
+        source=pa.Table.from_pylist(people),
+        output="leads",
+        key="lead_id",
+        max_failures="100%",
+    )
+    run = job.run(catalog=flow.testing.memory_catalog())
+    assert run.statistics["total_records"] == run.statistics["valid_records"] == 30
+    metadata = run.to_arrow()["metadata"].to_pylist()
+    assert not any(one["sources"][service.replace("-", "_")] for one in metadata)
+    assert len({one["service"] for one in run.failures().to_pylist()}) == 1
+
+
+def test_a_lead_that_says_little_is_asked_for_all_the_same(provider: Running, hurried: flow.Pipeline) -> None:
+    provider.control(restore=True)
+    data = hurried.call({"email": "ann@silver-lake.example"}).data
+    assert data["contact"]["email"] == "ann@silver-lake.example"
+    assert data["professional"]["name"] is not None
+    nobody = hurried.call({"email": None, "name": "Ann", "company": None, "phone": None}).data
+    assert nobody["metadata"]["completeness"] == 0
+    assert nobody["professional"]["name"] == "Ann"
+    assert nobody["ready_for_outreach"] is False
+
+
+def test_missing_insights_are_counted(provider: Running, leads: ModuleType, hurried: flow.Pipeline) -> None:
+    provider.control(restore=True)
+    run = flow.Job(hurried, source=pa.Table.from_pylist([LEAD]), output="leads").run(
+        catalog=flow.testing.memory_catalog()
+    )
+    assert run.statistics["services"]["no_insights"]["skipped"] == 1
+    assert run.to_arrow()["insights"].to_pylist() == [None]
