@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 
 from judging import Finding, merged
+from promises_jobs import check_content, check_lead
 from promises_keys import check_again, check_keys
 from promises_limits import check_cap, check_rate, check_rate_kill
 from promises_stops import check_stops
@@ -30,6 +31,8 @@ CHECKS: dict[str, Callable[[], list[Finding]]] = {
     "pool": check_pool,
     "keys": check_keys,
     "again": check_again,
+    "lead": check_lead,
+    "content": check_content,
 }
 
 
