@@ -4,36 +4,19 @@ Only `{column}` is replaced, literally: a name is a letter or `_`, then letters,
 spaces. Every other brace stays as it is, so that a prompt can show JSON. What looks like an attribute, a format or
 a conversion (`{a[0]}`, `{a:.2f}`, `{a!r}`) is refused. Nothing is sent here, and which columns exist is not known.
 
-How a value is written:
-
-    value             url                        parameters                   JSON, exactly "{x}"   within a text
-    None              refused                    drops the parameter          null                  nothing
-    str               percent-encoded            as it is                     as it is              as it is
-    bool              true, false                true, false                  true, false           true, false
-    int               digits                     digits                       number                digits
-    float             shortest that reads back   the same                     number                the same
-    Decimal           without an exponent        the same                     text                  the same
-    date, time        ISO 8601                   the same                     text                  the same
-    list              refused                    repeats the parameter        array                 as JSON
-    dict              refused                    refused                      object                as JSON
-
-NaN, infinities, bytes, durations and everything else are refused; so is text that UTF-8 cannot hold.
+How a value is written in each of them is said in `writing`.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote
 
-import msgspec
-
 from dataflow.errors import DeclarationError
+from dataflow.services.writing import write_json, write_scalar, write_text
 
 T = TypeVar("T")
 Values = Sequence[Any]
@@ -180,7 +163,7 @@ def read_text(text: str, *, where: str) -> TextTemplate:
     """
     _check_text(text, where=where)
     columns = _Columns()
-    return _made(text, columns, _joined(text, columns, write=_text_value))
+    return _made(text, columns, _joined(text, columns, write=write_text))
 
 
 def _made(source: Any, columns: _Columns, write: Fill) -> Template[Any]:
@@ -281,7 +264,7 @@ def _parameter(value: Any, columns: _Columns, *, where: str) -> Callable[[Values
     if (only := _COLUMN.fullmatch(value)) is not None:
         at, name = columns.place(only[1]), only[1]
         return lambda values: _parameter_values(values[at], name)
-    fill = _joined(value, columns, write=_text_value)
+    fill = _joined(value, columns, write=write_text)
     return lambda values: (fill(values),)
 
 
@@ -296,26 +279,26 @@ def _json(value: Any, columns: _Columns, *, where: str) -> Fill:
         return lambda values: [make(values) for make in makes]
     if not isinstance(value, str):
         try:
-            constant = _json_value(value, where)
+            constant = write_json(value, where)
         except ValueError as error:
             raise DeclarationError(str(error)) from None
         return lambda values: constant
     _check_text(value, where=where)
     if (only := _COLUMN.fullmatch(value)) is not None:
         at, name = columns.place(only[1]), only[1]
-        return lambda values: _json_value(values[at], name)
-    return _joined(value, columns, write=_text_value)
+        return lambda values: write_json(values[at], name)
+    return _joined(value, columns, write=write_text)
 
 
 def _path_value(value: Any, name: str) -> str:
-    text = _scalar(value, name)
+    text = write_scalar(value, name)
     if text in ("", ".", ".."):
         raise ValueError(f"`{name}`: is empty, . or .., which the path of a url cannot hold")
     return quote(text, safe="")
 
 
 def _query_value(value: Any, name: str) -> str:
-    return quote(_scalar(value, name), safe="")
+    return quote(write_scalar(value, name), safe="")
 
 
 def _several(write: Write) -> Write:
@@ -329,66 +312,12 @@ def _several(write: Write) -> Write:
 
 
 def _host_value(value: Any, name: str) -> str:
-    return _scalar(value, name).lower()
+    return write_scalar(value, name).lower()
 
 
 def _parameter_values(value: Any, name: str) -> Sequence[str]:
     if value is None:
         return ()
     if isinstance(value, (list, tuple)):
-        return [_scalar(one, name) for one in value if one is not None]
-    return (_scalar(value, name),)
-
-
-def _text_value(value: Any, name: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple, Mapping)):
-        return msgspec.json.encode(_json_value(value, name)).decode()
-    return _scalar(value, name)
-
-
-def _json_value(value: Any, name: str) -> Any:
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        _scalar(value, name)
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_json_value(one, name) for one in value]
-    if isinstance(value, Mapping):
-        return {_scalar(key, name): _json_value(one, name) for key, one in value.items()}
-    return _scalar(value, name)
-
-
-def _scalar(value: Any, name: str) -> str:
-    """One value as text; the table in the module's docstring says how."""
-    write = _SCALARS.get(type(value)) or next((_SCALARS[one] for one in type(value).__mro__ if one in _SCALARS), None)
-    if write is None:
-        kind = "null" if value is None else f"a {type(value).__name__}"
-        raise ValueError(f"`{name}`: {kind} cannot be written here")
-    text = write(value)
-    if text is None:
-        raise ValueError(f"`{name}`: a number that is not finite, or text that UTF-8 cannot hold")
-    return text
-
-
-def _text(value: str) -> str | None:
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return None
-    return str.__str__(value)
-
-
-_SCALARS: dict[type, Callable[[Any], str | None]] = {
-    str: _text,
-    bool: lambda value: "true" if value else "false",
-    int: int.__repr__,
-    float: lambda value: float.__repr__(value) if math.isfinite(value) else None,
-    Decimal: lambda value: format(value, "f") if value.is_finite() else None,
-    datetime.datetime: datetime.datetime.isoformat,
-    datetime.date: datetime.date.isoformat,
-    datetime.time: datetime.time.isoformat,
-}
+        return [write_scalar(one, name) for one in value if one is not None]
+    return (write_scalar(value, name),)
