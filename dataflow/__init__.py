@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dataflow.services.best_of import best_of
     from dataflow.services.context import Context, Outcomes
     from dataflow.services.for_each import for_each
+    from dataflow.services.llm import judge, llm
     from dataflow.services.lookup import lookup
     from dataflow.services.prices import PerMillionTokens, PerRecord
     from dataflow.services.registry import ServiceRegistry
@@ -64,6 +65,10 @@ _HOMES = {
         "oauth2_client",
     ),
     "dataflow.services.for_each": ("for_each",),
+    "dataflow.services.llm": (
+        "judge",
+        "llm",
+    ),
     "dataflow.services.lookup": ("lookup",),
     "dataflow.services.prices": (
         "PerMillionTokens",
@@ -121,6 +126,8 @@ __all__ = [
     "files",
     "for_each",
     "jsonl",
+    "judge",
+    "llm",
     "lookup",
     "oauth2_client",
     "open",

@@ -12,7 +12,7 @@ import dataflow as flow
 
 NAMES = (
     *("transformation", "validation", "enrichment", "lookup", "Service", "ALL", "Context", "Outcomes"),
-    *("for_each", "waterfall", "best_of", "ServiceRegistry"),
+    *("llm", "judge", "for_each", "waterfall", "best_of", "ServiceRegistry"),
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "why", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),

@@ -21,6 +21,7 @@ from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.policies.money import amount
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.types import Declared
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 _LONGEST_ERROR = 2000
 
@@ -38,6 +39,7 @@ class Answers:
         attempts: Requests made, where a call may take several.
         statuses: HTTP statuses of the last answers.
         costs: What the calls cost, in millionths; 0 where a place is missing.
+        tokens: That models used for all of them.
         remembered: Places that needed no call, since the answer was known.
         not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
         waited: Seconds of waiting before calls, by reason.
@@ -53,6 +55,7 @@ class Answers:
     attempts: dict[int, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     costs: dict[int, int] = field(default_factory=dict)
+    tokens: Tokens = NO_TOKENS
     remembered: set[int] = field(default_factory=set)
     not_attempted: set[int] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
@@ -167,6 +170,7 @@ def _sort_raised(answers: Answers) -> Effect:
         calls=len(answers.values) if answers.calls is None else answers.calls,
         retries=answers.retries,
         cost=answers.cost,
+        tokens=answers.tokens,
         shared=rows_of(answers.shared),
         waited=answers.waited,
         durations=tuple(answers.seconds or answers.durations.values()),

@@ -26,7 +26,7 @@ from dataflow.engine.nested import Nested, fitted
 from dataflow.engine.partition import finish, nothing, run_step
 from dataflow.engine.resources import Resources
 from dataflow.plan.graph import Column, Graph, Step
-from dataflow.services.signature import Form, Injected
+from dataflow.services.signature import Injected
 
 Numbers = npt.NDArray[np.int64]
 
@@ -238,7 +238,7 @@ class _Walk:
         service = step.service
         store = self._store if service.api is not None and not is_unlike(step) and service.returns else None
         returns: Any = service.returns
-        return Memory(store, service=service.name, returns=returns, from_json=service.form is Form.HTTP)
+        return Memory(store, service=service.name, returns=returns, from_json=service.endpoint is not None)
 
     def _opened(self, step: Step, inherited: Mask, deciders: frozenset[str], sure: StepKeys) -> StepKeys:
         """What the records may ask for that others decide about."""

@@ -46,7 +46,7 @@ class Environment:
         self._readers = Counter(
             column
             for step in graph.steps
-            if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP, Form.COMPOSITE)
+            if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP, Form.LLM, Form.COMPOSITE)
             for column in step.inputs
         )
 

@@ -209,6 +209,7 @@ def count_service(step: Step, effect: Effect, *, size: int, streak: Streak | Non
         shared=_shared(effect, size),
         retries=effect.retries,
         cost=effect.cost,
+        tokens=effect.tokens,
         duration=_durations(effect),
         waited=Waited(**effect.waited),
         errors=dict(Counter(one.reason for one in effect.failures if one.status is not Status.NOT_ATTEMPTED)),

@@ -10,7 +10,7 @@ from typing import Any
 from dataflow.plan.code import stable
 from dataflow.plan.graph import Step
 from dataflow.services.keys import Keys
-from dataflow.services.signature import Injected
+from dataflow.services.signature import Form, Injected
 
 KNOWN, LONGEST = 50_000, 100
 """Keys of texts that are kept for a service, and characters of a text whose key is: about 10 MB."""
@@ -73,9 +73,10 @@ def definition(step: Step) -> str:
     if service.endpoint is None:
         given = [*sorted(service.constants.items()), *sorted(service.policy.setup.items())]
         return f"function {stable(given)}" if given else "function"
-    one = service.endpoint
+    one, columns = service.endpoint, [column.name for column in step.inputs]
+    if service.form is Form.LLM:
+        return repr(["llm", *one.meaning, service.returns and service.returns.text, columns])
     sources = [None if template is None else template.source for template in (one.url, one.params, one.json)]
-    columns = [column.name for column in step.inputs]
     return repr(
         [
             one.method,

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from dataflow.outcomes import Priority, Status
 from dataflow.policies.guardrail import Stretch
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 if TYPE_CHECKING:
     from dataflow.services.service import Service
@@ -119,6 +120,7 @@ class Effect:
         calls: Calls made, with those that repeated an attempt.
         retries: Calls among them that repeated an attempt.
         cost: Money that all of them cost.
+        tokens: That models used for them.
         shared: Records that shared the call of an earlier one.
         raised: The longest stretch of calls of a local service that raised what nobody expects, or None.
         waited: Seconds of waiting before calls, by reason.
@@ -135,6 +137,7 @@ class Effect:
     calls: int = 0
     retries: int = 0
     cost: float = 0.0
+    tokens: Tokens = NO_TOKENS
     shared: Rows = field(default_factory=lambda: NO_ROWS)
     raised: Stretch | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
@@ -274,6 +277,7 @@ def merge_effects(types: Sequence[Any], parts: Sequence[tuple[Effect, Rows]], *,
         calls=sum(one.calls for one in spreads),
         retries=sum(one.retries for one in spreads),
         cost=math.fsum(one.cost for one in spreads),
+        tokens=Tokens.merged(one.tokens for one in spreads),
         shared=np.sort(np.concatenate([one.shared for one in spreads])) if spreads else NO_ROWS,
         waited=waited,
         seconds=sum(one.seconds for one in spreads),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.services import ServiceStatistics, Waited
 from dataflow.telemetry.statistics import Statistics
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 if TYPE_CHECKING:
     from dataflow.engine.calling import Answers
@@ -27,6 +28,7 @@ class Spent:
         calls: Requests that were made.
         retries: Those among them that repeated one.
         cost: Money that they cost.
+        tokens: That models used for them.
         seconds: Of each call.
         waited: Seconds of waiting by reason.
     """
@@ -36,6 +38,7 @@ class Spent:
     seconds: list[float]
     waited: dict[str, float]
     cost: float = 0.0
+    tokens: Tokens = NO_TOKENS
 
 
 def spent_on(answers: Answers) -> Spent:
@@ -46,6 +49,7 @@ def spent_on(answers: Answers) -> Spent:
         seconds=[*(answers.seconds or answers.durations.values())],
         waited=dict(answers.waited),
         cost=answers.cost,
+        tokens=answers.tokens,
     )
 
 
@@ -67,6 +71,7 @@ def count_spent(services: Iterable[tuple[Service, Spent]]) -> Statistics:
                 calls=spent.calls,
                 retries=spent.retries,
                 cost=spent.cost,
+                tokens=spent.tokens,
                 duration=Durations.of(spent.seconds) if spent.calls else Durations(),
                 waited=Waited(**spent.waited),
             )

@@ -225,17 +225,24 @@ def _services(services: Mapping[str, Mapping[str, Any]]) -> Table:
     services = {name: one if _calls_out(one) else {**one, "calls": 0} for name, one in services.items()}
     used = [name for name in _COUNTS if any(one.get(name) for one in services.values())]
     priced = any(one.get("cost") for one in services.values())
+    models = any(one.get("tokens") for one in services.values())
     rows = [
         (
             name,
             *(count(one[column]) if one.get(column) else "" for column in used),
+            *((_tokens(one.get("tokens")),) if models else ()),
             *((money(one["cost"]) if one.get("cost") else "",) if priced else ()),
             _slowest(one),
         )
         for name, one in services.items()
     ]
-    headers = ("service", *(name.replace("_", " ") for name in used), *(("cost",) if priced else ()), "slowest")
+    shown = [*(name.replace("_", " ") for name in used), *["tokens"] * models, *["cost"] * priced]
+    headers = ("service", *shown, "slowest")
     return Table(headers=headers, rows=tuple(rows), right=frozenset(range(1, len(headers))))
+
+
+def _tokens(tokens: Mapping[str, int] | None) -> str:
+    return f"{count(tokens['input'])} in, {count(tokens['output'])} out" if tokens else ""
 
 
 def _calls_out(service: Mapping[str, Any]) -> bool:

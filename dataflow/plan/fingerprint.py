@@ -16,6 +16,7 @@ from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.partitions import SourceFile
 from dataflow.services.endpoint import Endpoint
+from dataflow.services.llm import Chat
 from dataflow.services.prices import OPTIONS as MONEY
 from dataflow.services.signature import Injected, Parameter
 from dataflow.services.types import Declared
@@ -91,8 +92,10 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
     ]
 
 
-def _endpoint(one: Endpoint) -> list[Any]:
+def _endpoint(one: Endpoint | Chat) -> list[Any]:
     """What an endpoint asks and how it understands the answer."""
+    if isinstance(one, Chat):
+        return one.meaning
     return [
         one.method,
         [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)],

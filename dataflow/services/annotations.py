@@ -35,7 +35,7 @@ def declare(annotation: Any, *, where: str) -> Declared:
         return _arrow(annotation)
     if annotation in SCALARS:
         return SCALARS[annotation]
-    inner = _unwrap(annotation)
+    inner = unwrap(annotation)
     if inner is not annotation:
         return declare(inner, where=where)
     for rule in (_union, _literal, _list, _map, _record):
@@ -112,7 +112,8 @@ def _same(back: Any, value: Any) -> bool:
     return bool(same) and isinstance(back, bool) == isinstance(value, bool)
 
 
-def _unwrap(annotation: Any) -> Any:
+def unwrap(annotation: Any) -> Any:
+    """The annotation itself, without what is only said about it."""
     origin = get_origin(annotation)
     if origin in (typing.Annotated, Required, NotRequired, typing.Final):
         return get_args(annotation)[0]

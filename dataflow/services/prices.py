@@ -90,12 +90,17 @@ class Price:
             Exception: It does not say it, or says nothing that could be a price.
         """
         if self.tokens is not None:
-            return for_tokens(zip(_tokens(answer), self.tokens, strict=True))
+            return for_tokens(zip(tokens_of(answer), self.tokens, strict=True))
         assert self.function is not None
         return millionths(self.function(answer))
 
 
-def _tokens(answer: Any) -> tuple[int, int]:
+def tokens_of(answer: Any) -> tuple[int, int]:
+    """The tokens of input and output that the `usage` of an answer counts.
+
+    Raises:
+        Exception: It counts none.
+    """
     usage = answer["usage"]
     return _count(usage, _INPUT), _count(usage, _OUTPUT)
 

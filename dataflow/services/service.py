@@ -40,7 +40,7 @@ class Service:
     Attributes:
         name: Unique in a pipeline; names the output column, errors, statistics.
         kind: Transformation, validation or enrichment.
-        form: How it is called: record, column, async, lookup or http.
+        form: How it is called: record, column, async, lookup, http or llm.
         parameters: What it reads.
         outputs: What it writes; empty for validations, and for lookups until their table is known.
         returns: What one call returns, or None where only the table of a lookup or the input says it.
@@ -48,7 +48,7 @@ class Service:
         function: The author's function or class; None for a lookup and for an endpoint.
         options: As the author gave them, for `with_`.
         lookup: The reference table of a lookup, else None.
-        endpoint: Where an HTTP service asks, else None.
+        endpoint: Where and what a service of HTTP or a model asks, else None.
         constants: Parameters that get a value instead of a column.
         composite: What a composite service is made of, else None.
         member_of: The composite service that it works for, whose own it is: its columns are not published.
@@ -106,7 +106,7 @@ class Service:
         """Whether calling it waits for something outside: such calls are made side by side."""
         if self.composite is not None:
             return any(member.calls_out for member in self.composite.members)
-        return self.form in (Form.ASYNC, Form.HTTP) or self.policy.threads > 1 or self.policy.api is not None
+        return self.form in (Form.ASYNC, Form.HTTP, Form.LLM) or self.policy.threads > 1 or self.policy.api is not None
 
     @property
     def api(self) -> Any:

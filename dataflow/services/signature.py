@@ -32,6 +32,7 @@ class Form(StrEnum):
     ASYNC = "async"
     LOOKUP = "lookup"
     HTTP = "http"
+    LLM = "llm"
     COMPOSITE = "composite"
     EACH = "each"
 

@@ -14,6 +14,7 @@ from typing import Any
 from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Priority, Status
 from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 STATUSES = tuple(status.value for status in Status)
 """The seven ways in which a service ends for a record, as names of counts."""
@@ -113,6 +114,7 @@ class ServiceStatistics:
         deduplicated: Records among them that shared the call of another record.
         retries: Calls that repeated an attempt for the same record.
         cost: Money, in the currency of the service.
+        tokens: Of a model, as its answers count them; in the public form where there are any.
         duration: Seconds, by call for services that call out and by batch for local ones.
         waited: Seconds of waiting by reason, not part of `duration`.
         errors: Failed and timed-out records by class of error; read only.
@@ -135,6 +137,7 @@ class ServiceStatistics:
     not_attempted: int = 0
     retries: int = 0
     cost: float = 0.0
+    tokens: Tokens = NO_TOKENS
     duration: Durations = _NO_DURATIONS
     waited: Waited = _NO_WAIT
     errors: Mapping[str, int] = field(default_factory=dict)
@@ -171,6 +174,7 @@ class ServiceStatistics:
             priority=first.priority,
             **counts,
             cost=math.fsum(part.cost for part in parts),
+            tokens=Tokens.merged(part.tokens for part in parts),
             duration=Durations.merged([part.duration for part in parts]),
             waited=Waited.merged([part.waited for part in parts]),
             errors=_merged_counts(part.errors for part in parts),
@@ -185,7 +189,8 @@ class ServiceStatistics:
         counts = dict(zip(_COUNTS, _counts(self), strict=True))
         streak = None if self.streak is None else asdict(self.streak)
         shown = {"errors": dict(self.errors), "shared": dict(self.shared), "streak": streak}
-        state = {**counts, "cost": self.cost, **parts, **shown, "member_of": self.member_of}
+        tokens = self.tokens.to_dict() if self.tokens else None
+        state = {**counts, "cost": self.cost, "tokens": tokens, **parts, **shown, "member_of": self.member_of}
         kept = {name: value for name, value in state.items() if value}
         return {"kind": self.kind.value, "priority": self.priority.value, **kept}
 
@@ -197,6 +202,7 @@ class ServiceStatistics:
             "priority": Priority(values["priority"]),
             "duration": Durations.from_dict(values.get("duration", {})),
             "waited": Waited(**values.get("waited", {})),
+            "tokens": Tokens(**values.get("tokens", {})),
             "streak": Streak(**values["streak"]) if "streak" in values else None,
         }
         return cls(**{**values, **parts})
@@ -210,6 +216,7 @@ class ServiceStatistics:
             **({"member_of": self.member_of} if self.member_of else {}),
             **{name: getattr(self, name) for name in names},
             "cost": money(self.cost),
+            **({"tokens": self.tokens.to_dict()} if self.tokens else {}),
             "duration": self.duration.report(),
             "waited": self.waited.report(),
             "errors": dict(sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from . import data, services
+from . import chat, data, services
 from .auth import CHALLENGES, Tokens, permitted, token_problem
 from .counts import Call, Ending, Tally
 from .faults import Fault, Kind, distort, fault_status, parse_fault
@@ -100,7 +100,7 @@ class Provider:
         batch = service is services.COMPANY_BATCH
         attempt = call.name(key or "", fields["domains"] if batch and key else [key or ""])
         asked = call.entry[4].get("x-fault") or query.get("fault")
-        visit = _Visit(exchange, service, key=key, fields=fields, headers=call.entry[4], attempt=attempt, asked=asked)
+        visit = _Visit(exchange, service, key=key, fields=fields, call=call, attempt=attempt, asked=asked)
         return await self._admit(visit, self.settings.rule(path, key))
 
     async def _admit(self, visit: _Visit, rule: Rule) -> Ending:
@@ -162,6 +162,8 @@ class Provider:
             return await self._answer(visit) if await exchange.connection.pause(fault.number(0)) else "left"
         if fault.kind is Kind.THEN_OK:
             return await self._answer(visit)
+        if fault.kind in chat.FAULTS:
+            return await (self._chat(visit, fault) if visit.service is services.CHAT else self._answer(visit))
         answer = self._facts(visit, force=True)
         if act := ACTS.get(fault.kind):
             return await act(exchange, fault, json.dumps(answer).encode())
@@ -180,6 +182,8 @@ class Provider:
         exchange = visit.exchange
         if visit.service is services.TOKENS:
             return await self._give_token(visit)
+        if visit.service is services.CHAT:
+            return await self._chat(visit)
         if visit.key is None:
             return await _refuse(exchange, 400, f"give {' or '.join(visit.service.fields)}")
         if visit.service is services.COMPANY_BATCH and len(visit.fields["domains"]) > services.BATCH:
@@ -193,11 +197,20 @@ class Provider:
             facts = self.tally.effect(visit.service.prefix, done, facts)
         return await exchange.answer(200, json.dumps(facts).encode())
 
+    async def _chat(self, visit: _Visit, fault: Fault | None = None) -> Ending:
+        """What the model says; its tokens are counted."""
+        status, answer = chat.complete(self.settings.values["seed"], visit.fields, fault=fault)
+        if "usage" in answer:
+            visit.call.use(answer["usage"])
+        return await visit.exchange.answer(status, json.dumps(answer).encode())
+
     def _facts(self, visit: _Visit, *, force: bool = False) -> Any:
         """What the service knows of the key, None for nothing; with `force` there is always an answer."""
         seed, unknown = self.settings.values["seed"], self.settings.values["unknown"]
         if visit.service is services.COMPANY_BATCH:
             return data.batch(seed, visit.fields.get("domains", ()) if visit.key else (), unknown=unknown)
+        if visit.service is services.CHAT:
+            return chat.complete(seed, visit.fields)[1]
         if visit.service.answers is not None:
             return visit.service.answers(seed, visit.fields) or ({} if force else None)
         if visit.service.facts is None:
@@ -250,7 +263,7 @@ class Provider:
 class _Visit:
     """A call whose key is known, on its way through the provider."""
 
-    __slots__ = ("asked", "attempt", "exchange", "fields", "headers", "key", "service")
+    __slots__ = ("asked", "attempt", "call", "exchange", "fields", "headers", "key", "service")
 
     def __init__(
         self,
@@ -259,7 +272,7 @@ class _Visit:
         *,
         key: str | None,
         fields: Mapping[str, Any],
-        headers: Mapping[str, str],
+        call: Call,
         attempt: int,
         asked: str | None,
     ) -> None:
@@ -267,7 +280,8 @@ class _Visit:
         self.service = service
         self.key = key
         self.fields = fields
-        self.headers = headers
+        self.call = call
+        self.headers: Mapping[str, str] = call.entry[4]
         self.attempt = attempt
         self.asked = asked
 

@@ -26,6 +26,7 @@ class Line:
     max_in_flight: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     by_key: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> None:
         """One more call is here."""
@@ -46,6 +47,7 @@ class Line:
             "max_in_flight": self.max_in_flight,
             "by_status": dict(self.by_status),
         }
+        values |= {"tokens": dict(self.tokens)} if self.tokens else {}
         return values | {"by_key": dict(self.by_key)} if keys else values
 
 
@@ -70,6 +72,11 @@ class Call:
         self.lines[1].by_key.update(parts)
         attempt = self.attempts[self.service, key] = self.attempts.get((self.service, key), 0) + 1
         return attempt
+
+    def use(self, tokens: dict[str, int]) -> None:
+        """Count the tokens of an answer of a model."""
+        for line in self.lines:
+            line.tokens.update(tokens)
 
     def end(self, status: Ending, *, now: float) -> None:
         """Count the end of the call; only the first counts."""

@@ -48,6 +48,11 @@ class Kind(StrEnum):
     DEEP_NESTING = "deep_nesting"
     REDIRECT = "redirect"
     SLOW = "slow"
+    REFUSAL = "refusal"
+    BAD_JSON = "bad_json"
+    WRONG_SCHEMA = "wrong_schema"
+    LENGTH = "length"
+    CONTEXT_LENGTH = "context_length"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +80,7 @@ class Fault:
         return frozenset(filter(None, self.text.split(",")))
 
 
-_NUMBERS = {Kind.THEN_OK, Kind.TRICKLE, Kind.HUGE_BODY, Kind.GZIP_BOMB, Kind.DEEP_NESTING}
+_NUMBERS = {Kind.THEN_OK, Kind.TRICKLE, Kind.HUGE_BODY, Kind.GZIP_BOMB, Kind.DEEP_NESTING, Kind.CONTEXT_LENGTH}
 _REQUIRED = {Kind.STATUS, Kind.SLOW}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from . import content, data, leads
+from . import chat, content, data, leads
 
 BATCH = 100
 """Domains at most in one call of the batch endpoint."""
@@ -59,6 +59,7 @@ CONTACTS = Service(prefix="/v2/contacts", facts=data.contacts)
 PEOPLE = Service(prefix="/v2/people", fields=("email",), facts=data.person)
 PHONES = Service(prefix="/v2/phones/check", method="POST", place="json", fields=("phone",), facts=data.phone)
 TOKENS = Service(prefix="/oauth/token", method="POST", place="form", fields=("client_id",))
+CHAT = Service(prefix="/v1/chat/completions", method="POST", place="json", fields=("messages",))
 LEADS = (
     _told("email-validator", leads.validator, "email"),
     _told("email-reputation-checker", leads.reputation, "email"),
@@ -82,7 +83,21 @@ CONTENT = (
     _told("optimal-time-finder", content.best_time, "channel", "audience"),
     _told("content-scheduler", content.scheduled, "channel", "text", effect=True),
 )
-SERVICES = (*LEADS, *CONTENT, COMPANIES, COMPANY_BATCH, EMAILS, SOCIAL, TECH, NEWS, CONTACTS, PEOPLE, PHONES, TOKENS)
+SERVICES = (
+    *LEADS,
+    *CONTENT,
+    COMPANIES,
+    COMPANY_BATCH,
+    EMAILS,
+    SOCIAL,
+    TECH,
+    NEWS,
+    CONTACTS,
+    PEOPLE,
+    PHONES,
+    CHAT,
+    TOKENS,
+)
 OTHER = "other"
 """The name under which calls of paths that lead nowhere are counted."""
 
@@ -111,6 +126,8 @@ def key_in_fields(service: Service, fields: Mapping[str, Any]) -> str | None:
 
     Where a service is told its inputs, several of them make the key; long texts are cut.
     """
+    if service is CHAT:
+        return chat.asked(fields)
     if service.answers is not None:
         given = [str(fields[name])[:60] for name in service.fields if fields.get(name)]
         return " | ".join(given) or None

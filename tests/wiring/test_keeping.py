@@ -112,6 +112,7 @@ def lease(plane: Plane, *, wanted: int, now: float, number: int = 1) -> int:
             "probes": "",
             "throttled": [],
             "unused": [],
+            "planned": [],
             "tokens": [],
         },
         now=now,

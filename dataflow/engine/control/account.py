@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.engine.control.limits import Limits, strictest
+from dataflow.engine.control.replies import again, runs
 from dataflow.engine.control.windows import Windows
 from dataflow.policies import breaker as breakers
 from dataflow.policies import concurrency, rate, throttle
@@ -105,7 +106,7 @@ class Account:
         """
         member = self._member(request, now=now)
         if request["number"] <= member.number:
-            return _again(member.reply, now=now) if request["number"] == member.number else {"stale": True}
+            return again(member.reply, now=now) if request["number"] == member.number else {"stale": True}
         self.used_at = now
         self.exchanges += 1
         member.number = request["number"]
@@ -221,7 +222,7 @@ class Account:
         self._settle(request, now=now)
 
     def _settle(self, request: Mapping[str, Any], *, now: float) -> None:
-        """Slots that were not used, and tokens that calls really used."""
+        """Slots that were not used, tokens that calls may use, and those that they really used."""
         unused: list[list[float]] = request["unused"]
         pace = self._pace(now=now)
         if pace is None:
@@ -229,9 +230,11 @@ class Account:
         self._slots = rate.give_back(self._slots, [at for at, _ in unused], now=now)
         calls = [(at, -1) for at, _ in unused]
         tokens = [(at, -int(reserved)) for at, reserved in unused]
+        tokens += [(at, planned - reserved) for at, reserved, planned in request["planned"]]
         for at, reserved, used in request["tokens"]:
             tokens.append((at if used < reserved else now, used - reserved))
-            self._tokens = used if self._tokens is None else self._tokens + 0.1 * (used - self._tokens)
+            if used:
+                self._tokens = used if self._tokens is None else self._tokens + 0.1 * (used - self._tokens)
         self._charge(calls=calls, tokens=tokens, now=now)
 
     def _charge(self, *, calls: list[tuple[float, int]], tokens: list[tuple[float, int]], now: float) -> None:
@@ -258,7 +261,7 @@ class Account:
         pace = self._pace(now=now)
         allowed = 0 if pause > 0 or probes == 0 else member.wanted if probes is None else min(probes, member.wanted)
         times = self._lease(member, pace, now=now, interval=interval, wanted=allowed, in_hand=request["in_hand"])
-        slots = None if pace is None else {"runs": _runs(times, now=now), "tolerance": pace.tolerance}
+        slots = None if pace is None else {"runs": runs(times, now=now), "tolerance": pace.tolerance}
         if slots is not None:
             slots["tokens"] = self._estimate()
         return {
@@ -362,30 +365,3 @@ class Account:
 
 
 _NO_CAP = 1 << 30
-
-
-def _runs(times: Sequence[float], *, now: float) -> list[list[float]]:
-    """Slots as [delay, step, count] of stretches in equal steps."""
-    runs: list[list[float]] = []
-    for at in times:
-        delay = at - now
-        if runs:
-            start, step, count = runs[-1]
-            if count == 1:
-                runs[-1] = [start, delay - start, 2]
-                continue
-            if abs(start + step * count - delay) < 1e-7:
-                runs[-1][2] += 1
-                continue
-        runs.append([delay, 0.0, 1])
-    return runs
-
-
-def _again(reply: Mapping[str, Any] | None, *, now: float) -> dict[str, Any]:
-    """The same reply, told at a later time."""
-    assert reply is not None
-    late = now - reply["now"]
-    slots = reply["slots"]
-    if slots is not None:
-        slots = {**slots, "runs": [[delay - late, step, count] for delay, step, count in slots["runs"]]}
-    return {**reply, "now": now, "lease": reply["lease"] - late, "slots": slots}

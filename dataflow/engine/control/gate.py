@@ -4,16 +4,7 @@ A call waits for the breaker, then for a time slot of the rate, then for its pla
 order of arrival. What may pass is known here in advance: an exchange with the plane brings slots, a share and the
 breaker's word for the next tenth of a second, so a call that need not wait costs microseconds and no message.
 
-A request of plain values says `protocol, holder, api, number, limits`; `wanted` (calls to start soon), `waiting`,
-`reason` (what these wait for), `in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the
-last one: `outcomes` and `probes` (first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or
-None), `unused` ([slot, tokens]), `tokens` ([slot, reserved, used]). The same request sent again, after a reply was
-lost, counts once.
-
-A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
-`slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
-(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `used_up`
-(None, or the `limit` of a long window that lets none start and how long to `wait`), `warning`.
+What it tells the plane and is told is described at `plane`.
 """
 
 from __future__ import annotations
@@ -24,6 +15,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dataflow.engine.control.limits import Limits
@@ -109,12 +101,13 @@ class Gate:
         self._waits = Waits()
         self._told: set[str] = set()
 
-    async def enter(self, *, patience: float | None = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: int | None = None) -> Pass:
         """Wait until one call may start.
 
         Args:
             patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever. Who
                 does not wait for ever does not wait for a long window that is used up for 30 s and more either.
+            tokens: That it may use, reserved in place of what calls used lately; None where nobody knows.
 
         Raises:
             Impatient: The breaker, or a rate that is used up, would keep it longer.
@@ -133,7 +126,7 @@ class Gate:
             if self._link.timer is None:
                 self._watch()
             return _FREE
-        return await self._wait(patience)
+        return self._reserve(await self._wait(patience), tokens)
 
     def leave(self, pass_: Pass, attempt: Attempt, *, after: float | None = None, tokens: int | None = None) -> None:
         """Give a pass back.
@@ -156,6 +149,13 @@ class Gate:
             self._pump()
         if self._link.timer is None:
             self._watch()
+
+    def _reserve(self, pass_: Pass, tokens: int | None) -> Pass:
+        """The same pass, with so many tokens reserved."""
+        if pass_.slot is None or not pass_.tokens or tokens is None:
+            return pass_
+        self._report.planned.append((pass_.slot, pass_.tokens, tokens))
+        return replace(pass_, tokens=tokens)
 
     async def close(self) -> None:
         """Give back what this gate holds; whoever still waits here is cancelled."""

@@ -1,9 +1,19 @@
 """The control plane: the one home of all limits that callers share. A plain object; time is an argument.
 
-A holder asks for one API at a time with `exchange`: a request and a reply of plain values, documented at `gate`; or for
-the money of one run, documented at `wallet`.
+A holder asks for one API at a time with `exchange`, or for the money of one run, documented at `wallet`.
 Where the plane lives and how a request comes to it is the business of `home` and `scheduler`, and the state of one
 API that of `account`. The scheduler imports this module: nothing but the standard library and the policies.
+
+A request of plain values says `protocol, holder, api, number, limits`; `wanted` (calls to start soon), `waiting`,
+`reason` (what these wait for), `in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the
+last one: `outcomes` and `probes` (first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or
+None), `unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]). The
+same request sent again, after a reply was lost, counts once.
+
+A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
+`slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
+(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `used_up`
+(None, or the `limit` of a long window that lets none start and how long to `wait`), `warning`.
 """
 
 from __future__ import annotations
@@ -19,7 +29,7 @@ from dataflow.engine.control.windows import Windows
 from dataflow.errors import ClusterError
 from dataflow.policies.breaker import Held
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Changes whenever an older holder or plane would misread a message."""
 EXCHANGES = 200.0
 """In a second, over all holders, at most; then the interval grows."""

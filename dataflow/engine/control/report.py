@@ -12,6 +12,7 @@ class Report:
         outcomes: First letters of `Attempt`, of calls that were no probes; always the same list.
         probes: The same of probes.
         throttled: Retry-After of each 429, or None.
+        planned: (slot, reserved, reserved instead) of calls that said what they may use.
         tokens: (slot, reserved, used) of calls of which it is known.
     """
 
@@ -19,6 +20,7 @@ class Report:
         self.outcomes: list[str] = []
         self.probes: list[str] = []
         self.throttled: list[float | None] = []
+        self.planned: list[tuple[float, int, int]] = []
         self.tokens: list[tuple[float, int, int]] = []
 
     def take(self) -> dict[str, Any]:
@@ -27,8 +29,9 @@ class Report:
             "outcomes": "".join(self.outcomes),
             "probes": "".join(self.probes),
             "throttled": list(self.throttled),
+            "planned": list(self.planned),
             "tokens": list(self.tokens),
         }
-        for one in (self.outcomes, self.probes, self.throttled, self.tokens):
+        for one in (self.outcomes, self.probes, self.throttled, self.planned, self.tokens):
             one.clear()
         return told

@@ -15,6 +15,7 @@ from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.effects import Reach
 from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 if TYPE_CHECKING:
     from dataflow.engine.control.wallet import Reservation
@@ -162,6 +163,9 @@ class Call:
         announce: Notes that it is about to be sent, awaited before each of its requests; None where nobody asks.
         ahead: How many such calls may be noted and still wait for their turn; None where they are noted after it.
         reach: How far its requests have come that have ended.
+        expects: Tokens that an attempt may use, or None where nobody knows.
+        used: Tokens that the attempt used which is being made, or None while that is not known.
+        tokens: Of the input and of the output, over all attempts.
     """
 
     terms: Terms
@@ -189,6 +193,9 @@ class Call:
     announce: Callable[[], Awaitable[None]] | None = None
     ahead: asyncio.Semaphore | None = None
     reach: Reach = Reach.NOTHING
+    expects: int | None = None
+    used: int | None = None
+    tokens: Tokens = NO_TOKENS
 
     @property
     def whole(self) -> Call:
@@ -216,6 +223,11 @@ class Call:
         self.status, self.answer = answer.status, answer
         return answer
 
+    def use(self, sent: int, received: int) -> None:
+        """Note the tokens that an attempt used."""
+        self.used = sent + received
+        self.tokens = Tokens.merged([self.tokens, Tokens(input=sent, output=received)])
+
     def charge(self, value: Any, error: BaseException | None) -> int:
         """Count what an attempt cost that has ended; gives that."""
         if self.billing is None:
@@ -226,6 +238,7 @@ class Call:
 
     def send(self) -> None:
         """Say that the attempt begins for which money is reserved."""
+        self.used = None
         if self.reserved is not None and self.billing is not None and self.billing.wallet is not None:
             self.billing.wallet.send(self.reserved)
 
@@ -273,6 +286,16 @@ class Call:
         self.lost = max(self.lost, part.lost)
         if part.deadline.started > self.deadline.started:
             self.deadline = part.deadline
+
+    def add(self, part: Call) -> None:
+        """Count one of its requests, which has ended."""
+        self.take_over(part)
+        self.attempts += part.attempts
+        self.cost += part.cost
+        self.retries += part.retries
+        self.seconds += part.seconds
+        self.status = part.status
+        self.tokens = Tokens.merged([self.tokens, part.tokens])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

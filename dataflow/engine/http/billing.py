@@ -78,6 +78,9 @@ class Billing:
         """
         if self.whole or not is_charged(self.price, answer, error):
             return 0
+        if self.price.tokens is not None and answer is not None and answer.status >= 400:
+            # A refusal counts no tokens.
+            return 0
         if not self.price.comes_with_answer:
             return self.price.nominal(records) or 0
         return self._read(value if answer is None else answer)

@@ -101,7 +101,7 @@ class Caller:
             call.whole.reach = max(call.whole.reach, reach)
             call.seconds += self._clock() - began
             call.settle(call.cost - paid)
-            self._gate.leave(entered, ending, after=after)
+            self._gate.leave(entered, ending, after=after, tokens=call.used)
 
     def _ending(self, call: Call, error: AttemptError) -> Attempt:
         """What an attempt says of the provider: nothing where others are answered and this call fails again."""
@@ -134,7 +134,7 @@ class Caller:
             call.wait({"budget": 0.0 if call.reserved is None else call.reserved.waited})
         try:
             async with self._announced(call):
-                return await self._gate.enter(patience=call.patience)
+                return await self._gate.enter(patience=call.patience, tokens=call.expects)
         except BaseException as error:
             call.settle(0)
             if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:

@@ -27,6 +27,7 @@ from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.billing import Billing, billed_whole
 from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, recalled, share, spread_answers
+from dataflow.engine.http.chat import ChatCall
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
@@ -210,9 +211,9 @@ class Callers:
         service, api = step.service, step.service.api
         assert service.returns is not None
         terms = self._terms(step)
-        if service.form is Form.HTTP:
-            ask = EndpointCall if service.endpoint.batch is None else BatchCall
-            made: Any = ask(service.endpoint, service.endpoint.reader(service.returns, name=service.name), provider)
+        if service.endpoint is not None:
+            reader = service.endpoint.reader(service.returns, name=service.name)
+            made: Any = _asking(service)(service.endpoint, reader, provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             made = billed_whole(partial(_apply, function, self._clock))
         else:
@@ -227,7 +228,7 @@ class Callers:
                 self._settings.store if remembers else None,
                 service=service.name,
                 returns=service.returns,
-                from_json=service.form is Form.HTTP,
+                from_json=service.endpoint is not None,
             ),
             keyed=service.endpoint is not None and service.endpoint.keyed,
             prefix=f"{service.name}-{service.policy.version}",
@@ -296,6 +297,13 @@ class Callers:
     async def _open(self, api: API) -> Provider:
         gate = Gate(api.name, limits=limits_of(api), line=self._line, warn=self._settings.warn)
         return Provider(api, gate=gate, secret=self._secret, session=self._session)
+
+
+def _asking(service: Service) -> type[EndpointCall] | type[BatchCall] | type[ChatCall]:
+    """What makes the calls of a service that is declared without a function."""
+    if service.form is Form.LLM:
+        return ChatCall
+    return EndpointCall if service.endpoint.batch is None else BatchCall
 
 
 def limits_of(api: API) -> Limits:

@@ -26,6 +26,7 @@ from dataflow.policies.deadline import Deadline
 from dataflow.policies.money import amount
 from dataflow.services.batch import Batch
 from dataflow.services.units import about
+from dataflow.telemetry.tokens import Tokens
 
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
@@ -304,6 +305,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         answers.attempts[at] = call.attempts
         answers.retries += call.retries
         answers.pay(at, call.cost)
+        answers.tokens = Tokens.merged([answers.tokens, call.tokens])
         if call.status is not None:
             answers.statuses[at] = call.status
         for reason, seconds in call.waited.items():
@@ -352,6 +354,7 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.statuses[row] = answers.statuses[place]
         whole.attempts[row] = answers.attempts.get(place, 0)
     whole.calls, whole.retries, whole.waited = answers.calls, answers.retries, answers.waited
+    whole.tokens = answers.tokens
     whole.seconds = answers.seconds or list(answers.durations.values())
     whole.durations = {row: answers.durations.get(call_of[row], 0.0) for row in whole.raised}
     return whole

@@ -73,12 +73,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
             whole.refused = error
             raise
         finally:
-            whole.take_over(call)
-            whole.attempts += call.attempts
-            whole.cost += call.cost
-            whole.retries += call.retries
-            whole.seconds += call.seconds
-            whole.status = call.status
+            whole.add(call)
         return _response(answer, request)
 
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:

@@ -13,7 +13,6 @@ from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Execution
 from dataflow.policies.rate import Rate
-from dataflow.services.signature import Form
 
 if TYPE_CHECKING:
     from dataflow.plan.graph import Step
@@ -48,6 +47,6 @@ def tracking(step: Step, calling: Calling, *, shared: Shared, on: Execution) -> 
     ahead = permits(service.api.rates)
     effects = Effects(log, api=service.api.name, keys=shared.keys, places=on.places, ahead=ahead).begin()
     assert service.returns is not None
-    memory = Memory(effects, service=service.name, returns=service.returns, from_json=service.form is Form.HTTP)
+    memory = Memory(effects, service=service.name, returns=service.returns, from_json=service.endpoint is not None)
     yield replace(calling, memory=memory, effects=effects)
     effects.close()

@@ -23,7 +23,7 @@ GUARDED = Limits(concurrency=None)
 
 def request(holder: str, number: int, *, api: str = "acme", limits: Limits = LIMITS, **given: Any) -> dict[str, Any]:
     base = {"wanted": 5, "waiting": 5, "in_flight": 0, "share": 0, "in_hand": 0, "outcomes": "", "probes": ""}
-    lists: dict[str, Any] = {"throttled": [], "unused": [], "tokens": []}
+    lists: dict[str, Any] = {"throttled": [], "unused": [], "planned": [], "tokens": []}
     named = {"protocol": PROTOCOL, "holder": holder, "api": api, "number": number, "limits": limits.to_dict()}
     return {**named, **base, **lists, **given}
 

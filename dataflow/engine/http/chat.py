@@ -1,0 +1,106 @@
+"""Asks a model and reads what it says: the conversation of one record, with its repair and its shortening.
+
+Each request is one call under all policies; how often it is attempted is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dataflow.engine.http.answering import check_status, read_value
+from dataflow.engine.http.attempts import AttemptError, Call, CallError, Request
+from dataflow.policies.retry import Attempt
+from dataflow.services.replies import TOO_LONG, NoReply, Reply, is_too_long, read_completion, read_reply
+from dataflow.services.selection import MalformedAnswer, UnexpectedAnswer
+from dataflow.services.shortening import TRIES, shorten
+
+if TYPE_CHECKING:
+    from dataflow.engine.http.provider import Provider
+    from dataflow.services.answers import AnswerReader
+    from dataflow.services.llm import Chat, Message
+
+_HEADERS = {"Content-Type": "application/json"}
+
+
+class ChatCall:
+    """What one service asks a model, as a coroutine function over the values of its columns."""
+
+    def __init__(self, chat: Chat, reader: AnswerReader, provider: Provider) -> None:
+        self._chat = chat
+        self._reader = reader
+        self._provider = provider
+
+    async def __call__(self, values: Sequence[Any], call: Call) -> Any:
+        """The value of the service for one record.
+
+        Raises:
+            CallError: No attempt succeeded, or the model gives no answer that can be used.
+        """
+        try:
+            texts = self._chat.texts(values)
+        except ValueError as error:
+            raise CallError("bad input", f"the prompt cannot be written: {error}") from error
+        messages, reply = await self._converse(texts, call)
+        try:
+            return self._read(reply)
+        except (MalformedAnswer, UnexpectedAnswer) as error:
+            said = {"role": "assistant", "content": reply.text or ""}
+            complaint = {"role": "user", "content": self._chat.complaint(error)}
+            repaired = await self._ask([*messages, said, complaint], call)
+        try:
+            return self._read(repaired)
+        except (MalformedAnswer, UnexpectedAnswer) as error:
+            text = f"the answer is not what returns= says, also after it was told so: {error}"
+            raise CallError("unexpected answer", text, status=call.status) from error
+
+    def _read(self, reply: Reply) -> Any:
+        try:
+            return read_reply(reply, None if self._chat.format is None else self._reader)
+        except NoReply as error:
+            raise CallError(error.reason, error.error, status=200) from error
+
+    async def _converse(self, texts: dict[str, str], call: Call) -> tuple[list[Message], Reply]:
+        """What is said to the model and what it answers; a prompt that is too long may be shortened first."""
+        tries = TRIES if self._chat.too_long == "truncate" else 0
+        while True:
+            messages = self._chat.messages(texts)
+            try:
+                return messages, await self._ask(messages, call)
+            except CallError as error:
+                shorter = shorten(texts)
+                if error.reason != TOO_LONG or tries <= 0 or shorter == texts:
+                    raise
+                texts, tries = shorter, tries - 1
+
+    async def _ask(self, messages: Sequence[Message], call: Call) -> Reply:
+        """Make one request of the conversation, as a call of its own under the terms and the deadline of the whole."""
+        part = Call(
+            terms=call.terms,
+            deadline=call.deadline,
+            lost=call.lost,
+            part_of=call,
+            billing=call.billing,
+            expects=self._chat.expects(messages),
+        )
+        request = Request(method="POST", url=self._chat.url, headers=dict(_HEADERS), body=self._chat.body(messages))
+        try:
+            return await self._provider.caller.perform(partial(self._attempt, request, part), part)
+        finally:
+            call.add(part)
+
+    async def _attempt(self, request: Request, call: Call) -> Reply:
+        answer = call.got(await self._provider.send(request))
+        if answer.status >= 400:
+            call.use(0, 0)
+        if is_too_long(answer.status, answer.body):
+            text = "the model has no room for the prompt"
+            raise AttemptError(TOO_LONG, text, attempt=Attempt.REFUSED, status=answer.status)
+        check_status(answer)
+        reply: Reply = read_value(
+            answer.body, self._reader, status=answer.status, read=lambda body, _: read_completion(body)
+        )
+        if reply.tokens is not None:
+            call.use(*reply.tokens)
+        return reply
