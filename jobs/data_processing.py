@@ -1,6 +1,7 @@
 """Cleans, checks and enriches ten thousand leads; the job to read first.
 
     dataflow run jobs/data_processing.py
+    dataflow run jobs/data_processing.py --set transformations=email,domain --set validations=email_syntax
 
 A service is a function: its parameters are the columns it reads, its name is the column it writes. A parameter
 that is a `str` is never null: a record without it is passed over. `str | None` says "I can do without".
@@ -205,14 +206,27 @@ def country_names() -> dict[str, str]:
     return names
 
 
-pipeline = flow.Pipeline(
-    "leads",
-    [
-        *(name, email, domain, country_code, phone, amount, created_at),
-        *(full_name, email_syntax, phone_exists, known_country, plausible_amount, plausible_day, real_lead),
-        *(industry, country_facts, line),
-    ],
+TRANSFORMATIONS = flow.ServiceRegistry([name, email, domain, country_code, phone, amount, created_at])
+VALIDATIONS = flow.ServiceRegistry(
+    [full_name, email_syntax, phone_exists, known_country, plausible_amount, plausible_day, real_lead]
 )
+ENRICHMENTS = flow.ServiceRegistry([industry, country_facts, line])
 
 leads = flow.csv(DATASETS / "leads.csv", null_values=("", "NULL", "N/A", "n/a", "-"))
-job = flow.Job(pipeline, source=leads, output="leads-processed", key="lead_id")
+
+
+def job(transformations: str = "all", validations: str = "all", enrichments: str = "all") -> flow.Job:
+    """The job; `--set transformations=email,domain` takes these and no others, in this order, and so for the rest."""
+    chosen = [
+        *chosen_from(TRANSFORMATIONS, transformations),
+        *chosen_from(VALIDATIONS, validations),
+        *chosen_from(ENRICHMENTS, enrichments),
+    ]
+    return flow.Job(flow.Pipeline("leads", chosen), source=leads, output="leads-processed", key="lead_id")
+
+
+def chosen_from(registry: flow.ServiceRegistry, names: str) -> tuple[flow.Service, ...]:
+    """The services that a text names, such as `email, domain`; `all` of them, or none for an empty one."""
+    if names == "all":
+        return registry.services
+    return registry.named(one.strip() for one in names.split(",") if one.strip())

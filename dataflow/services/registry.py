@@ -1,4 +1,4 @@
-"""A registry of services, found by what they can do."""
+"""A registry of services, found by what they can do or by their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataflow.services.service import Service
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class ServiceRegistry:
-    """Services that are found by their `capabilities=`.
+    """Services that are found by their `capabilities=`, or by their names.
 
     Args:
         services: In the order in which `find` gives them.
@@ -47,6 +47,23 @@ class ServiceRegistry:
     def capabilities(self) -> tuple[str, ...]:
         """All that its services can do, by name."""
         return tuple(sorted({can for one in self.services for can in one.options.get("capabilities", ())}))
+
+    def named(self, names: Iterable[str]) -> tuple[Service, ...]:
+        """The services of these names, in the order of the names.
+
+        Raises:
+            DeclarationError: A name is that of none, or is given twice.
+        """
+        known = {one.name: one for one in self.services}
+        listed = list(names)
+        if twice := sorted({name for name in listed if listed.count(name) > 1}):
+            raise DeclarationError(f"`{twice[0]}` is named twice")
+        for name in listed:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+                raise DeclarationError(f"no service of the registry is called `{name}`; {hint}")
+        return tuple(known[name] for name in listed)
 
     def find(self, capability: str) -> tuple[Service, ...]:
         """The services that can do something, in listed order.

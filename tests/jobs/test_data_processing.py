@@ -164,7 +164,7 @@ def test_a_line_has_its_facts() -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return leads.job.run(catalog=tmp_path_factory.mktemp("catalog"))
+    return leads.job().run(catalog=tmp_path_factory.mktemp("catalog"))
 
 
 def test_every_lead_ends_in_the_output_or_in_the_rejects(published: Run) -> None:
@@ -183,7 +183,7 @@ def test_every_validation_finds_something(published: Run) -> None:
     verdicts = pc.list_flatten(published.to_arrow()["validations"].combine_chunks())
     wrong = verdicts.filter(pc.invert(pc.struct_field(verdicts, "is_valid")))
     found = set(pc.struct_field(wrong, "validator").cast("string").to_pylist())
-    validators = {service.name for service in leads.pipeline.services if service.kind == "validation"}
+    validators = {service.name for service in leads.VALIDATIONS}
     assert found == validators - {"real_lead"}
 
 
@@ -207,4 +207,28 @@ def test_an_unknown_company_is_an_answer_and_degrades_nothing(published: Run) ->
 
 
 def test_another_catalog_gets_the_same_leads(published: Run, tmp_path: Path) -> None:
-    assert leads.job.run(catalog=tmp_path).to_arrow().equals(published.to_arrow())
+    assert leads.job().run(catalog=tmp_path).to_arrow().equals(published.to_arrow())
+
+
+def test_services_are_chosen_by_name_in_the_order_given(tmp_path: Path) -> None:
+    job = leads.job(transformations="email, domain", validations="email_syntax", enrichments="industry")
+    run = job.run(catalog=tmp_path, limit=50)
+    assert list(run.statistics["services"]) == ["email", "domain", "email_syntax", "industry"]
+    none = leads.job(transformations="email", validations="", enrichments="").run(catalog=tmp_path, limit=5)
+    assert "validations" not in none.to_arrow().column_names
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"transformations": "emial"}, "did you mean `email`"),
+        ({"validations": "nonsense"}, "there are full_name, email_syntax"),
+        ({"enrichments": "line,line"}, "`line` is named twice"),
+        ({"transformations": "email", "enrichments": "industry", "validations": ""}, "reads `domain`"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused_with_what_there_is(
+    chosen: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(flow.errors.DeclarationError, match=said):
+        leads.job(**chosen).run(catalog=tmp_path, limit=5)

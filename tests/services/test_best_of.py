@@ -128,6 +128,13 @@ def test_a_registry_says_what_it_has() -> None:
         flow.ServiceRegistry(["good"])  # type: ignore[list-item]
 
 
+def test_a_registry_gives_services_by_name_in_the_order_asked() -> None:
+    registry = flow.ServiceRegistry([GOOD, CHEAP, SLOW])
+    assert [one.name for one in registry.named(["slow", "good"])] == ["slow", "good"]
+    with pytest.raises(DeclarationError, match="did you mean `good`"):
+        registry.named(["goood"])
+
+
 def test_the_error_of_all_survives_pickle() -> None:
     error = flow.errors.AllFailed("no candidate has answered")
     assert str(pickle.loads(pickle.dumps(error))) == "no candidate has answered"
