@@ -2,8 +2,9 @@
 
     dataflow run jobs/lead_intelligence.py --limit 500
 
-Every service may fail; what the others have found stays. The provider is a small server of our own, started by the job
-unless PROVIDER_URL names another. With `--set llm=URL`, an OpenAI-compatible endpoint is asked for insights as well.
+Every service may fail; what the others have found stays. The provider is a small server of our own, started by the
+job unless PROVIDER_URL names another. With `--set llm=URL` an OpenAI-compatible endpoint, whose key is LLM_KEY, is
+asked for insights as well.
 """
 
 from __future__ import annotations
@@ -399,10 +400,30 @@ def ready_for_outreach(metadata: Metadata | None, contact: Contact | None) -> bo
     return enough and contact is not None and contact["is_valid_email"]
 
 
-@flow.enrichment(priority="optional", into="insights")
+@flow.enrichment(name="insights", priority="optional", into="insights")
 def no_insights(contact: Contact | None) -> Insights:
     """What stands for the model where no endpoint is set: counted as skipped."""
     raise flow.Skip("no endpoint is set; name one with --set llm=URL")
+
+
+def insights_by(url: str, model: str) -> flow.Service:
+    """A model that is told what is known of a lead."""
+    key = flow.bearer("LLM_KEY") if "LLM_KEY" in os.environ else None
+    return flow.llm(
+        "insights",
+        api=flow.API("llm", url, auth=key, concurrency=20, retry=flow.Retry(attempts=2, initial=0.5), breaker=False),
+        model=model,
+        system="You prepare salespeople for a first call. Say nothing that the facts do not support.",
+        prompt=(
+            "Contact: {contact}\nWork: {professional}\nSignals: {signals}\n\n"
+            "Give the key insights, the recommended approach, likely pain points, the best time to call, and one "
+            "sentence that makes the first message personal."
+        ),
+        returns=Insights,
+        into="insights",
+        priority="optional",
+        max_tokens=600,
+    )
 
 
 def services(insights: flow.Service = no_insights) -> list[flow.Service]:
@@ -411,13 +432,16 @@ def services(insights: flow.Service = no_insights) -> list[flow.Service]:
     return [email, asked, *eight, contact, professional, company, signals, metadata, insights, ready_for_outreach]
 
 
-pipeline = flow.Pipeline("lead_intelligence", services())
+def job(
+    source: str = str(DATASETS / "leads.csv"), llm: str = os.environ.get("LLM_URL", ""), model: str = "demo-small"
+) -> flow.Job:
+    """The job; `--set source=PATH` takes other leads, `--set llm=URL --set model=NAME` asks a model for insights.
 
-
-def job(source: str = str(DATASETS / "leads.csv"), llm: str = os.environ.get("LLM_URL", "")) -> flow.Job:
-    """The job; `--set source=PATH` takes other leads, `--set llm=URL` asks a model for insights."""
+    `--set llm=demo` asks the one that the provider plays.
+    """
+    insights = insights_by(f"{URL}/v1" if llm == "demo" else llm, model) if llm else no_insights
     return flow.Job(
-        pipeline,
+        flow.Pipeline("lead_intelligence", services(insights)),
         source=source,
         output="lead-intelligence",
         key="lead_id",

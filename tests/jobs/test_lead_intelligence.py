@@ -223,10 +223,38 @@ def test_a_lead_that_says_little_is_asked_for_all_the_same(provider: Running, hu
     assert nobody["ready_for_outreach"] is False
 
 
-def test_missing_insights_are_counted(provider: Running, leads: ModuleType, hurried: flow.Pipeline) -> None:
+def run(pipeline: flow.Pipeline, **settings: Any) -> Any:
+    source = pa.Table.from_pylist([LEAD])
+    job = flow.Job(pipeline, source=source, output="leads", max_failures="100%")
+    return job.run(catalog=flow.testing.memory_catalog(), **settings)
+
+
+def test_missing_insights_are_counted(provider: Running, hurried: flow.Pipeline) -> None:
     provider.control(restore=True)
-    run = flow.Job(hurried, source=pa.Table.from_pylist([LEAD]), output="leads").run(
-        catalog=flow.testing.memory_catalog()
-    )
-    assert run.statistics["services"]["no_insights"]["skipped"] == 1
-    assert run.to_arrow()["insights"].to_pylist() == [None]
+    done = run(hurried)
+    assert done.statistics["services"]["insights"]["skipped"] == 1
+    assert done.to_arrow()["insights"].to_pylist() == [None]
+
+
+def test_a_model_says_what_it_makes_of_a_lead(provider: Running, leads: ModuleType) -> None:
+    provider.control(restore=True)
+    done = run(leads.job(llm="demo").pipeline)
+    (insights,) = done.to_arrow()["insights"].to_pylist()
+    assert list(insights) == ["key_insights", "recommended_approach", "pain_points", "best_time", "personalisation"]
+    assert all(isinstance(one, str) for one in insights["key_insights"])
+    tokens = done.statistics["services"]["insights"]["tokens"]
+    assert min(tokens.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("refusal", "refusal"), ("length", "length"), ("wrong_schema", "unexpected answer")]
+)
+def test_a_model_that_gives_nothing_leaves_the_rest(
+    provider: Running, leads: ModuleType, healthy: dict[str, Any], fault: str, reason: str
+) -> None:
+    provider.control(restore=True, paths={"/v1/chat": fault})
+    pipeline = leads.job(llm="demo").pipeline
+    done = run(pipeline)
+    data = done.to_arrow().to_pylist()[0]
+    assert differing(healthy, {name: data[name] for name in healthy}) <= {"completeness"}
+    assert done.statistics["services"]["insights"]["errors"] == {reason: 1}

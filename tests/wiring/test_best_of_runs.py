@@ -123,6 +123,27 @@ def test_a_judge_that_fails_leaves_it_to_the_score() -> None:
     assert column(found, "degraded") == [False]
 
 
+def test_a_model_may_be_the_judge() -> None:
+    api = flow.API("llm", "https://llm.example/v1", retry=flow.Retry(attempts=1))
+    judge = flow.judge(api=api, model="small", criteria="what {domain} would say of itself")
+    said: list[str] = []
+
+    def model(request: flow.testing.Request) -> Any:
+        said.append(json.loads(request.body)["messages"][-1]["content"])
+        content = '{"answer": 1}' if "d1" in said[-1] else "the second, I think"
+        message = {"role": "assistant", "content": content}
+        return {"choices": [{"message": message, "finish_reason": "stop"}], "usage": USAGE}
+
+    pipeline = flow.Pipeline("p", [flow.best_of("company", [ACME, BOLT], quality="premium", pick=judge)])
+    with flow.testing.offline(api=answer, llm=model):
+        chosen = [pipeline.call({"domain": domain}).data["company_chosen"] for domain in ("d1", "d2")]
+    assert chosen == ["acme", "bolt"]
+    assert '["\\"B d1\\"","\\"A d1\\""]' in said[0]
+
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1}
+
+
 def test_where_none_has_an_answer_it_is_not_found_or_all_failed() -> None:
     found, _ = run(flow.best_of("company", [ACME, BOLT], priority="critical"), ["none", "down", "d1"])
     assert column(found, "company") == [None, "A d1"]
