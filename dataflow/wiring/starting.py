@@ -92,9 +92,7 @@ def limits_of(planned: Planned) -> dict[str, tuple[float | None, int | None]]:
     guardrails, rows = planned.job.guardrails, planned.rows
     known = rows is not None or guardrails.max_failures.count is not None
     most = guardrails.max_failures.limit(rows or 0) if known else None
-    steps = [step for step in planned.graph.every if step.service.api is not None]
-    return {
-        # A member that fails has others beside it, and it is the whole that counts.
-        one.service.name: (guardrails.min_found.get(one.service.name), None if one.service.member_of else most)
-        for one in steps
-    }
+    # A member that fails has others beside it, and how many items there are nobody knows beforehand.
+    alone = {step.service.name for step in planned.graph.steps if not step.service.member_of}
+    names = [step.service.name for step in planned.graph.every if step.service.api is not None]
+    return {name: (guardrails.min_found.get(name), most if name in alone else None) for name in names}
