@@ -3,171 +3,43 @@
     dataflow run jobs/lead_intelligence.py --limit 500
 
 Every service may fail; what the others have found stays. The provider is a small server of our own, started by the
-job unless PROVIDER_URL names another. With `--set llm=URL` an OpenAI-compatible endpoint, whose key is LLM_KEY, is
-asked for insights as well.
+job unless PROVIDER_URL names another. With `--set llm=URL` an OpenAI-compatible endpoint is asked for insights as
+well; its key is in LLM_KEY, any word where it needs none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import dataflow as flow
+from jobs.leads.scores import buying_signals, domain_of, engagement_score, facts, has_content, share
+from jobs.leads.shapes import (
+    Article,
+    Asked,
+    Company,
+    Contact,
+    Firm,
+    Insights,
+    Metadata,
+    Professional,
+    Profile,
+    Profiles,
+    Reach,
+    Signals,
+    Sources,
+    Stack,
+)
 from jobs.provider.serve import ensure_provider
 
 DATASETS = Path(__file__).parents[1] / "datasets"
 URL = ensure_provider(latency=0.05, jitter=0.02)
+NOTHING = ("", "NULL", "N/A", "n/a", "-")
+"""What people write into a form for nothing."""
 READY = 0.6
 """The completeness from which a lead is worth a call."""
-
-
-class Asked(TypedDict):
-    """What the services are asked with; an empty text where a lead says nothing."""
-
-    person: str
-    firm: str
-    number: str
-    domain: str
-
-
-class Profiles(TypedDict):
-    """The social profiles of a person."""
-
-    linkedin: str | None
-    twitter: str | None
-    github: str | None
-    facebook: str | None
-
-
-class Position(TypedDict):
-    """One station of a career."""
-
-    title: str | None
-    company: str | None
-
-
-class Profile(TypedDict):
-    """The professional profile of a person."""
-
-    name: str | None
-    title: str | None
-    company: str | None
-    experience: list[Position]
-    education: list[str]
-    skills: list[str]
-
-
-class Firm(TypedDict):
-    """What is known about a company."""
-
-    name: str | None
-    domain: str | None
-    industry: str | None
-    employee_count: int | None
-    last_year_employee_count: int | None
-    revenue: float | None
-    founded: int | None
-    headquarters: str | None
-    description: str | None
-    growth_rate: float | None
-
-
-class Stack(TypedDict):
-    """The technologies of a company."""
-
-    technologies: list[str]
-    categories: list[str]
-
-
-class Article(TypedDict):
-    """One piece of news."""
-
-    title: str
-
-
-class Reach(TypedDict):
-    """Further ways to a person."""
-
-    phone: str | None
-    additional_emails: list[str]
-
-
-class Insights(TypedDict):
-    """What a model makes of a lead."""
-
-    key_insights: list[str]
-    recommended_approach: str
-    pain_points: list[str]
-    best_time: str
-    personalisation: str
-
-
-class Contact(TypedDict):
-    """How to reach a lead."""
-
-    email: str | None
-    is_valid_email: bool
-    email_reputation: str
-    phone: str | None
-    alternate_emails: list[str]
-    social: Profiles
-
-
-class Professional(TypedDict):
-    """Who a lead is at work."""
-
-    name: str | None
-    title: str | None
-    company: str | None
-    experience: list[Position]
-    education: list[str]
-    skills: list[str]
-
-
-class Company(TypedDict):
-    """Where a lead works."""
-
-    name: str | None
-    domain: str | None
-    industry: str | None
-    size: int | None
-    revenue: float | None
-    founded: int | None
-    location: str | None
-    description: str | None
-    technologies: list[str]
-    tech_categories: list[str]
-
-
-class Signals(TypedDict):
-    """What speaks for calling now."""
-
-    recent_news: list[str]
-    buying_signals: list[str]
-    engagement_score: int
-
-
-class Sources(TypedDict):
-    """Which of the eight services have given something."""
-
-    email_validator: bool
-    email_reputation_checker: bool
-    social_profile_finder: bool
-    linkedin_enrichment: bool
-    company_researcher: bool
-    tech_stack_analyzer: bool
-    news_aggregator: bool
-    contact_finder: bool
-
-
-class Metadata(TypedDict):
-    """How much is known, and since when."""
-
-    completeness: float
-    data_quality: float
-    enriched_at: str
-    sources: Sources
 
 
 @flow.transformation
@@ -183,15 +55,10 @@ def asked(email: str, name: str | None = None, company: str | None = None, phone
     return Asked(
         person=(name or "").strip(),
         firm=firm or "unknown",
+        employer=firm,
         number=(phone or "").strip(),
-        domain=domain_of(firm or email),
+        domain=domain_of(firm, email=email),
     )
-
-
-def domain_of(company_or_email: str) -> str:
-    """What follows the @ of an e-mail; of a company's name, the domain that it suggests."""
-    _, at, host = company_or_email.rpartition("@")
-    return host.strip() if at else f"{''.join(company_or_email.lower().split())}.com"
 
 
 def ask(name: str, service: str, returns: Any, inputs: dict[str, Any], **options: Any) -> flow.Service:
@@ -227,69 +94,12 @@ articles = ask(
     "articles",
     "news-aggregator",
     list[Article],
-    {"company": "{firm}", "person": "{person}", "limit": 5},
+    {"company": "{employer}", "person": "{person}", "limit": 5},
     select="articles",
 )
 reach = ask("reach", "contact-finder", Reach, {"email": "{email}", "phone": "{number}"})
 
 NO_PROFILES = Profiles(linkedin=None, twitter=None, github=None, facebook=None)
-NEWS = {
-    "recent-funding": ("funding", "raised"),
-    "rapid-growth": ("hiring", "expansion"),
-    "new-product": ("launch", "release"),
-}
-
-
-def facts(
-    *,
-    valid: bool | None,
-    reputation: float | None,
-    social: Profiles | None,
-    profile: Profile | None,
-    firm: Firm | None,
-    stack: Stack | None,
-    articles: list[Article] | None,
-    reach: Reach | None,
-) -> list[bool]:
-    """The eight facts that make a lead complete."""
-    return [
-        bool(valid),
-        bool(reputation),
-        social is not None and any(social.values()),
-        profile is not None,
-        firm is not None and bool(firm["name"]),
-        stack is not None and bool(stack["technologies"]),
-        bool(articles),
-        reach is not None and bool(reach["additional_emails"]),
-    ]
-
-
-def share(flags: list[bool]) -> float:
-    """The share of those that hold."""
-    return sum(flags) / len(flags)
-
-
-def has_content(result: Any) -> bool:
-    """Whether a result is there and holds anything."""
-    if isinstance(result, dict):
-        return any(has_content(one) for one in result.values())
-    return result is not None and result not in ("", [])
-
-
-def buying_signals(titles: list[str], firm: Firm | None) -> list[str]:
-    """What headlines and headcount say about a company that may buy."""
-    text = " ".join(titles).lower()
-    found = [signal for signal, words in NEWS.items() if any(word in text for word in words)]
-    now, before = (None, None) if firm is None else (firm["employee_count"], firm["last_year_employee_count"])
-    if now is not None and before and now > 1.2 * before:
-        found.append("aggressive-hiring")
-    return found
-
-
-def engagement_score(social: Profiles | None, skills: list[str], growth: float | None) -> int:
-    """10 for each social profile, 20 for more than 10 skills, 30 for growth above 20 %; at most 100."""
-    profiles = 0 if social is None else sum(one is not None for one in social.values())
-    return min(100, 10 * profiles + 20 * (len(skills) > 10) + 30 * ((growth or 0) > 0.2))
 
 
 @flow.transformation(into="contact")
@@ -406,16 +216,24 @@ def no_insights(contact: Contact | None) -> Insights:
     raise flow.Skip("no endpoint is set; name one with --set llm=URL")
 
 
-def insights_by(url: str, model: str) -> flow.Service:
+@flow.transformation(publish=False)
+def brief(professional: Professional | None, company: Company | None, signals: Signals | None) -> str | None:
+    """What a model is told: nothing by which to reach the lead; null where there is nothing to tell."""
+    news = signals and signals["recent_news"]
+    if not any(has_content(one) for one in (professional, company, news)):
+        return None
+    return json.dumps({"person": professional, "company": company, "signals": signals}, ensure_ascii=False)
+
+
+def insights_by(api: flow.API, model: str) -> flow.Service:
     """A model that is told what is known of a lead."""
-    key = flow.bearer("LLM_KEY") if "LLM_KEY" in os.environ else None
     return flow.llm(
         "insights",
-        api=flow.API("llm", url, auth=key, concurrency=20, retry=flow.Retry(attempts=2, initial=0.5), breaker=False),
+        api=api,
         model=model,
         system="You prepare salespeople for a first call. Say nothing that the facts do not support.",
         prompt=(
-            "Contact: {contact}\nWork: {professional}\nSignals: {signals}\n\n"
+            "What is known of the lead, as JSON:\n{brief}\n\n"
             "Give the key insights, the recommended approach, likely pain points, the best time to call, and one "
             "sentence that makes the first message personal."
         ),
@@ -426,10 +244,20 @@ def insights_by(url: str, model: str) -> flow.Service:
     )
 
 
-def services(insights: flow.Service = no_insights) -> list[flow.Service]:
+def account_of(llm: str) -> flow.API:
+    """The account of an endpoint; one that asks for no key takes any."""
+    demo = llm == "demo"
+    # The key is always named: whether it is set may differ between here and the workers, and the job must not.
+    auth = None if demo else flow.bearer("LLM_KEY")
+    url = f"{URL}/v1" if demo else llm
+    return flow.API("llm", url, auth=auth, concurrency=20, retry=flow.Retry(attempts=2, initial=0.5), breaker=False)
+
+
+def services(*insights: flow.Service) -> list[flow.Service]:
     """All of them, in reading order."""
     eight = [valid, reputation, social, profile, firm_found, stack, articles, reach]
-    return [email, asked, *eight, contact, professional, company, signals, metadata, insights, ready_for_outreach]
+    nested = [contact, professional, company, signals, metadata]
+    return [email, asked, *eight, *nested, *(insights or (no_insights,)), ready_for_outreach]
 
 
 def job(
@@ -439,10 +267,10 @@ def job(
 
     `--set llm=demo` asks the one that the provider plays.
     """
-    insights = insights_by(f"{URL}/v1" if llm == "demo" else llm, model) if llm else no_insights
+    insights = (brief, insights_by(account_of(llm), model)) if llm else ()
     return flow.Job(
-        flow.Pipeline("lead_intelligence", services(insights)),
-        source=source,
+        flow.Pipeline("lead_intelligence", services(*insights)),
+        source=flow.csv(source, null_values=NOTHING) if source.endswith(".csv") else source,
         output="lead-intelligence",
         key="lead_id",
         # A source that fails for every lead must not end the run: the others have been paid for.

@@ -89,16 +89,21 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "domain"),
+    ("company", "email", "domain"),
     [
-        ("ann@silver-lake.example", "silver-lake.example"),
-        ("Silver Lake", "silverlake.com"),
-        ("O'Neil & Sons Ltd", "o'neil&sonsltd.com"),
-        (" Acme ", "acme.com"),
+        ("", "ann@silver-lake.example", "silver-lake.example"),
+        ("Silver Lake", "ann@elsewhere.example", "silverlake.com"),
+        ("O'Neil & Sons Ltd", "", "o'neil&sonsltd.com"),
+        (" Acme ", "", "acme.com"),
+        ("Meet@Work", "", "meet@work.com"),
+        ("", "ann", None),
+        (" ", "ann@", None),
     ],
 )
-def test_a_domain_is_what_follows_the_at_or_what_a_name_suggests(leads: ModuleType, given: str, domain: str) -> None:
-    assert leads.domain_of(given) == domain
+def test_a_domain_is_what_a_name_suggests_or_what_follows_the_at(
+    leads: ModuleType, company: str, email: str, domain: str | None
+) -> None:
+    assert leads.domain_of(company, email=email) == domain
 
 
 FIRM = {"name": "Acme", "employee_count": 121, "last_year_employee_count": 100, "growth_rate": 0.21}
@@ -193,23 +198,69 @@ def test_one_service_that_fails_changes_its_own_fields_only(
     assert hurt["degraded"] is False
 
 
+PEOPLE = [{**LEAD, "lead_id": f"L{at}", "email": f"ann.lee{at}@silver-lake.example"} for at in range(3)]
+
+
+def run(pipeline: flow.Pipeline, people: list[dict[str, Any]] | None = None) -> Any:
+    """A run over some leads that ends whatever fails."""
+    source = pa.Table.from_pylist(people or [LEAD])
+    job = flow.Job(pipeline, source=source, output="leads", key="lead_id", max_failures="100%")
+    return job.run(catalog=flow.testing.memory_catalog())
+
+
+@pytest.fixture(scope="module")
+def sound(provider: Running, hurried: flow.Pipeline) -> list[dict[str, Any]]:
+    """What a run publishes where every service is well."""
+    provider.control(restore=True)
+    rows: list[dict[str, Any]] = run(hurried, PEOPLE).to_arrow().to_pylist()
+    return rows
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("service", OWN)
-def test_a_run_ends_with_what_the_others_know(provider: Running, leads: ModuleType, service: str) -> None:
-    provider.control(restore=True, paths={f"/v3/{service}": "status:503"})
-    once = [one if one.api is None else one.with_(retry=1, cache=False) for one in leads.services()]
-    people = [{**LEAD, "lead_id": f"L{at}", "email": f"ann.lee{at}@silver-lake.example"} for at in range(30)]
-    job = flow.Job(
-        flow.Pipeline("leads", once),
-        source=pa.Table.from_pylist(people),
-        output="leads",
-        key="lead_id",
-        max_failures="100%",
-    )
-    run = job.run(catalog=flow.testing.memory_catalog())
-    assert run.statistics["total_records"] == run.statistics["valid_records"] == 30
-    metadata = run.to_arrow()["metadata"].to_pylist()
-    assert not any(one["sources"][service.replace("-", "_")] for one in metadata)
-    assert len({one["service"] for one in run.failures().to_pylist()}) == 1
+def test_a_run_ends_with_what_the_others_know(
+    provider: Running, hurried: flow.Pipeline, sound: list[dict[str, Any]], service: str, fault: str
+) -> None:
+    provider.control(restore=True, paths={f"/v3/{service}": FAULTS[fault]})
+    ended = run(hurried, PEOPLE)
+    rows = ended.to_arrow().to_pylist()
+    assert ended.statistics["valid_records"] == len(rows) == len(PEOPLE)
+    for good, bad in zip(sound, rows, strict=True):
+        assert differing(good, bad) <= OWN[service] | KNOWN
+        assert bad["metadata"]["sources"] == {**good["metadata"]["sources"], service.replace("-", "_"): False}
+    assert [one["lead_id"] for one in ended.failures().to_pylist()] == [one["lead_id"] for one in PEOPLE]
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({"email": "ann@a.example"}, ("", "unknown", "", "", "a.example")),
+        ({"email": "ann", "name": " Ann ", "phone": "+1 "}, ("Ann", "unknown", "", "+1", None)),
+        (
+            {"email": "ann@a.example", "company": " Silver Lake "},
+            ("", "Silver Lake", "Silver Lake", "", "silverlake.com"),
+        ),
+    ],
+)
+def test_services_are_asked_with_what_a_lead_says(leads: ModuleType, given: Any, asked: tuple[str | None, ...]) -> None:
+    assert tuple(leads.asked(**given).values()) == asked
+
+
+def test_what_people_write_for_nothing_is_nothing(leads: ModuleType, provider: Running, tmp_path: Path) -> None:
+    provider.control(restore=True)
+    (tmp_path / "leads.csv").write_text("lead_id,email,name,company,phone\nL1,ann@a.example,n/a,-,NULL\n")
+    done = leads.job(source=str(tmp_path / "leads.csv")).run(catalog=flow.testing.memory_catalog())
+    (row,) = done.to_arrow().to_pylist()
+    assert "n/a" not in str(row)
+    assert row["professional"]["company"] != "-"
+
+
+def test_a_model_is_told_nothing_by_which_to_reach_a_lead(leads: ModuleType, healthy: dict[str, Any]) -> None:
+    told = leads.brief(healthy["professional"], healthy["company"], healthy["signals"])
+    assert healthy["company"]["name"] in told
+    assert LEAD["phone"] not in told
+    assert "ann.lee" not in told
+    assert leads.brief(None, None, None) is None
 
 
 def test_a_lead_that_says_little_is_asked_for_all_the_same(provider: Running, hurried: flow.Pipeline) -> None:
@@ -221,12 +272,6 @@ def test_a_lead_that_says_little_is_asked_for_all_the_same(provider: Running, hu
     assert nobody["metadata"]["completeness"] == 0
     assert nobody["professional"]["name"] == "Ann"
     assert nobody["ready_for_outreach"] is False
-
-
-def run(pipeline: flow.Pipeline, **settings: Any) -> Any:
-    source = pa.Table.from_pylist([LEAD])
-    job = flow.Job(pipeline, source=source, output="leads", max_failures="100%")
-    return job.run(catalog=flow.testing.memory_catalog(), **settings)
 
 
 def test_missing_insights_are_counted(provider: Running, hurried: flow.Pipeline) -> None:
