@@ -83,7 +83,7 @@ class ForEach:
             kind=Kind.ENRICHMENT,
             form=Form.EACH,
             parameters=(
-                Parameter(name=self.column, columns=(self.column,), declared=self.list),
+                Parameter(name=self.column, columns=(self.column,), declared=self.lists),
                 *(Parameter(name=column, columns=(column,), declared=ANYTHING, default=None) for column in self.asks),
             ),
             outputs=(Output(column=named["into"], declared=None),),
@@ -99,7 +99,7 @@ class ForEach:
         return self.declare({**service.options, "name": name})
 
     @property
-    def list(self) -> Declared:
+    def lists(self) -> Declared:
         """What the column of the items holds, as far as the first service that reads an item declares it."""
         for service in self.services:
             for parameter in service.parameters:
