@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,17 +109,23 @@ class Environment:
         return to_python(values if rows is None else pc.take(values, pa.array(rows)))
 
     def _outcomes(self, step: Step, rows: Sequence[int]) -> list[Outcomes]:
-        earlier = [self.graph.steps[index] for index in step.after]
-        found: list[dict[str, Outcome]] = [
-            {one.service.name: Outcome(service=one.service.name, status=Status.SUCCEEDED) for one in earlier}
-            for _ in rows
-        ]
-        places = {row: at for at, row in enumerate(rows)}
-        for one in earlier:
-            for row, outcome in outcomes_of(one, self.effects[one.index]):
-                if row in places:
-                    found[places[row]][one.service.name] = outcome
-        return [Outcomes(outcomes) for outcomes in found]
+        """What the earlier steps did for each record; records for which all of it is the same share one."""
+        if not step.after:
+            return [Outcomes({})] * len(rows)
+        known: list[list[Outcome]] = []
+        codes = np.zeros((self.size, len(step.after)), np.int32)
+        for at, index in enumerate(step.after):
+            earlier = self.graph.steps[index]
+            known.append([Outcome(service=earlier.service.name, status=Status.SUCCEEDED)])
+            for places, outcome in _grouped(earlier, self.effects[index]):
+                codes[places, at] = len(known[at])
+                known[at].append(outcome)
+        # Each row of codes as one value: a number of all of them together could be too large.
+        wanted = codes[list(rows)].view(np.dtype((np.void, codes.itemsize * codes.shape[1]))).ravel()
+        _, first, of = np.unique(wanted, return_index=True, return_inverse=True)
+        found = [[one[code] for one, code in zip(known, codes[rows[at]], strict=True)] for at in first.tolist()]
+        made = [Outcomes({outcome.service: outcome for outcome in one}) for one in found]
+        return [made[place] for place in of.tolist()]
 
     def add(self, step: Step, effect: Effect) -> None:
         """Take in what a step did."""
@@ -228,28 +234,25 @@ def fill_arguments(
 
 def outcomes_of(step: Step, effect: Effect) -> list[tuple[int, Outcome]]:
     """The outcomes of a step that did not simply succeed, by row."""
+    return [(row, outcome) for rows, outcome in _grouped(step, effect) for row in rows]
+
+
+def _grouped(step: Step, effect: Effect) -> Iterator[tuple[list[int], Outcome]]:
+    """The outcomes of a step that did not simply succeed, each with its rows."""
     name = step.service.name
-    found = [
-        (int(row), Outcome(service=name, status=mark.status, reason=mark.reason, attempts=0))
-        for mark in effect.marks
-        for row in mark.rows
-    ]
-    found += [
-        (
-            failure.row,
-            Outcome(
-                service=name,
-                status=failure.status,
-                reason=failure.reason,
-                error=failure.error,
-                attempts=failure.attempts,
-                duration=failure.duration,
-                cost=failure.cost,
-            ),
+    for mark in effect.marks:
+        yield mark.rows.tolist(), Outcome(service=name, status=mark.status, reason=mark.reason, attempts=0)
+    for failure in effect.failures:
+        outcome = Outcome(
+            service=name,
+            status=failure.status,
+            reason=failure.reason,
+            error=failure.error,
+            attempts=failure.attempts,
+            duration=failure.duration,
+            cost=failure.cost,
         )
-        for failure in effect.failures
-    ]
-    return found
+        yield [failure.row], outcome
 
 
 def _taints(step: Step, effect: Effect) -> list[tuple[str, Rows]]:

@@ -260,13 +260,11 @@ def _under(service: Service, condition: Condition | None) -> Service:
 
 
 def _deciding(own: Condition | None, is_open: Callable[..., bool] | None) -> Callable[..., bool]:
-    def decide(*values: Any) -> bool:
-        answers = values if own is None else values[:-1]
-        if is_open is not None and not is_open(*answers):
-            return False
-        return own is None or _holds(own, values[-1])
-
-    return decide
+    """Whether a member is asked, by the answers before it and the column that its own condition looks at."""
+    if own is None:
+        assert is_open is not None
+        return is_open
+    return lambda *values: (is_open is None or is_open(*values[:-1])) and _holds(own, values[-1])
 
 
 def _holds(condition: Condition, value: Any) -> bool:

@@ -204,6 +204,8 @@ def _is_good(answer: Any, until: Until | None) -> bool:
 
 def _still_open(answer: Answer, until: Until | None) -> Callable[..., bool]:
     """Whether no earlier answer is good."""
+    if until is None:
+        return lambda *answers: all(one is None for one in answers)
 
     def is_open(*answers: Any) -> bool:
         return not any(_is_good(plain_answer(answer, one), until) for one in answers)
@@ -215,13 +217,14 @@ def _first_good(
     answer: Answer, names: tuple[str, ...], until: Until | None, *, composite: str
 ) -> Callable[..., dict[str, Any]]:
     """Takes the first good answer, and names who gave it."""
+    own = tuple(name.removeprefix(f"{composite}.") for name in names)
 
     def choose(*values: Any) -> dict[str, Any]:
-        outcomes: Outcomes = values[-1]
-        for name, value in zip(names, values, strict=False):
-            given = plain_answer(answer, value)
+        for name, value in zip(own, values, strict=False):
+            given = None if value is None else plain_answer(answer, value)
             if _is_good(given, until):
-                return {**spread_out(answer, given), PROVIDER: name.removeprefix(f"{composite}.")}
+                return {**spread_out(answer, given), PROVIDER: name}
+        outcomes: Outcomes = values[-1]
         if told := failures_told(outcomes, names, composite=composite):
             raise AllFailed(f"nobody has answered: {told}")
         raise NotFound
