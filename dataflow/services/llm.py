@@ -36,8 +36,6 @@ from dataflow.services.writing import write_text
 
 TIMEOUT = 120.0
 """Seconds for one attempt: a model writes some ten words a second."""
-CHARACTERS = 4
-"""Of a token, as a rule of thumb: what a call is taken to use until its answer says it."""
 
 TooLong = Literal["fail", "truncate"]
 Message = dict[str, str]
@@ -166,12 +164,6 @@ class Chat:
         given = {name: value for name, value in fields.items() if value is not None}
         return msgspec.json.encode({"model": self.model, "messages": list(messages), **given, **self.extra})
 
-    def expects(self, messages: Sequence[Message]) -> int | None:
-        """Tokens that a call may use, or None where nothing limits its answer."""
-        if self.max_tokens is None:
-            return None
-        return math.ceil(sum(len(one["content"]) for one in messages) / CHARACTERS) + self.max_tokens
-
     def complaint(self, error: Exception) -> str:
         """What is said of an answer that cannot be used: names and types, and what was asked for."""
         if self.format is None:
@@ -213,7 +205,8 @@ def llm(
             column, whatever it holds; lists and records are written as JSON.
         system: What is said before; a template too.
         temperature: 0 by default, so that an answer can be had again; None sends none, for models that take none.
-        max_tokens: Of an answer; none by default. With a rate of tokens a call reserves them before it is sent.
+        max_tokens: Of an answer; none by default. With a rate of tokens, a call reserves those of its prompt and of an
+            answer as they were lately before it is sent; what it did not use is given back.
         extra: Further fields of the request, such as `{"seed": 7}`.
         too_long: What is done where the model has no room for the prompt: `"fail"` with the reason `too long`, or
             `"truncate"`, which cuts the ends of the longest values and tries again, at most six times.

@@ -65,12 +65,6 @@ def test_a_request_holds_what_was_said_and_no_more() -> None:
     assert chat.url == "https://llm.example/v1/chat/completions"
 
 
-def test_a_call_is_taken_to_use_its_prompt_and_the_longest_answer() -> None:
-    messages = [{"role": "user", "content": "x" * 41}]
-    assert ask(max_tokens=100).endpoint.expects(messages) == 111
-    assert ask().endpoint.expects(messages) is None
-
-
 def test_with_gives_the_same_question_under_other_options() -> None:
     other = ask(returns=Insight).with_(name="second", into="both", timeout=7)
     assert [one.column for one in other.outputs] == ["both"]

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client
 
+import dataflow as flow
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 
 from provider.serve import serve
@@ -114,3 +116,25 @@ def test_a_killed_client_takes_its_calls_with_it(cluster: Callable[[], Any], tmp
         time.sleep(1.5)
         assert [call for call in server.log() if call[0] > at + 0.5] == []
         assert server.counts()["in_flight"] == 0
+
+
+def test_a_rate_of_tokens_holds_over_two_workers(tmp_path: Path) -> None:
+    rate, period, calls = 4000, 2, 60
+    texts = [f"{at} {'x' * (3000 if at % 6 == 0 else 400)}" for at in range(calls)]
+    for part in range(2):
+        pq.write_table(pa.table({"text": texts[part::2]}), tmp_path / f"{part}.parquet")
+    with serve(latency=0.05) as server:
+        api = flow.API("two-workers", f"{server.url}/v1", rate=f"{rate} tokens/{period} s", concurrency=32)
+        model = flow.llm("said", api=api, model="demo-small", prompt="{text}", max_tokens=100)
+        run = flow.Pipeline("tokens", [model]).run(
+            f"{tmp_path}/*.parquet", output="said", catalog=tmp_path / "catalog", workers=2
+        )
+        log = [(entry[0], len(entry[2]) / 4) for entry in server.log() if entry[2]]
+        counted = server.counts()["services"]["/v1/chat/completions"]["tokens"]
+    windows = [sum(tokens for at, tokens in log if start <= at < start + period) for start, _ in log]
+    assert (len(log), run.statistics["services"]["said"]["calls"]) == (calls, calls)
+    # What is on its way from a gate to the server may bunch.
+    assert max(windows) <= 1.1 * rate
+    assert sum(tokens for _, tokens in log) / (log[-1][0] - log[0][0] + period) > 0.1 * rate / period
+    said = run.statistics["services"]["said"]["tokens"]
+    assert (said["input"], said["output"]) == (counted["prompt_tokens"], counted["completion_tokens"])

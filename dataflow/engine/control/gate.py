@@ -15,14 +15,13 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
 from dataflow.engine.control.plane import PROTOCOL
-from dataflow.engine.control.queue import Queue, Waiter
+from dataflow.engine.control.queue import Expects, Queue, Waiter
 from dataflow.engine.control.report import Report
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
@@ -36,12 +35,10 @@ REPORT = 0.1
 """Seconds after the first call at which the plane hears of it, where no call has to wait."""
 HEARING = 0.05
 """Seconds that no call starts after the failure that makes the breaker open: its home hears of it within 0.02 s."""
-
 USED_UP = 30.0
 """Seconds from which a wait for a long window is told to who calls; shorter ones are waited out."""
 
 _NO_CAP = 1 << 30
-
 _FREE = Pass()
 
 
@@ -82,7 +79,7 @@ class Gate:
         self._until = -math.inf
         self._share = 0
         self._slotted = True
-        self._stock = Stock()
+        self._stock, self._tokens = Stock(), 0
         self._probes: int | None = None
         self._pause_until = -math.inf
         self._breaker_until, self._opened_for = -math.inf, 0.0
@@ -101,13 +98,13 @@ class Gate:
         self._waits = Waits()
         self._told: set[str] = set()
 
-    async def enter(self, *, patience: float | None = None, tokens: int | None = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Expects | None = None) -> Pass:
         """Wait until one call may start.
 
         Args:
             patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever. Who
                 does not wait for ever does not wait for a long window that is used up for 30 s and more either.
-            tokens: That it may use, reserved in place of what calls used lately; None where nobody knows.
+            tokens: Gives those that it may use, as known by then; None takes what all calls used lately.
 
         Raises:
             Impatient: The breaker, or a rate that is used up, would keep it longer.
@@ -126,7 +123,7 @@ class Gate:
             if self._link.timer is None:
                 self._watch()
             return _FREE
-        return self._reserve(await self._wait(patience), tokens)
+        return await self._wait(patience, tokens)
 
     def leave(self, pass_: Pass, attempt: Attempt, *, after: float | None = None, tokens: int | None = None) -> None:
         """Give a pass back.
@@ -149,13 +146,6 @@ class Gate:
             self._pump()
         if self._link.timer is None:
             self._watch()
-
-    def _reserve(self, pass_: Pass, tokens: int | None) -> Pass:
-        """The same pass, with so many tokens reserved."""
-        if pass_.slot is None or not pass_.tokens or tokens is None:
-            return pass_
-        self._report.planned.append((pass_.slot, pass_.tokens, tokens))
-        return replace(pass_, tokens=tokens)
 
     async def close(self) -> None:
         """Give back what this gate holds; whoever still waits here is cancelled."""
@@ -204,13 +194,24 @@ class Gate:
         if pass_.slot is not None and pass_.tokens and tokens is not None:
             self._report.tokens.append((pass_.slot, pass_.tokens, tokens))
 
-    async def _wait(self, patience: float | None) -> Pass:
+    async def _wait(self, patience: float | None, tokens: Expects | None) -> Pass:
         if self._closed:
             raise RuntimeError(f"the gate of `{self.api}` is closed")
-        waiter = Waiter(future=self._loop.create_future(), patience=patience, before=self._waits.totals(self._clock()))
+        future, before = self._loop.create_future(), self._waits.totals(self._clock())
+        waiter = Waiter(future=future, patience=patience, before=before, tokens=tokens)
         self._queue[id(waiter)] = waiter
         self._pump()
         self._start(waiter)
+        try:
+            slot, probe = await self._turn(waiter)
+        finally:
+            # What it collected counts as its tokens do, or was of no use.
+            waiter.give_up(self._stock)
+        waited = self._waits.since(before, now=self._clock())
+        at, reserved = (None, 0) if slot is None else (slot.at, self._report.plan(slot, tokens and tokens()))
+        return Pass(waited=waited, probe=probe, slot=at, tokens=reserved)
+
+    async def _turn(self, waiter: Waiter) -> tuple[Slot | None, bool]:
         while True:
             try:
                 slot, probe = await waiter.future
@@ -218,11 +219,8 @@ class Gate:
                 self._withdraw(waiter)
                 raise
             if slot is None or self._stock.in_time(slot, now=self._clock()):
-                break
+                return slot, probe
             self._send_back(waiter, slot, probe=probe)
-        waited = self._waits.since(waiter.before, now=self._clock())
-        at, tokens = (None, 0) if slot is None else (slot.at, slot.tokens)
-        return Pass(waited=waited, probe=probe, slot=at, tokens=tokens)
 
     def _withdraw(self, waiter: Waiter) -> None:
         """A call that waits is cancelled, perhaps just when it was let through."""
@@ -255,6 +253,8 @@ class Gate:
         now = self._clock()
         reason: Reason | None = None
         while self._queue and (reason := self._obstacle(now)) is None:
+            if self._slotted and self._queue.collect(self._stock):
+                continue
             waiter = self._queue.popitem(last=False)[1]
             # One that was just cancelled has not come to take itself out.
             if not waiter.future.done():
@@ -316,7 +316,7 @@ class Gate:
     def _request(self) -> dict[str, Any]:
         now = self._clock()
         waiting = len(self._queue)
-        wanted = waiting + 2 * max(0, self._arrivals)
+        wanted = self._queue.slots(self._tokens) + 2 * max(0, self._arrivals)
         valid = now < self._until
         if self._slotted:
             self._stock.is_due(now)
@@ -356,6 +356,7 @@ class Gate:
     def _use(self, reply: dict[str, Any], *, asked: float, now: float) -> None:
         if reply["plane"] != self._plane:
             self._plane = reply["plane"]
+            self._queue.forget()
             self._stock.forget()
         self._stock.learn(reply["now"], asked=asked, now=now)
         self._until = asked + reply["lease"]
@@ -364,6 +365,7 @@ class Gate:
         if reply["slots"] is None:
             self._stock.clear()
         else:
+            self._tokens = reply["slots"]["tokens"]
             self._stock.add(reply["slots"], time=reply["now"])
         probes, self._opened_for = reply["breaker"]["probes"], reply["breaker"]["opened_for"]
         self._breaker_until = now + reply["breaker"]["wait"]
@@ -381,12 +383,10 @@ class Gate:
 
     def _lose_patience(self, wait: float, *, now: float) -> None:
         """Turn away whom the breaker keeps too long."""
-
-        def waits_too_long(waiter: Waiter) -> bool:
-            waited = self._waits.since(waiter.before, now=now)["breaker"]
-            return waiter.patience is not None and waited + wait > waiter.patience
-
-        self._queue.turn_away(lambda: Impatient("breaker", wait, opened_for=self._opened_for), whom=waits_too_long)
+        self._queue.turn_away(
+            lambda: Impatient("breaker", wait, opened_for=self._opened_for),
+            whom=lambda one: one.loses_patience(self._waits.since(one.before, now=now)["breaker"] + wait),
+        )
 
     def _tell_used_up(self, limit: str, *, wait: float) -> None:
         """A long window lets none start for a while: turn away who does not wait for ever, and tell the others once."""

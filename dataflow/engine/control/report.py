@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dataflow.engine.control.stock import Slot
+
 
 class Report:
     """The endings since the last request, in order.
@@ -22,6 +24,13 @@ class Report:
         self.throttled: list[float | None] = []
         self.planned: list[tuple[float, int, int]] = []
         self.tokens: list[tuple[float, int, int]] = []
+
+    def plan(self, slot: Slot, tokens: int | None) -> int:
+        """Reserve so many tokens with a slot that is used, in place of its own; gives what is reserved now."""
+        if tokens is None or not slot.tokens:
+            return slot.tokens
+        self.planned.append((slot.at, slot.tokens, tokens))
+        return tokens
 
     def take(self) -> dict[str, Any]:
         """What a request says of them; then they are told."""

@@ -102,6 +102,11 @@ class Stock:
         """When the first slot can be used; infinity without one."""
         return self._offset.latest(self._slots[0].at) if self._slots else math.inf
 
+    @property
+    def first(self) -> Slot:
+        """The slot that is used next."""
+        return self._slots[0]
+
     def take(self) -> Slot:
         """Use the first slot."""
         return self._slots.popleft()

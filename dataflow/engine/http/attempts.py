@@ -163,7 +163,7 @@ class Call:
         announce: Notes that it is about to be sent, awaited before each of its requests; None where nobody asks.
         ahead: How many such calls may be noted and still wait for their turn; None where they are noted after it.
         reach: How far its requests have come that have ended.
-        expects: Tokens that an attempt may use, or None where nobody knows.
+        expects: Gives the tokens that an attempt may use, or None where nobody knows.
         used: Tokens that the attempt used which is being made, or None while that is not known.
         tokens: Of the input and of the output, over all attempts.
     """
@@ -193,7 +193,7 @@ class Call:
     announce: Callable[[], Awaitable[None]] | None = None
     ahead: asyncio.Semaphore | None = None
     reach: Reach = Reach.NOTHING
-    expects: int | None = None
+    expects: Callable[[], int] | None = None
     used: int | None = None
     tokens: Tokens = NO_TOKENS
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dataflow.engine.http.answering import check_status, read_value
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Request
 from dataflow.policies.retry import Attempt
+from dataflow.policies.tokens import TokenMeans, expected, learned
 from dataflow.services.replies import TOO_LONG, NoReply, Reply, is_too_long, read_completion, read_reply
 from dataflow.services.selection import MalformedAnswer, UnexpectedAnswer
 from dataflow.services.shortening import TRIES, shorten
@@ -31,6 +32,7 @@ class ChatCall:
         self._chat = chat
         self._reader = reader
         self._provider = provider
+        self._means = TokenMeans()
 
     async def __call__(self, values: Sequence[Any], call: Call) -> Any:
         """The value of the service for one record.
@@ -76,19 +78,24 @@ class ChatCall:
 
     async def _ask(self, messages: Sequence[Message], call: Call) -> Reply:
         """Make one request of the conversation, as a call of its own under the terms and the deadline of the whole."""
+        characters = sum(len(one["content"]) for one in messages)
         part = Call(
             terms=call.terms,
             deadline=call.deadline,
             lost=call.lost,
             part_of=call,
             billing=call.billing,
-            expects=self._chat.expects(messages),
+            expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens),
         )
         request = Request(method="POST", url=self._chat.url, headers=dict(_HEADERS), body=self._chat.body(messages))
         try:
-            return await self._provider.caller.perform(partial(self._attempt, request, part), part)
+            reply = await self._provider.caller.perform(partial(self._attempt, request, part), part)
         finally:
             call.add(part)
+        if reply.tokens is not None:
+            sent, received = reply.tokens
+            self._means = learned(self._means, characters=characters, sent=sent, received=received)
+        return reply
 
     async def _attempt(self, request: Request, call: Call) -> Reply:
         answer = call.got(await self._provider.send(request))

@@ -94,6 +94,37 @@ def test_sends_never_exceed_the_rate_even_when_replies_are_lost(lose: int) -> No
     run(body, Limits(rates=read_rates("200/s", where="test"), concurrency=None), Broken(Plane(), lose=lose))
 
 
+def test_tokens_never_exceed_their_rate_whatever_each_call_uses() -> None:
+    limits = Limits(rates=read_rates("1000 tokens/s", where="test"), concurrency=None, tokens=100)
+
+    async def body(gate: Gate) -> None:
+        sent: list[tuple[float, int]] = []
+
+        async def caller(tokens: int) -> None:
+            pass_ = await gate.enter(tokens=lambda: tokens)
+            assert pass_.tokens == tokens
+            sent.append((time.monotonic(), tokens))
+            gate.leave(pass_, OK, tokens=tokens)
+
+        await asyncio.gather(*(caller(400 if at % 4 else 50) for at in range(16)))
+        windows = [sum(tokens for at, tokens in sent if start <= at < start + 1.0) for start, _ in sent]
+        assert max(windows) <= 1000
+
+    run(body, limits)
+
+
+def test_a_call_that_collects_slots_and_gives_up_leaves_them_to_others() -> None:
+    limits = Limits(rates=read_rates("1000 tokens/s", where="test"), concurrency=None, tokens=100)
+
+    async def body(gate: Gate) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gate.enter(tokens=lambda: 100_000), 0.5)
+        gate.leave(await gate.enter(tokens=lambda: 100), OK, tokens=100)
+        assert (gate._in_flight, len(gate._queue)) == (0, 0)
+
+    run(body, limits)
+
+
 def test_calls_in_flight_never_exceed_the_cap_and_pass_in_order() -> None:
     async def body(gate: Gate) -> None:
         order: list[int] = []

@@ -277,6 +277,32 @@ def test_tokens_are_reserved_by_what_calls_used_lately_and_settled() -> None:
     assert reply["slots"]["tokens"] == 100
 
 
+@pytest.mark.parametrize(
+    ("planned", "used", "left"), [(6000, 6000, 0), (6000, 1000, 5), (1000, None, 5), (200, 200, 5)]
+)
+def test_what_a_call_plans_is_reserved_at_once_and_what_it_did_not_use_is_given_back(
+    planned: int, used: int | None, left: int
+) -> None:
+    limits = Limits(rates=read_rates("6000 tokens/min", where="test"), concurrency=None, tokens=1000)
+    plane = Plane()
+    (at,) = slots_of(plane.exchange(request("a", 1, limits=limits, wanted=1), now=0.0))
+    ended = [] if used is None else [(at, planned, used)]
+    plane.exchange(request("a", 2, limits=limits, wanted=0, planned=[(at, 1000, planned)], tokens=ended), now=0.1)
+    got: list[float] = []
+    for number in range(3, 60):
+        # Everything within the minute of the first call.
+        got += slots_of(plane.exchange(request("a", number, limits=limits, wanted=1), now=float(number)))
+    assert len(got) >= left if left else not got
+
+
+def test_an_answer_that_used_nothing_says_nothing_of_others() -> None:
+    limits = Limits(rates=read_rates("60k tokens/min", where="test"), concurrency=None, tokens=1000)
+    plane = Plane()
+    first = plane.exchange(request("a", 1, limits=limits), now=0.0)
+    refused = [(at, 1000, 0) for at in slots_of(first)]
+    assert plane.exchange(request("a", 2, limits=limits, tokens=refused), now=1.0)["slots"]["tokens"] == 1000
+
+
 def test_holders_and_apis_without_traffic_are_forgotten() -> None:
     plane = Plane()
     for number in range(50):

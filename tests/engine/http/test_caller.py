@@ -30,7 +30,7 @@ class Turnstile:
         self.events = events
         self.waited: Any = waited or {}
 
-    async def enter(self, *, patience: float | None = None, tokens: int | None = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
         self.events.append("enter")
         return Pass(waited=self.waited)
 
@@ -274,7 +274,7 @@ def test_a_cancelled_call_gives_its_place_back() -> None:
 
 def test_a_gate_that_loses_patience_is_heard() -> None:
     class Shut(Turnstile):
-        async def enter(self, *, patience: float | None = None, tokens: int | None = None) -> Pass:
+        async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
             raise Impatient("breaker", 7.0)
 
     with pytest.raises(Impatient):
@@ -291,7 +291,7 @@ class Outage(Turnstile):
         self.clock = clock
         self.patience: list[float | None] = []
 
-    async def enter(self, *, patience: float | None = None, tokens: int | None = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
         self.patience.append(patience)
         self.clock.advance(self.waited["breaker"])
         return replace(await super().enter(), probe=True)

@@ -185,3 +185,37 @@ def test_a_budget_keeps_back_what_an_answer_may_cost(bench: Any) -> None:
     with pytest.raises(LimitReached, match=r"the budget of USD 0\.90 is used up"):
         pipeline.run(source, output="out", key="key", catalog=bench.catalog, budget=0.9)
     assert 0.4 < cost_of(counted(bench)) <= 0.9
+
+
+@pytest.mark.parametrize("fault", ["truncated_json", "html_200"])
+def test_what_is_no_json_was_perhaps_cut_on_its_way_and_is_asked_for_once_more(
+    bench: Any, checked: Any, fault: str
+) -> None:
+    bench.server.control(paths={PATH: fault})
+    failure = checked(bench, bench.run(insight(bench, price=0.01), ["k"]), "insight", PATH)
+    assert (failure["reason"], failure["attempts"], failure["cost"]) == ("malformed answer", 2, 0.02)
+
+
+def test_a_judge_picks_among_candidates_of_models(bench: Any) -> None:
+    api = bench.api(f"{bench.server.url}/v1")
+    asked = [flow.llm(name, api=api, model="demo-small", prompt=f"{name} about {{key}}") for name in ("x", "y")]
+    judge = flow.judge(api=api, model="demo-large", criteria="the one that says most about {key}")
+    run = flow.Pipeline("best", [flow.best_of("best", asked, pick=judge)]).run(
+        pa.table({"key": KEYS}), output="out", key="key", catalog=bench.catalog
+    )
+    assert set(run.to_arrow()["best_chosen"].to_pylist()) <= {"x", "y"}
+    assert run.to_arrow()["best"].null_count == 0
+    assert run.statistics["services"]["best.judge"]["succeeded"] == len(KEYS)
+    assert bench.seen(PATH)["calls"] == 3 * len(KEYS)
+
+
+def test_a_rate_of_tokens_holds(bench: Any) -> None:
+    rate, period = 6000, 2
+    api = bench.api(f"{bench.server.url}/v1", rate=f"{rate} tokens/{period} s")
+    keys = [f"{at} {'x' * (4000 if at % 5 == 0 else 400)}" for at in range(40)]
+    run = bench.run(insight(bench, api=api, prompt="{key}", returns=str), keys)
+    log = [(entry[0], len(entry[2]) / 4) for entry in bench.log(PATH)]
+    windows = [sum(tokens for at, tokens in log if start <= at < start + period) for start, _ in log]
+    assert max(windows) <= rate
+    assert used(run) == counted(bench)
+    assert run.statistics["services"]["insight"]["waited"]["rate"] > 0
