@@ -11,7 +11,19 @@ import numpy as np
 import pyarrow.compute as pc
 
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import MISSING, NO_ROWS, Effect, Exclusions, Mark, Mask, Rows, mask_of, nulls_of, to_mask
+from dataflow.engine.marks import (
+    MISSING,
+    NO_ROWS,
+    NONE_EXCLUDED,
+    Effect,
+    Exclusions,
+    Mark,
+    Mask,
+    Rows,
+    mask_of,
+    nulls_of,
+    to_mask,
+)
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
 from dataflow.services.signature import Form, Parameter
@@ -23,18 +35,20 @@ TOO_DEAR = "record budget"
 
 def exclude(step: Step, environment: Environment) -> Exclusions:
     """Find the records that the step is not called for, and why."""
-    size = environment.size
-    left = np.ones(size, np.bool_)
+    conditions, absent = list(_conditions(step, environment)), list(_missing(step, environment))
+    if not conditions and not absent and not step.caps:
+        return NONE_EXCLUDED
+    left = np.ones(environment.size, np.bool_)
     marks: list[Mark] = []
     kept: list[Rows] = []
-    for reason, excluded in _conditions(step, environment):
+    for reason, excluded in conditions:
         rows = _take(left, excluded)
         if len(rows):
             marks.append(Mark(status=Status.SKIPPED, reason=reason, rows=rows))
             kept.append(rows)
     tainted = []
     missing: list[Rows] = []
-    for reason, excluded in _missing(step, environment):
+    for reason, excluded in absent:
         rows = _take(left, excluded)
         if len(rows):
             marks.append(Mark(status=Status.SKIPPED, reason=reason, rows=rows))
@@ -46,9 +60,9 @@ def exclude(step: Step, environment: Environment) -> Exclusions:
         marks.append(Mark(status=Status.SKIPPED, reason=TOO_DEAR, rows=rows))
         kept.append(rows)
     if not marks:
-        return Exclusions()
-    absent = np.sort(np.concatenate(missing)) if missing else NO_ROWS
-    required = absent if step.service.policy.required else NO_ROWS
+        return NONE_EXCLUDED
+    lacking = np.sort(np.concatenate(missing)) if missing else NO_ROWS
+    required = lacking if step.service.policy.required else NO_ROWS
     judges = step.service.kind is Kind.VALIDATION
     if judges and len(required):
         marks = [mark for mark in marks if not np.isin(mark.rows, required).any()]

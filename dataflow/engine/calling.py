@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +66,7 @@ class Answers:
     @property
     def cost(self) -> float:
         """What all calls cost."""
-        return amount(sum(self.costs.values()))
+        return amount(sum(self.costs.values())) if self.costs else 0.0
 
     def pay(self, row: int, cost: int) -> None:
         """Add millionths that were spent for a place."""
@@ -111,16 +111,44 @@ def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], si
     return answers
 
 
-def judge(step: Step, answers: Answers) -> Effect:
+class _Told(NamedTuple):
+    """What is not simply a value, for all records of a call."""
+
+    marks: tuple[Mark, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    rejections: tuple[tuple[int, str], ...] = ()
+
+
+_NOTHING_TOLD = _Told()
+
+
+def judge(step: Step, answers: Answers, *, seconds: float = 0.0) -> Effect:
     """What the answers of a service mean: values, verdicts, skips and failures."""
-    effect = _sort_raised(answers)
-    if step.service.form is Form.COMPOSITE:
-        effect = replace(effect, calls=0)
-    elif step.service.api is None:
-        effect = replace(effect, raised=_unexpected(answers))
+    told = _sort_raised(answers) if answers.raised or answers.remembered else _NOTHING_TOLD
+    unexpected = answers.raised and step.service.api is None and step.service.form is not Form.COMPOSITE
+    values: tuple[pa.Array, ...] = ()
+    verdicts = None
     if step.service.kind is Kind.VALIDATION:
-        return _verdicts(step, answers, effect)
-    return _values(step, answers, effect)
+        verdicts, told = _verdicts(step, answers, told)
+    else:
+        values, told = _values(step, answers, told)
+    calls = len(answers.values) if answers.calls is None else answers.calls
+    return Effect(
+        values=values,
+        marks=told.marks,
+        failures=told.failures,
+        rejections=told.rejections,
+        verdicts=verdicts,
+        calls=0 if step.service.form is Form.COMPOSITE else calls,
+        retries=answers.retries,
+        cost=answers.cost,
+        tokens=answers.tokens,
+        shared=rows_of(answers.shared),
+        raised=_unexpected(answers) if unexpected else None,
+        waited=answers.waited,
+        seconds=seconds,
+        durations=tuple(answers.seconds or answers.durations.values()),
+    )
 
 
 def describe(error: BaseException) -> str:
@@ -137,9 +165,10 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _sort_raised(answers: Answers) -> Effect:
+def _sort_raised(answers: Answers) -> _Told:
     marks: dict[tuple[Status, str], list[int]] = {}
-    failures, rejections = [], []
+    failures: list[Failure] = []
+    rejections: list[tuple[int, str]] = []
     for row, error in answers.raised.items():
         if isinstance(error, NotFound):
             marks.setdefault((Status.NOT_FOUND, "not found"), []).append(row)
@@ -163,18 +192,8 @@ def _sort_raised(answers: Answers) -> Effect:
     cached = [row for row in answers.remembered if row not in answers.raised]
     if cached:
         marks[Status.CACHED, "cached"] = cached
-    return Effect(
-        marks=tuple(Mark(status=status, reason=reason, rows=rows_of(rows)) for (status, reason), rows in marks.items()),
-        failures=tuple(failures),
-        rejections=tuple(rejections),
-        calls=len(answers.values) if answers.calls is None else answers.calls,
-        retries=answers.retries,
-        cost=answers.cost,
-        tokens=answers.tokens,
-        shared=rows_of(answers.shared),
-        waited=answers.waited,
-        durations=tuple(answers.seconds or answers.durations.values()),
-    )
+    listed = tuple(Mark(status=status, reason=reason, rows=rows_of(rows)) for (status, reason), rows in marks.items())
+    return _Told(listed, tuple(failures), tuple(rejections))
 
 
 def _unexpected(answers: Answers) -> Stretch | None:
@@ -189,13 +208,15 @@ def _status(answers: Answers, row: int) -> Status:
     return Status.TIMED_OUT if row in answers.timed_out else Status.FAILED
 
 
-def _values(step: Step, answers: Answers, effect: Effect) -> Effect:
+def _values(step: Step, answers: Answers, told: _Told) -> tuple[tuple[pa.Array, ...], _Told]:
     returns = step.service.returns
     assert returns is not None
     values, raised = answers.values, answers.raised
     misfits = [] if _all_exact(values, returns, raised) else _misfits(values, returns, raised)
     column, unwritable = _column(returns, values, {row for row, _ in misfits})
     misfits += unwritable
+    if not misfits and not raised:
+        return _split(step, column), told
     absent = []
     if step.service.kind is Kind.ENRICHMENT and not returns.nullable:
         absent = [row for row, _ in misfits if values[row] is None]
@@ -206,10 +227,10 @@ def _values(step: Step, answers: Answers, effect: Effect) -> Effect:
         Failure(row=row, reason="Invalid", error=f"only a validation may raise Invalid: {describe(error)}")
         for row, error in invalid
     ]
-    marks = effect.marks
+    marks = told.marks
     if absent:
         marks = (*marks, Mark(status=Status.NOT_FOUND, reason="not found", rows=rows_of(absent)))
-    return replace(effect, values=_split(step, column), marks=marks, failures=tuple(effect.failures) + tuple(failures))
+    return _split(step, column), told._replace(marks=marks, failures=(*told.failures, *failures))
 
 
 def _all_exact(values: list[Any], returns: Declared, raised: dict[int, BaseException]) -> bool:
@@ -266,7 +287,7 @@ def _split(step: Step, column: pa.Array) -> tuple[pa.Array, ...]:
     return tuple(column.flatten()[column.type.get_field_index(name)] for name in step.fields)
 
 
-def _verdicts(step: Step, answers: Answers, effect: Effect) -> Effect:
+def _verdicts(step: Step, answers: Answers, told: _Told) -> tuple[Verdicts, _Told]:
     returns, values, raised = step.service.returns, answers.values, answers.raised
     misfits: list[tuple[int, str]] = []
     if returns is None:
@@ -276,14 +297,14 @@ def _verdicts(step: Step, answers: Answers, effect: Effect) -> Effect:
     elif not _all_exact(values, returns, raised):
         misfits = _misfits(values, returns, raised)
     failures = [Failure(row=row, reason="TypeError", error=f"returned a wrong type: {wrong}") for row, wrong in misfits]
-    dead = {failure.row for failure in (*effect.failures, *failures)}
+    dead = {failure.row for failure in (*told.failures, *failures)}
     verdicts = _read_verdicts(values, raised, dead)
-    skipped = {int(row) for mark in effect.marks for row in mark.rows}
+    skipped = {int(row) for mark in told.marks for row in mark.rows}
     if dead or skipped:
         judged = np.ones(len(values), np.bool_)
         judged[list(dead | skipped)] = False
         verdicts = replace(verdicts, judged=judged)
-    return replace(effect, verdicts=verdicts, failures=tuple(effect.failures) + tuple(failures))
+    return verdicts, told._replace(failures=(*told.failures, *failures))
 
 
 def _read_verdicts(values: list[Any], raised: dict[int, BaseException], dead: set[int]) -> Verdicts:

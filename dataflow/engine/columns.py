@@ -245,7 +245,7 @@ def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int
     blocks += [(one.start, one.stop, tuple(pa.nulls(one.stop - one.start) for _ in types)) for one in found.poison]
     blocks.sort(key=lambda block: block[0])
     values = tuple(pa.concat_arrays([block[2][at].cast(kind) for block in blocks]) for at, kind in enumerate(types))
-    poisoned = rows_of(failure.row for failure in failures)
+    poisoned = rows_of([failure.row for failure in failures])
     effect = _effect(step, values, calls=found.calls + 1, failures=failures, poisoned=poisoned)
     return replace(effect, raised=_unexpected(found.poison))
 

@@ -45,7 +45,7 @@ class Environment:
         self._lists: dict[Column, list[Any]] = {}
         self._readers = Counter(
             column
-            for step in graph.steps
+            for step in (graph.steps if self.size > 1 else ())
             if step.service.form in (Form.RECORD, Form.ASYNC, Form.HTTP, Form.LLM, Form.COMPOSITE)
             for column in step.inputs
         )
@@ -85,6 +85,9 @@ class Environment:
         return fill_arguments(step, size, injected=given, values=lambda column: self._list(column, rows))
 
     def _list(self, column: Column, rows: Rows | None) -> list[Any]:
+        if self.size == 1:
+            # Made again faster than kept.
+            return self._fresh(column, rows)
         self._readers[column] -= 1
         if pa.types.is_nested(self._columns[column].type):
             return self._fresh(column, rows)
@@ -129,24 +132,28 @@ class Environment:
 
     def add(self, step: Step, effect: Effect) -> None:
         """Take in what a step did."""
-        self.effects[step.index] = effect
         for column, values in zip(step.writes, effect.values, strict=True):
             self._columns[column] = values
+        # Last: whoever sees it on another thread reads the columns.
+        self.effects[step.index] = effect
 
     def settle(self, step: Step, effect: Effect, exclusions: Exclusions) -> tuple[Any, ...]:
         """The values of a step with earlier values kept and defaults filled in; notes nulls that failures left."""
+        passed_on = (*exclusions.tainted, *self._passed_on(step))
+        if not effect.failures and not passed_on and not any(step.replaces):
+            return effect.values
         settled = []
         failed = effect.failed_rows
         for at, (column, values) in enumerate(zip(step.writes, effect.values, strict=True)):
             value = values
             before = step.replaces[at]
-            if before is not None and self._keeps(step, exclusions):
-                value = self._keep(step, value, before, exclusions)
+            if before is not None and self._keeps(step, before, effect=effect, exclusions=exclusions):
+                value = self._keep(step, value, before, effect=effect, exclusions=exclusions)
             if len(failed) and step.service.policy.default is not REQUIRED:
                 value = _fill(value, mask_of(failed, self.size), _default(step, at))
             elif len(failed):
                 self.taints.setdefault(column, []).extend(_taints(step, effect))
-            for taint in (*exclusions.tainted, *self._passed_on(step)):
+            for taint in passed_on:
                 self.taints.setdefault(column, []).append(taint)
             settled.append(value)
         return tuple(settled)
@@ -157,18 +164,31 @@ class Environment:
             return []
         return [taint for column in step.inputs for taint in self.taints.get(column, ())]
 
-    def _keeps(self, step: Step, exclusions: Exclusions) -> bool:
-        return len(exclusions.kept) > 0 or step.service.policy.overwrite == "nulls"
+    def _keeps(self, step: Step, before: Column, *, effect: Effect, exclusions: Exclusions) -> bool:
+        if len(exclusions.kept) > 0 or step.service.policy.overwrite == "nulls":
+            return True
+        return _merges(step, before) and bool(effect.failures or effect.marks or exclusions.marks)
 
-    def _keep(self, step: Step, value: Any, before: Column, exclusions: Exclusions) -> Any:
+    def _keep(self, step: Step, value: Any, before: Column, *, effect: Effect, exclusions: Exclusions) -> Any:
         earlier = self._columns[before]
         if not holds(value.type, earlier.type):
             return value
-        kept = pa.array(mask_of(exclusions.kept, self.size))
+        mask = mask_of(exclusions.kept, self.size)
+        if _merges(step, before):
+            mask |= self._unanswered(effect, exclusions)
+        kept = pa.array(mask)
         if step.service.policy.overwrite == "nulls":
             kept = pc.or_(kept, pc.is_valid(earlier))
         joined = earlier.combine_chunks() if isinstance(earlier, pa.ChunkedArray) else earlier
         return pc.if_else(kept, joined if joined.type == value.type else joined.cast(value.type), value)
+
+    def _unanswered(self, effect: Effect, exclusions: Exclusions) -> Mask:
+        """The records for which a service has no answer, whatever the reason."""
+        mask = mask_of(effect.failed_rows, self.size)
+        for mark in (*effect.marks, *exclusions.marks):
+            if mark.status is not Status.CACHED:
+                mask[mark.rows] = True
+        return mask
 
     def rejected_by(self, steps: Sequence[int]) -> Mask:
         """The records that these steps have rejected."""
@@ -181,9 +201,10 @@ class Environment:
         """The records that one step has rejected: by failure, by verdict or by an author's word."""
         effect = self.effects[step.index]
         mask = np.zeros(self.size, np.bool_)
-        if step.service.policy.priority is Priority.CRITICAL:
+        if effect.failures and step.service.policy.priority is Priority.CRITICAL:
             mask[effect.failed_rows] = True
-        mask[[row for row, _ in effect.rejections]] = True
+        if effect.rejections:
+            mask[[row for row, _ in effect.rejections]] = True
         if self.graph.invalid == "reject" and effect.verdicts is not None:
             mask |= ~effect.verdicts.valid
         return mask
@@ -253,6 +274,15 @@ def _grouped(step: Step, effect: Effect) -> Iterator[tuple[list[int], Outcome]]:
             cost=failure.cost,
         )
         yield [failure.row], outcome
+
+
+def _merges(step: Step, before: Column) -> bool:
+    """Whether what an earlier service gave stays where this one has no answer.
+
+    It does not so with what a transformation rewrites, which is not fit as it was, nor with a column of the source,
+    which this one was listed to replace.
+    """
+    return step.service.kind is Kind.ENRICHMENT and before.version > 0
 
 
 def _taints(step: Step, effect: Effect) -> list[tuple[str, Rows]]:

@@ -81,11 +81,13 @@ def settle(environment: Environment, batch: Batch, *, key: Sequence[str], path: 
 
 def output_table(environment: Environment, *, kept: Mask) -> pa.Table:
     """The kept records under the output schema."""
-    graph = environment.graph
-    columns = [environment.column(column) for column in graph.final]
-    columns += run_columns(environment)
-    table = pa.Table.from_arrays(columns, schema=graph.output)
+    table = pa.Table.from_arrays(output_columns(environment), schema=environment.graph.output)
     return table if kept.all() else table.filter(pa.array(kept))
+
+
+def output_columns(environment: Environment) -> list[Any]:
+    """The columns of all records in the order of the output schema."""
+    return [*(environment.column(column) for column in environment.graph.final), *run_columns(environment)]
 
 
 def run_columns(environment: Environment) -> list[Any]:
@@ -122,10 +124,15 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         completeness_sum=pc.sum(share).as_py() or 0.0,
         completeness_count=len(share) - share.null_count,
         failed_records=_failed_records(environment, kept) + unreadable,
-        cost=math.fsum(cost for effect in environment.effects.values() for cost in _costs(effect)),
+        cost=cost_of(environment),
         currency=currency_of(step.service for step in environment.graph.every),
         services=_services(environment, batch, path=path),
     )
+
+
+def cost_of(environment: Environment) -> float:
+    """What all services have cost, with those inside others."""
+    return math.fsum(cost for effect in environment.effects.values() for cost in _costs(effect))
 
 
 def _costs(effect: Effect) -> list[float]:
@@ -229,6 +236,8 @@ def reasons(environment: Environment) -> dict[int, tuple[str, str, str]]:
     found: dict[int, tuple[str, str, str]] = {}
     for step in environment.graph.steps:
         effect = environment.effects[step.index]
+        if not effect.failures and not effect.rejections and effect.verdicts is None:
+            continue
         rejected = environment.rejected_in(step)
         texts = {failure.row: (failure.reason, failure.error) for failure in effect.failures}
         texts |= {row: ("rejected", text) for row, text in effect.rejections}

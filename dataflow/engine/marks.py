@@ -6,7 +6,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -149,17 +149,17 @@ class Effect:
     def degraded_rows(self) -> Rows:
         """The records for which an important service inside has failed; each as often as it has."""
         important = [one for one in self.members if one.service.policy.priority is Priority.IMPORTANT]
-        return rows_of(failure.row for one in important for failure in one.failures)
+        return rows_of([failure.row for one in important for failure in one.failures])
 
     @property
     def failed_rows(self) -> Rows:
         """The places of the failures, ascending."""
-        return rows_of(failure.row for failure in self.failures)
+        return rows_of([failure.row for failure in self.failures])
 
     @property
     def unattempted_rows(self) -> Rows:
         """The places of those among them that were not attempted, ascending."""
-        return rows_of(failure.row for failure in self.failures if failure.status is Status.NOT_ATTEMPTED)
+        return rows_of([failure.row for failure in self.failures if failure.status is Status.NOT_ATTEMPTED])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +195,12 @@ class Exclusions:
         return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors.take(pa.array(order)))
 
 
-def rows_of(rows: Iterable[int]) -> Rows:
+NONE_EXCLUDED = Exclusions()
+
+
+def rows_of(rows: Collection[int]) -> Rows:
     """Row numbers as an array, ascending."""
-    return np.sort(np.fromiter(rows, np.int64))
+    return np.sort(np.fromiter(rows, np.int64)) if rows else NO_ROWS
 
 
 def mask_of(rows: Rows, size: int) -> Mask:

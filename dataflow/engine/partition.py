@@ -6,6 +6,7 @@ depend on which of them ends first.
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -24,7 +25,7 @@ from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment, Taints
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
-from dataflow.engine.marks import Clock, Effect, Exclusions, Verdicts, merge_effects, spread
+from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verdicts, merge_effects, spread
 from dataflow.engine.nested import idle, run_each
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
@@ -34,6 +35,7 @@ from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
 from dataflow.errors import GuardrailReached
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Graph, Step
+from dataflow.services.context import working_for
 from dataflow.services.signature import Form
 
 LOOK = 0.5
@@ -69,7 +71,8 @@ def run_graph(
     environment = Environment(graph, table, taints=taints)
     resources = replace(resources, flights=flights or Flights())
     todo = [step for step in graph.steps if only is None or step.index in only]
-    with calling_pool(resources, len([step for step in todo if step.service.calls_out])) as pool:
+    services = len([step for step in todo if step.service.calls_out])
+    with working_for(resources.context.run), calling_pool(resources, services) as pool:
         _run_steps(environment, todo, resources, pool=pool, turns=turns, clock=clock)
     return environment
 
@@ -105,7 +108,8 @@ def _run_steps(
         ready = [step for step in todo if all(one in environment.effects for one in step.after)]
         for step in ready:
             if step.service.calls_out:
-                waiting[pool.submit(run_step, step, environment, resources, clock=clock)] = step
+                work = partial(contextvars.copy_context().run, run_step, step, environment, resources, clock=clock)
+                waiting[pool.submit(work)] = step
                 todo.remove(step)
         local = next((step for step in ready if not step.service.calls_out), None)
         if local is not None:
@@ -175,12 +179,10 @@ def _perform(
     if form is Form.COLUMN:
         return call_columns(step, function, environment.columns_of(step, rows), resources.context)
     if resources.answers is not None and step.service.name in resources.answers.services:
-        return _look_up(step, function, environment, resources, rows=rows)
+        return _look_up(step, environment, resources, rows=rows)
     if step.service.api is not None:
-        return _call_out(step, function, environment, resources, rows=rows)
-    columns = environment.values_of(step, rows, size, injected=resources.injected(step))
-    if function is not None and any(isinstance(column, Holed) for column in columns):
-        function = refuse_holes(function)
+        return _call_out(step, environment, resources, rows=rows)
+    function, columns = arguments_of(step, environment, resources, rows=rows, size=size)
     policy = step.service.policy
     if form is Form.ASYNC:
         calls = call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT)
@@ -192,49 +194,66 @@ def _perform(
     return judge(step, call_each(function, columns, size))
 
 
-def _look_up(step: Step, function: Any, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
+def arguments_of(
+    step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int
+) -> tuple[Any, list[Sequence[Any]]]:
+    """What is called for some records, None for an endpoint, and the values of each argument."""
+    function: Any = resources.functions.get(step.index)
+    columns = environment.values_of(step, rows, size, injected=resources.injected(step))
+    if function is not None and any(isinstance(column, Holed) for column in columns):
+        function = refuse_holes(function)
+    return function, columns
+
+
+def _look_up(step: Step, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
     """What is known of a service that was asked before, and a call for whatever is not."""
     assert resources.answers is not None
     known = look_up(step, environment, resources.answers)
     if not len(known.missing):
         return known.effect
     missing = known.missing if rows is None else rows[known.missing]
-    called = _call_out(step, function, environment, resources, rows=missing)
+    called = _call_out(step, environment, resources, rows=missing)
     parts = [(known.effect, known.rows), (called, known.missing)]
     return merge_effects(step.types, parts, size=len(known.rows) + len(missing))
 
 
-def _call_out(step: Step, function: Any, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
+def _call_out(step: Step, environment: Environment, resources: Resources, *, rows: Any) -> Effect:
     """Call a service of an API, once for records with the same inputs."""
     assert resources.callers is not None
     groups = group(step, environment, rows)
     first = groups.first if rows is None else rows[groups.first]
-    columns = environment.values_of(step, first, len(first), injected=resources.injected(step))
-    if function is not None and any(isinstance(column, Holed) for column in columns):
-        function = refuse_holes(function)
+    function, columns = arguments_of(step, environment, resources, rows=first, size=len(first))
+    on = execution_of(step, resources, first.tolist())
+    answers = resources.callers.call(step, function, columns=columns, size=len(first), group_of=groups.of, on=on)
+    return judge(step, answers)
+
+
+def execution_of(step: Step, resources: Resources, places: list[int]) -> Execution:
+    """What the calls for the records at some places are made for."""
     kept = resources.kept.get(step.service.name, {})
-    on = Execution(
+    return Execution(
         run=resources.context.run,
         flights=resources.flights,
         fail_fast=resources.fail_fast,
         effects=resources.effects,
-        places=() if step.service.repeatable else first.tolist(),
-        kept={at: kept[place] for at, place in enumerate(first.tolist()) if place in kept} if kept else {},
+        places=() if step.service.repeatable else places,
+        kept={at: kept[place] for at, place in enumerate(places) if place in kept} if kept else {},
     )
-    answers = resources.callers.call(step, function, columns=columns, size=len(first), group_of=groups.of, on=on)
-    return judge(step, answers)
 
 
 def finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:
     """The effect on the records that a step was called for as one on all records of the partition."""
     whole = spread(effect, exclusions.rows, environment.size)
-    whole = replace(
+    values = environment.settle(step, whole, exclusions)
+    if exclusions is NONE_EXCLUDED and values is whole.values:
+        return whole
+    return replace(
         whole,
+        values=values,
         marks=(*exclusions.marks, *whole.marks),
         rejections=(*exclusions.rejections, *whole.rejections),
         verdicts=exclusions.verdicts_of(whole.verdicts, environment.size),
     )
-    return replace(whole, values=environment.settle(step, whole, exclusions))
 
 
 def check_rowwise(effect: Effect, halves: Sequence[Effect]) -> bool:

@@ -86,6 +86,10 @@ class Resources:
         with lock or contextlib.nullcontext():
             yield
 
+    def holds(self, step: Step) -> bool:
+        """Whether calls of the step wait for each other."""
+        return step.index in self._locks
+
     def injected(self, step: Step) -> dict[Injected, Any]:
         """What the parameters of a step get that are no columns, where it is the same for all records."""
         wanted = {read.parameter.injected for read in step.reads}

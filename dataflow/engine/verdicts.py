@@ -97,7 +97,8 @@ def completeness(environment: Environment) -> pa.Array:
 def _count(effect: Effect, found: Any, applicable: Any) -> None:
     found += 1
     applicable += 1
-    found[effect.failed_rows] -= 1
+    if effect.failures:
+        found[effect.failed_rows] -= 1
     for mark in effect.marks:
         if mark.status is not Status.CACHED:
             found[mark.rows] -= 1
@@ -109,7 +110,7 @@ def degraded(environment: Environment) -> Mask:
     """True for each record that lacks an important service."""
     mask = np.zeros(environment.size, np.bool_)
     for step, effect in _effects(environment):
-        if step.service.policy.priority is Priority.IMPORTANT:
+        if effect.failures and step.service.policy.priority is Priority.IMPORTANT:
             mask[effect.failed_rows] = True
         if effect.members:
             mask[effect.degraded_rows] = True

@@ -7,13 +7,14 @@ caller; here is only the deadline of one call.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.spending import Spent
@@ -115,40 +116,60 @@ async def call_async(
 
     A few callers pull from one iterator, so memory does not grow with the records that wait.
     """
+    if size == 1:
+        # What is made after the wait does not lie about during it: hundreds of records may be awaited one by one.
+        ended = await _end_of(function, [column[0] for column in columns], timeout=timeout)
+        answers = Answers(values=[None])
+        _note(answers, 0, ended)
+        return answers
     answers = Answers(values=[None] * size)
     records = iter(enumerate(zip(*columns, strict=True)))
 
     async def caller() -> None:
         for row, arguments in records:
-            began = time.perf_counter()
-            await _call_one(function, arguments, row=row, answers=answers, timeout=timeout)
-            answers.durations[row] = time.perf_counter() - began
+            _note(answers, row, await _end_of(function, arguments, timeout=timeout))
 
     await asyncio.gather(*(caller() for _ in range(min(IN_FLIGHT, size))))
     return answers
 
 
-async def _call_one(
-    function: Callable[..., Coroutine[Any, Any, Any]],
-    arguments: tuple[Any, ...],
-    *,
-    row: int,
-    answers: Answers,
-    timeout: float,
-) -> None:
+class _End(NamedTuple):
+    """How one call has ended."""
+
+    value: Any
+    error: BaseException | None
+    timed_out: bool
+    seconds: float
+
+
+def _note(answers: Answers, row: int, ended: _End) -> None:
+    answers.values[row] = ended.value
+    answers.durations[row] = ended.seconds
+    if ended.error is not None:
+        answers.raise_at(row, ended.error)
+    if ended.timed_out:
+        answers.timed_out.add(row)
+
+
+async def _end_of(
+    function: Callable[..., Coroutine[Any, Any, Any]], arguments: Sequence[Any], *, timeout: float
+) -> _End:
+    began = time.perf_counter()
+    value: Any = None
+    raised: BaseException | None = None
+    late = False
     try:
         async with asyncio.timeout(timeout) as deadline:
-            answers.values[row] = await function(*arguments)
+            value = await function(*arguments)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        answers.raise_at(row, error)
+        raised = error
     except Exception as error:
-        if isinstance(error, TimeoutError) and deadline.expired():
-            answers.timed_out.add(row)
-            error = TimeoutError(f"no answer within {timeout:g} s")
-        answers.raise_at(row, error)
+        late = isinstance(error, TimeoutError) and deadline.expired()
+        raised = TimeoutError(f"no answer within {timeout:g} s") if late else error
+    return _End(value, raised, late, time.perf_counter() - began)
 
 
 def call_threads(
@@ -179,7 +200,8 @@ def call_threads(
             answers.durations[row] = time.perf_counter() - began
 
     with ThreadPoolExecutor(max_workers=min(threads, max(size, 1)), thread_name_prefix="dataflow-call") as pool:
-        for future in [pool.submit(caller) for _ in range(min(threads, max(size, 1)))]:
+        callers = [pool.submit(contextvars.copy_context().run, caller) for _ in range(min(threads, max(size, 1)))]
+        for future in callers:
             future.result()
     if stopped():
         raise CancelledError

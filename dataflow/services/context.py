@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -37,6 +39,24 @@ class Context:
         if value is None:
             raise ServiceError(f"the secret {name} is not set in the environment of the process that runs the service")
         return value
+
+
+_execution: ContextVar[str] = ContextVar("dataflow_execution", default="")
+
+
+def current_execution() -> str:
+    """The id of the run or single execution that this code works for; empty outside of one."""
+    return _execution.get()
+
+
+@contextmanager
+def working_for(run: str) -> Iterator[None]:
+    """Let what is called here, on whichever thread or task, know the id that it works for."""
+    token = _execution.set(run)
+    try:
+        yield
+    finally:
+        _execution.reset(token)
 
 
 _sent: dict[str, str] = {}

@@ -6,12 +6,13 @@ The calls themselves are made in `calls`; a partition hands a step over here and
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.wallet import Wallet
 from dataflow.engine.http.access import AccessCheck
 from dataflow.engine.http.answering import EndpointCall
-from dataflow.engine.http.attempts import AttemptError, Call, CallError, Terms, asked_again
+from dataflow.engine.http.attempts import Terms
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.billing import Billing, billed_whole
-from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, recalled, share, spread_answers
+from dataflow.engine.http.calls import MOST, Calling, Check, Shared, make_calls, recalled, share, spread_answers
 from dataflow.engine.http.chat import ChatCall
+from dataflow.engine.http.functions import apply, perform
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
@@ -38,7 +40,6 @@ from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
-from dataflow.errors import RetryLater
 from dataflow.services.keys import Keys
 from dataflow.services.signature import Form, Injected
 
@@ -47,8 +48,22 @@ if TYPE_CHECKING:
     from dataflow.services.api import API
     from dataflow.services.service import Service
 
-LOOK = 0.1
-"""Seconds between two looks at a function whose time may be up."""
+
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """Some records of a service on their way.
+
+    Attributes:
+        io: The loop that calls for them.
+        shared: Which of them share a call.
+        answers: What is known of the distinct calls.
+        making: Makes those that are left; None where none is.
+    """
+
+    io: IOLoop
+    shared: Shared
+    answers: Answers
+    making: Callable[[], Coroutine[Any, Any, Answers]] | None = None
 
 
 class Callers:
@@ -112,8 +127,43 @@ class Callers:
             Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
         """
+        with self._asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
+            if asked.making is not None:
+                asked.answers = _wait(on.flights.start(asked.io, asked.making()))
+        return spread_answers(asked.answers, asked.shared)
+
+    async def acall(
+        self,
+        step: Step,
+        function: Callable[..., Any] | None,
+        *,
+        columns: Sequence[Sequence[Any]],
+        size: int,
+        on: Execution,
+    ) -> Answers:
+        """`call` for whoever awaits the answers on another loop; cancelling it cancels the calls."""
+        with self._asking(step, function, columns=columns, size=size, on=on, group_of=None) as asked:
+            if asked.making is not None:
+                asked.answers = await asyncio.wrap_future(on.flights.start(asked.io, asked.making()))
+        return spread_answers(asked.answers, asked.shared)
+
+    @contextmanager
+    def _asking(
+        self,
+        step: Step,
+        function: Callable[..., Any] | None,
+        *,
+        columns: Sequence[Sequence[Any]],
+        size: int,
+        on: Execution,
+        group_of: Rows | None,
+    ) -> Iterator[_Asked]:
+        """What is known of some records, and what is to be awaited for the others; notes what it has spent."""
         if (session := SESSIONS.current) is not None and self._session is None:
-            return self._offline(session).call(step, function, columns=columns, size=size, on=on, group_of=group_of)
+            double = self._offline(session)
+            with double._asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
+                yield asked
+            return
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(
@@ -128,12 +178,12 @@ class Callers:
             _noting(on, step.service),
             tracking(step, calling, shared=shared, on=on) as tracked,
         ):
-            answers = known = recalled(tracked, shared)
-            if len(known.remembered) < len(shared.inputs):
-                making = tracked.effects.flushed(partial(make, tracked, shared, check=check, known=known))
-                answers = _wait(on.flights.start(io, making))
-            on.flights.spent.append((step.service, spent_on(answers)))
-        return spread_answers(answers, shared)
+            asked = _Asked(io=io, shared=shared, answers=recalled(tracked, shared))
+            if len(asked.answers.remembered) < len(shared.inputs):
+                making = partial(make, tracked, shared, check=check, known=asked.answers)
+                asked.making = partial(tracked.effects.flushed, making)
+            yield asked
+            on.flights.spent.append((step.service, spent_on(asked.answers)))
 
     def client(self, api: API) -> Any:
         """The `httpx.AsyncClient` for functions of an API."""
@@ -215,10 +265,10 @@ class Callers:
             reader = service.endpoint.reader(service.returns, name=service.name)
             made: Any = _asking(service)(service.endpoint, reader, provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
-            made = billed_whole(partial(_apply, function, self._clock))
+            made = billed_whole(partial(apply, function, self._clock))
         else:
             awaited = function if service.form is Form.ASYNC else self._on_threads(function, service.policy.threads)
-            made = partial(_perform, provider, awaited)
+            made = partial(perform, provider, awaited)
         remembers = terms.repeatable and not is_unlike(step)
         return Calling(
             function=made,
@@ -276,7 +326,8 @@ class Callers:
         self._pools.append(pool)
 
         async def call(*values: Any) -> Any:
-            return await asyncio.get_running_loop().run_in_executor(pool, function, *values)
+            work = partial(contextvars.copy_context().run, function, *values)
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
 
         return call
 
@@ -332,40 +383,3 @@ def _noting(on: Execution, service: Service) -> Iterator[None]:
         if error.spent is not None:
             on.flights.spent.append((service, error.spent))
         raise
-
-
-async def _perform(
-    provider: Provider, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call
-) -> Any:
-    """Call a function that does not ask for the client: the whole call is one attempt."""
-    return await provider.caller.perform(partial(_attempt, function, values), call)
-
-
-async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any]) -> Any:
-    try:
-        return await function(*values)
-    except RetryLater as error:
-        raise asked_again(error) from error
-    except OSError as error:
-        kind = type(error).__name__
-        raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable") from error
-
-
-async def _apply(
-    function: Callable[..., Awaitable[Any]], clock: Callable[[], float], values: Sequence[Any], call: Call
-) -> Any:
-    """Call a function whose client keeps the policies, request by request; the deadline of the record holds too."""
-    task = asyncio.ensure_future(function(*values))
-    try:
-        while not task.done():
-            left = call.deadline.left(clock())
-            if left <= 0 and not call.only_waits:
-                raise CallError("deadline", "the time for this record is used up", timed_out=True)
-            # What its requests wait for is known, and perhaps excused, when they have waited.
-            await asyncio.wait({task}, timeout=max(left, LOOK))
-        if call.refused is not None:
-            # A function that catches everything must not turn a call that was never made into an answer.
-            raise call.refused
-        return task.result()
-    finally:
-        task.cancel()

@@ -14,9 +14,9 @@ import dataflow as flow
 from dataflow.engine.control.gate import Gate
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.http.attempts import Call, Terms
-from dataflow.engine.http.callers import _apply
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.client import make_client
+from dataflow.engine.http.functions import apply
 from dataflow.engine.http.offline import Session
 from dataflow.engine.http.provider import Provider
 from dataflow.policies.deadline import Deadline
@@ -225,7 +225,7 @@ def test_a_function_whose_request_still_waits_its_turn_is_not_out_of_time() -> N
         return "value"
 
     began = time.monotonic()
-    found = asyncio.run(_apply(waits_and_is_excused, lambda: time.monotonic() - began, [], call))
+    found = asyncio.run(apply(waits_and_is_excused, lambda: time.monotonic() - began, [], call))
     assert found == "value"
 
 
