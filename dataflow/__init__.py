@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataflow.services.llm import judge, llm
     from dataflow.services.lookup import lookup
     from dataflow.services.prices import PerMillionTokens, PerRecord
+    from dataflow.services.priority import critical, important, optional
     from dataflow.services.registry import ServiceRegistry
     from dataflow.services.service import Service, enrichment, transformation, validation
     from dataflow.services.signature import ALL
@@ -75,6 +76,11 @@ _HOMES = {
         "PerRecord",
     ),
     "dataflow.services.registry": ("ServiceRegistry",),
+    "dataflow.services.priority": (
+        "critical",
+        "important",
+        "optional",
+    ),
     "dataflow.services.service": (
         "Service",
         "enrichment",
@@ -120,17 +126,20 @@ __all__ = [
     "basic",
     "bearer",
     "best_of",
+    "critical",
     "csv",
     "enrichment",
     "errors",
     "files",
     "for_each",
+    "important",
     "jsonl",
     "judge",
     "llm",
     "lookup",
     "oauth2_client",
     "open",
+    "optional",
     "parquet",
     "testing",
     "transformation",

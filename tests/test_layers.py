@@ -20,7 +20,7 @@ UPWARDS = {
     "plan/explain.py": {"faces"},  # the repr of an explanation
     "plan/quote.py": {"faces"},  # the repr of a quote
     "wiring/run.py": {"faces"},  # the reprs of what a run returns
-    "wiring/single.py": {"faces"},
+    "wiring/result.py": {"faces"},
     "wiring/story.py": {"faces"},
     "wiring/trial.py": {"faces"},
     "__init__.py": {*ROOMS, "testing"},  # the public names, each loaded when it is used

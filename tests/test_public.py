@@ -13,6 +13,7 @@ import dataflow as flow
 NAMES = (
     *("transformation", "validation", "enrichment", "lookup", "Service", "ALL", "Context", "Outcomes"),
     *("llm", "judge", "for_each", "waterfall", "best_of", "ServiceRegistry"),
+    *("critical", "important", "optional"),
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "why", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),

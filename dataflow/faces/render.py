@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dataflow.plan.explain import Explanation, StepLine
     from dataflow.plan.pipeline import Pipeline
     from dataflow.services.service import Service
-    from dataflow.wiring.single import Result
+    from dataflow.wiring.result import Result
 
 __all__ = [
     "dataset_html",

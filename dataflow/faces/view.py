@@ -14,8 +14,8 @@ from dataflow.outcomes import Status
 
 if TYPE_CHECKING:
     from dataflow.store.dataset import Dataset
+    from dataflow.wiring.result import Result
     from dataflow.wiring.run import Run
-    from dataflow.wiring.single import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from dataflow.services.units import seconds
 if TYPE_CHECKING:
     from dataflow.plan.explain import Explanation
     from dataflow.plan.quote import Quote
+    from dataflow.wiring.result import Result
     from dataflow.wiring.run import Run
-    from dataflow.wiring.single import Result
     from dataflow.wiring.trial import Sample
 
 Invalid = Literal["keep", "reject"]
@@ -132,6 +132,31 @@ class Pipeline:
         from dataflow.wiring.single import acall
 
         return await acall(self, record, **settings)
+
+    def call_many(self, records: Sequence[Mapping[str, Any]], **settings: Any) -> list[Result]:
+        """`call` for several records, side by side; results come in their order, and a slow one keeps no other waiting.
+
+        Equal calls of APIs are made once, and so are records that are equal in all that the pipeline reads: they share
+        an execution, whose cost is told once. Where a service is not idempotent, every record has its own.
+
+        Args:
+            records: Column to value, each.
+            **settings: As for `call`; `at_once=` records are under way at most (100), and `return_errors=True` puts
+                the error of a record in its place.
+
+        Raises:
+            CriticalServiceFailed: Some records are incomplete; the first is named, when all have ended.
+            DeclarationError: Some records do not fit the pipeline.
+        """
+        from dataflow.wiring.many import call_many
+
+        return call_many(self, records, **settings)
+
+    async def acall_many(self, records: Sequence[Mapping[str, Any]], **settings: Any) -> list[Result]:
+        """`call_many` as a coroutine; async services run on the caller's own event loop."""
+        from dataflow.wiring.many import acall_many
+
+        return await acall_many(self, records, **settings)
 
     def apply(self, data: Any, **settings: Any) -> Any:
         """Run a pandas or Arrow table, a Dask DataFrame or a Dask Bag; the same kind comes back.

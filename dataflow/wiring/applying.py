@@ -24,7 +24,7 @@ from dataflow.plan.pipeline import Pipeline
 from dataflow.services.types import holds
 from dataflow.wiring.budgets import spent_here
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
-from dataflow.wiring.single import merged, prepare_records, to_records, to_table
+from dataflow.wiring.records import merged, prepare_records, to_records, to_table
 
 REJECTED = "rejected"
 """The column that says why a run would have rejected the row; null where it would not."""

@@ -65,6 +65,11 @@ _prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str, bool], Prepa
 _lock = threading.RLock()
 
 
+def is_prepared(pipeline: Pipeline, *, catalog: str) -> bool:
+    """Whether the pipeline has been made ready before, for records of some schema."""
+    return catalog in _needs.get(pipeline, {}) and pipeline in _prepared
+
+
 def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
     """What the pipeline asks of records; found at the first call, which reads the tables of its lookups.
 

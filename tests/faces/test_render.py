@@ -9,7 +9,7 @@ import pytest
 import dataflow as flow
 from dataflow.faces import render
 from dataflow.faces.view import DatasetView, RunView
-from dataflow.wiring.single import Metadata, Result
+from dataflow.wiring.result import Metadata, Result
 
 EVIL = "<script>alert(1)</script>"
 REPORT = {

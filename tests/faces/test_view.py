@@ -5,8 +5,8 @@ from dataflow.outcomes import Kind, Outcome, Priority, Status
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics
+from dataflow.wiring.result import Metadata, Result
 from dataflow.wiring.run import Run
-from dataflow.wiring.single import Metadata, Result
 
 EMAIL = ServiceStatistics(kind=Kind.TRANSFORMATION, priority=Priority.CRITICAL, records=100, succeeded=100)
 COMPANY = ServiceStatistics(

@@ -1,0 +1,142 @@
+"""One record through a pipeline as an execution with an id: made ready, awaited, told about in logs.
+
+Which loop and which threads it uses is decided by whoever calls. A log holds counts and no value of a record.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.engine.awaiting import SharedCalls, Threads, await_graph
+from dataflow.engine.environment import Environment
+from dataflow.engine.fate import output_columns
+from dataflow.engine.resources import Resources
+from dataflow.engine.waiting import Flights, IOLoop
+from dataflow.errors import CriticalServiceFailed, DeclarationError
+from dataflow.plan.pipeline import Pipeline
+from dataflow.services.context import Context, current_execution
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, is_prepared
+from dataflow.wiring.records import merged, prepare_records, to_record, to_table
+from dataflow.wiring.result import Result, check_critical, metadata_of
+
+logger = logging.getLogger("dataflow.execution")
+"""Tells the start and the end of each execution, at INFO; its `extra` fields begin with `execution_`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds for one record, or for each of several.
+
+    Attributes:
+        catalog: Where lookups find datasets, and where answers are kept.
+        parameters: For `flow.Context`.
+        offline: Whether only the cache may answer in place of APIs.
+    """
+
+    catalog: str = DEFAULT_CATALOG
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    offline: bool = False
+
+
+class Execution:
+    """One record on its way.
+
+    Args:
+        pipeline: What is done to it.
+        record: Column to value.
+        settings: What holds for it.
+    """
+
+    def __init__(self, pipeline: Pipeline, record: Mapping[str, Any], settings: Settings) -> None:
+        self.pipeline = pipeline
+        self.record = record
+        self.settings = settings
+        self.id = uuid.uuid4().hex[:12]
+        self._parent = current_execution()
+        self._began = time.perf_counter()
+        self._table: pa.Table | None = None
+        self._prepared: Prepared | None = None
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether all is at hand, so that making it ready takes no time; else it reads tables and sets up classes."""
+        return is_prepared(self.pipeline, catalog=self.settings.catalog)
+
+    def prepare(self) -> Prepared:
+        """Make the pipeline ready for the record.
+
+        Raises:
+            DeclarationError: The record does not fit the pipeline.
+        """
+        self._tell("started")
+        catalog = self.settings.catalog
+        table, misfits = to_table(self.pipeline, [self.record], catalog=catalog)
+        if misfits:
+            raise DeclarationError(f"`{self.pipeline.name}` cannot read the record: {misfits[0]}")
+        self._table = table
+        self._prepared = prepare_records(
+            self.pipeline, table.schema, names=list(self.record), catalog=catalog, offline=self.settings.offline
+        )
+        return self._prepared
+
+    async def run(
+        self,
+        io: IOLoop,
+        flights: Flights,
+        *,
+        computing: Threads,
+        waiting: Threads,
+        calls: SharedCalls | None = None,
+    ) -> Environment:
+        """Run its services; on the loop that is given."""
+        assert self._prepared is not None
+        assert self._table is not None
+        context = Context(run=self.id, parameters=self.settings.parameters)
+        resources: Resources = replace(
+            self._prepared.resources, context=context, io=io, fail_fast=True, flights=flights
+        )
+        return await await_graph(
+            self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
+        )
+
+    def result(self, environment: Environment) -> Result:
+        """What comes back.
+
+        Raises:
+            CriticalServiceFailed: The record is incomplete.
+        """
+        duration = time.perf_counter() - self._began
+        try:
+            check_critical(environment)
+        except CriticalServiceFailed as error:
+            self._tell("failed", duration=duration, critical=error.services)
+            raise
+        output = to_record(output_columns(environment), environment.graph.output)
+        metadata = metadata_of(environment, output, execution=self.id, parent=self._parent, duration=duration)
+        self._tell(
+            "ended",
+            duration=duration,
+            services=metadata.services_executed,
+            succeeded=metadata.success_count,
+            failed=metadata.failure_count,
+            degraded=metadata.degraded,
+            cost=metadata.cost,
+        )
+        return Result(data=merged(self.record, output), metadata=metadata)
+
+    def _tell(self, event: str, **counts: Any) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        known = {"id": self.id, "parent": self._parent or None, "pipeline": self.pipeline.name, "event": event}
+        if event == "started":
+            counts = {"services": len(self.pipeline.services)}
+        extra = {f"execution_{name}": value for name, value in {**known, **counts}.items()}
+        said = ", ".join(f"{name} {value}" for name, value in counts.items())
+        logger.info("%s: execution %s %s (%s)", self.pipeline.name, self.id, event, said, extra=extra)
