@@ -51,11 +51,12 @@ def email(email: str) -> str:
 @flow.transformation(publish=False)
 def asked(email: str, name: str | None = None, company: str | None = None, phone: str | None = None) -> Asked:
     """The inputs of the services; a company that is not named is unknown."""
-    firm = (company or "").strip()
+    person, firm = (name or "").strip(), (company or "").strip()
     return Asked(
-        person=(name or "").strip(),
+        person=person,
         firm=firm or "unknown",
         employer=firm,
+        is_named=bool(person or firm),
         number=(phone or "").strip(),
         domain=domain_of(firm, email=email),
     )
@@ -96,6 +97,7 @@ articles = ask(
     list[Article],
     {"company": "{employer}", "person": "{person}", "limit": 5},
     select="articles",
+    when="is_named",
 )
 reach = ask("reach", "contact-finder", Reach, {"email": "{email}", "phone": "{number}"})
 

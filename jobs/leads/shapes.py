@@ -11,6 +11,7 @@ class Asked(TypedDict):
     person: str
     firm: str
     employer: str
+    is_named: bool
     number: str
     domain: str | None
 

@@ -234,16 +234,23 @@ def test_a_run_ends_with_what_the_others_know(
 @pytest.mark.parametrize(
     ("given", "asked"),
     [
-        ({"email": "ann@a.example"}, ("", "unknown", "", "", "a.example")),
-        ({"email": "ann", "name": " Ann ", "phone": "+1 "}, ("Ann", "unknown", "", "+1", None)),
+        ({"email": "ann@a.example"}, ("", "unknown", "", False, "", "a.example")),
+        ({"email": "ann", "name": " Ann ", "phone": "+1 "}, ("Ann", "unknown", "", True, "+1", None)),
         (
             {"email": "ann@a.example", "company": " Silver Lake "},
-            ("", "Silver Lake", "Silver Lake", "", "silverlake.com"),
+            ("", "Silver Lake", "Silver Lake", True, "", "silverlake.com"),
         ),
     ],
 )
 def test_services_are_asked_with_what_a_lead_says(leads: ModuleType, given: Any, asked: tuple[str | None, ...]) -> None:
     assert tuple(leads.asked(**given).values()) == asked
+
+
+def test_news_are_not_asked_for_where_nobody_is_named(provider: Running, hurried: flow.Pipeline) -> None:
+    provider.control(restore=True)
+    ended = run(hurried, [{**LEAD, "name": None, "company": None}])
+    assert ended.statistics["services"]["articles"]["skipped"] == 1
+    assert ended.failures().num_rows == 0
 
 
 def test_what_people_write_for_nothing_is_nothing(leads: ModuleType, provider: Running, tmp_path: Path) -> None:
