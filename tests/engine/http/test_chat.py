@@ -162,9 +162,10 @@ def test_a_null_is_not_asked_about(bench: Any) -> None:
 
 def test_faults_of_the_way_are_tried_again(bench: Any) -> None:
     bench.server.control(paths={PATH: "503_then_ok:1"})
-    run = bench.run(insight(bench), KEYS)
+    few = KEYS[:3]  # five failures in a row would open the breaker
+    run = bench.run(insight(bench), few)
     said = run.statistics["services"]["insight"]
-    assert (said["succeeded"], said["retries"]) == (len(KEYS), len(KEYS))
+    assert (said["succeeded"], said["retries"]) == (len(few), len(few))
     assert run.statistics["cost"] == cost_of(counted(bench))
 
 
