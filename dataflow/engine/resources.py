@@ -92,9 +92,8 @@ class Resources:
 
     def injected(self, step: Step) -> dict[Injected, Any]:
         """What the parameters of a step get that are no columns, where it is the same for all records."""
-        wanted = {read.parameter.injected for read in step.reads}
         found: dict[Injected, Any] = {Injected.CONTEXT: self.context}
-        if Injected.CLIENT in wanted:
+        if any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             assert self.callers is not None
             found[Injected.CLIENT] = self.callers.client(step.service.api)
         return found

@@ -84,21 +84,19 @@ def _errors(verdicts: Sequence[Verdicts], entries: int, width: int, places: Any)
 
 def completeness(environment: Environment) -> pa.Array:
     """Found over applicable enrichments of each record; null where none applied."""
-    found = np.zeros(environment.size, np.int32)
-    applicable = np.zeros(environment.size, np.int32)
-    for step, effect in environment.of_kind(Kind.ENRICHMENT):
-        if not step.service.member_of:
-            _count(effect, found, applicable)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = found / applicable
-    return pa.array(share, mask=applicable == 0)
+    counted = [effect for step, effect in environment.of_kind(Kind.ENRICHMENT) if not step.service.member_of]
+    found = np.full(environment.size, len(counted), np.int32)
+    applicable = found.copy()
+    for effect in counted:
+        if effect.failures or effect.marks:
+            _discount(effect, found, applicable)
+    some = applicable > 0
+    share = np.divide(found, applicable, out=np.zeros(environment.size), where=some)
+    return pa.array(share, mask=~some)
 
 
-def _count(effect: Effect, found: Any, applicable: Any) -> None:
-    found += 1
-    applicable += 1
-    if effect.failures:
-        found[effect.failed_rows] -= 1
+def _discount(effect: Effect, found: Any, applicable: Any) -> None:
+    found[effect.failed_rows] -= 1
     for mark in effect.marks:
         if mark.status is not Status.CACHED:
             found[mark.rows] -= 1

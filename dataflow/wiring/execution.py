@@ -22,7 +22,7 @@ from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context, current_execution
-from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, is_prepared
+from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, has_needs, is_prepared
 from dataflow.wiring.records import merged, prepare_records, to_record, to_table
 from dataflow.wiring.result import Result, check_critical, metadata_of
 
@@ -64,27 +64,40 @@ class Execution:
         self._table: pa.Table | None = None
         self._prepared: Prepared | None = None
 
-    @property
-    def is_prepared(self) -> bool:
-        """Whether all is at hand, so that making it ready takes no time; else it reads tables and sets up classes."""
-        return is_prepared(self.pipeline, catalog=self.settings.catalog)
-
-    def prepare(self) -> Prepared:
-        """Make the pipeline ready for the record.
+    def prepare_at_hand(self) -> bool:
+        """Make the pipeline ready if such a record has come before, which takes no time; whether that was so.
 
         Raises:
             DeclarationError: The record does not fit the pipeline.
         """
+        if not has_needs(self.pipeline, catalog=self.settings.catalog):
+            return False
+        schema = self._read().schema
+        if not is_prepared(self.pipeline, schema, catalog=self.settings.catalog, offline=self.settings.offline):
+            return False
+        self.prepare()
+        return True
+
+    def prepare(self) -> Prepared:
+        """Make the pipeline ready for the record: the first time its tables are read and its classes set up.
+
+        Raises:
+            DeclarationError: The record does not fit the pipeline.
+        """
+        catalog, offline = self.settings.catalog, self.settings.offline
+        schema = self._read().schema
+        prepared = prepare_records(self.pipeline, schema, names=list(self.record), catalog=catalog, offline=offline)
+        self._prepared = prepared
         self._tell("started")
-        catalog = self.settings.catalog
-        table, misfits = to_table(self.pipeline, [self.record], catalog=catalog)
-        if misfits:
-            raise DeclarationError(f"`{self.pipeline.name}` cannot read the record: {misfits[0]}")
-        self._table = table
-        self._prepared = prepare_records(
-            self.pipeline, table.schema, names=list(self.record), catalog=catalog, offline=self.settings.offline
-        )
-        return self._prepared
+        return prepared
+
+    def _read(self) -> pa.Table:
+        """The record as a table."""
+        if self._table is None:
+            self._table, misfits = to_table(self.pipeline, [self.record], catalog=self.settings.catalog)
+            if misfits:
+                raise DeclarationError(f"`{self.pipeline.name}` cannot read the record: {misfits[0]}")
+        return self._table
 
     async def run(
         self,

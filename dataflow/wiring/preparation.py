@@ -65,9 +65,18 @@ _prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str, bool], Prepa
 _lock = threading.RLock()
 
 
-def is_prepared(pipeline: Pipeline, *, catalog: str) -> bool:
-    """Whether the pipeline has been made ready before, for records of some schema."""
-    return catalog in _needs.get(pipeline, {}) and pipeline in _prepared
+def has_needs(pipeline: Pipeline, *, catalog: str) -> bool:
+    """Whether `needs_of` takes no time, since it was asked before."""
+    return catalog in _needs.get(pipeline, {})
+
+
+def is_prepared(pipeline: Pipeline, schema: pa.Schema, *, catalog: str, offline: bool) -> bool:
+    """Whether `prepare_once` takes no time, since records of that schema came before."""
+    return _key(schema, catalog, offline) in _prepared.get(pipeline, {})
+
+
+def _key(schema: pa.Schema, catalog: str, offline: bool) -> tuple[str, str, bool]:
+    return schema.to_string(), catalog, offline
 
 
 def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
@@ -118,7 +127,7 @@ def prepare_once(
     schema = schema.with_metadata(ours)
     if money is not None:
         return _prepare(pipeline, schema, catalog=catalog, offline=offline, money=money)
-    key = (schema.to_string(), catalog, offline)
+    key = _key(schema, catalog, offline)
     with _lock:
         known = _prepared.setdefault(pipeline, {})
         if key not in known:

@@ -111,23 +111,25 @@ def metadata_of(
         parent: The id of the one that it is part of, or empty.
         duration: Seconds.
     """
-    found = [_outcome(step, effect) for step, effect in _listed(environment) if not step.service.member_of]
-    executed = [one for one in found if one.status not in _UNCALLED]
-    failures = tuple(one for one in executed if one.status in _FAILED)
-    share = (len(executed) - len(failures)) / len(found)
+    counted = [(step, effect) for step, effect in _listed(environment) if not step.service.member_of]
+    found = [_outcome(step, effect) for step, effect in counted if effect.failures or effect.marks]
+    uncalled = [one for one in found if one.status in _UNCALLED]
+    failures = tuple(one for one in found if one.status in _FAILED)
+    executed = len(counted) - len(uncalled)
+    share = (executed - len(failures)) / len(counted)
     rejected = reasons(environment).get(0)
     return Metadata(
         execution_id=execution,
         total_duration=duration,
-        services_executed=len(executed),
-        success_count=len(executed) - len(failures),
+        services_executed=executed,
+        success_count=executed - len(failures),
         failure_count=len(failures),
         failures=failures,
         completeness=output.get("completeness") if "completeness" in environment.graph.output.names else share,
         cost=money(cost_of(environment)),
         rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",
-        cached_count=sum(one.status is Status.CACHED for one in executed),
-        not_attempted=tuple(one for one in found if one.status is Status.NOT_ATTEMPTED),
+        cached_count=sum(one.status is Status.CACHED for one in found),
+        not_attempted=tuple(one for one in uncalled if one.status is Status.NOT_ATTEMPTED),
         parent_id=parent or None,
         degraded=bool(output.get("degraded", False)),
         warnings=tuple(_warnings(environment)),
@@ -149,6 +151,8 @@ def _outcome(step: Step, effect: Effect) -> Outcome:
 
 def _warnings(environment: Environment) -> Iterator[str]:
     for step, effect in _listed(environment):
+        if not effect.failures and not effect.members:
+            continue
         failures = [(step.service, failure) for failure in effect.failures]
         failures += [(member.service, failure) for member in effect.members for failure in member.failures]
         told: set[str] = set()

@@ -50,10 +50,8 @@ async def acall(
 
 async def await_execution(execution: Execution, *, io: IOLoop, calls: SharedCalls | None = None) -> Result:
     """Make a record ready and run it on the loop that this is awaited on."""
-    if execution.is_prepared:
-        execution.prepare()
-    else:
-        # Tables are read and classes set up, which would hold up the loop.
+    if not execution.prepare_at_hand():
+        # What takes a while would hold up the loop.
         await on_thread(execution.prepare)
     environment = await execution.run(io, Flights(), computing=on_thread, waiting=on_thread, calls=calls)
     return execution.result(environment)

@@ -324,6 +324,100 @@ def test_many_records_are_awaited_side_by_side() -> None:
     assert {result.data["waited"] for result in results} == {"done"}
 
 
+def test_eight_services_of_a_hundred_records_wait_together() -> None:
+    used = flow.Pipeline("p", [waiting(0.1, name=f"w{at}") for at in range(8)])
+    used.call({"email": "a"})
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(used.acall({"email": str(at)}) for at in range(100)))
+
+    began = time.perf_counter()
+    results = asyncio.run(main())
+    # One after the other they take 80 s.
+    assert time.perf_counter() - began < 2.5
+    assert {result.metadata.success_count for result in results} == {8}
+
+
+def test_a_class_that_takes_its_time_to_set_up_holds_up_no_loop() -> None:
+    @flow.transformation
+    class Slow:
+        def __init__(self) -> None:
+            time.sleep(1.0)
+
+        def __call__(self, x: Any) -> str:
+            return str(x)
+
+    used = flow.Pipeline("p", [Slow.with_(name="slow")])
+    longest = 0.0
+
+    async def main() -> None:
+        async def tick() -> None:
+            nonlocal longest
+            while True:
+                began = time.perf_counter()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.perf_counter() - began)
+
+        ticking = asyncio.create_task(tick())
+        for record in ({"x": 1}, {"x": "another schema"}):
+            await used.acall(record)
+        ticking.cancel()
+
+    asyncio.run(main())
+    assert longest < 0.7
+
+
+acme = flow.API("acme-single", "https://acme.example")
+
+
+def test_apis_are_awaited_side_by_side() -> None:
+    async def answer(request: flow.testing.Request) -> Any:
+        await asyncio.sleep(0.2)
+        return {"name": request.url[-2:]}
+
+    services = [
+        acme.get(name, f"/{name}/{{domain}}", returns=str, select="name", price=0.5) for name in ("one", "two", "three")
+    ]
+    used = flow.Pipeline("p", services)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(used.acall({"domain": f"d{at}"}) for at in range(4)))
+
+    with flow.testing.offline(**{"acme-single": answer}) as calls:
+        began = time.perf_counter()
+        results = asyncio.run(main())
+        assert time.perf_counter() - began < 2.0
+        assert calls.total == 12
+    assert [one.data["three"] for one in results] == ["d0", "d1", "d2", "d3"]
+    assert {one.metadata.cost for one in results} == {1.5}
+
+
+def test_a_cancelled_acall_cancels_the_calls_of_apis() -> None:
+    ended: list[str] = []
+
+    async def endless(request: flow.testing.Request) -> Any:
+        try:
+            await asyncio.sleep(20)
+        finally:
+            ended.append("ended")
+
+    used = flow.Pipeline("p", [acme.get("one", "/{domain}", returns=str)])
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(used.acall({"domain": "a"}), 0.3)
+        for _ in range(100):
+            if ended:
+                break
+            await asyncio.sleep(0.02)
+
+    began = time.perf_counter()
+    with flow.testing.offline(**{"acme-single": endless}):
+        asyncio.run(main())
+    assert ended == ["ended"]
+    assert time.perf_counter() - began < 10
+
+
 def test_a_service_may_await_another_pipeline() -> None:
     inner = flow.Pipeline("inner", [waiting(0.05)])
 
