@@ -49,6 +49,11 @@ class IOLoop:
             self._thread.start()
             self._watchdog = Watchdog(self.loop, thread=self._thread, warn=warn)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs on this loop, which would wait for itself."""
+        return asyncio._get_running_loop() is self.loop
+
     def watching(self, service: Service) -> AbstractContextManager[None]:
         """Watch for the async function of a service to block the loop; a loop of somebody else is not watched."""
         if not self._own or service.form is not Form.ASYNC or service.function is None:

@@ -45,6 +45,19 @@ class Settings:
     offline: bool = False
 
 
+def check_not_here(io: IOLoop, pipeline: Pipeline, *, instead: str) -> None:
+    """Refuse to wait on the very loop that would have to do the work.
+
+    Raises:
+        DeclarationError: An async service called, where it has to await.
+    """
+    if io.is_here:
+        raise DeclarationError(
+            f"`{pipeline.name}` is called by an async service on the event loop that its own services need; "
+            f"use `await pipeline.{instead}(...)` there"
+        )
+
+
 class Execution:
     """One record on its way.
 
@@ -115,9 +128,13 @@ class Execution:
         resources: Resources = replace(
             self._prepared.resources, context=context, io=io, fail_fast=True, flights=flights
         )
-        return await await_graph(
-            self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
-        )
+        try:
+            return await await_graph(
+                self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
+            )
+        except BaseException as error:
+            self._tell("stopped", duration=time.perf_counter() - self._began, error=type(error).__name__)
+            raise
 
     def result(self, environment: Environment) -> Result:
         """What comes back.

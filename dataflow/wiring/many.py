@@ -15,7 +15,7 @@ from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.contract import RESERVED
 from dataflow.services.keys import Keys
-from dataflow.wiring.execution import Execution, Settings
+from dataflow.wiring.execution import Execution, Settings, check_not_here
 from dataflow.wiring.preparation import needs_of
 from dataflow.wiring.records import merged
 from dataflow.wiring.result import Result
@@ -51,6 +51,7 @@ def call_many(
 ) -> list[Any]:
     """Run several records; see `Pipeline.call_many`."""
     io = _loop()
+    check_not_here(io, pipeline, instead="acall_many")
     started = io.start(_run(pipeline, list(records), Settings(**settings), io=io, at_once=at_once))
     try:
         ended = started.result()

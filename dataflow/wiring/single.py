@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from dataflow.engine.awaiting import SharedCalls
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.plan.pipeline import Pipeline
-from dataflow.wiring.execution import Execution, Settings
+from dataflow.wiring.execution import Execution, Settings, check_not_here
 from dataflow.wiring.result import Result
 
 SIDE_BY_SIDE = 512
@@ -29,6 +29,7 @@ def call(pipeline: Pipeline, record: Mapping[str, Any], **settings: Any) -> Resu
     """Run one record; see `Pipeline.call`."""
     execution = Execution(pipeline, record, Settings(**settings))
     io, here, flights = execution.prepare().resources.io, CallingThread(), Flights()
+    check_not_here(io, pipeline, instead="acall")
     environment = here.wait(io.start(execution.run(io, flights, computing=here, waiting=on_thread)))
     return execution.result(environment)
 

@@ -72,6 +72,39 @@ def test_an_execution_within_a_run_has_the_run_for_its_parent(tmp_path: Any) -> 
     assert {row[name] for row in rows for name in NESTED} == {run.id}
 
 
+def test_a_service_that_would_wait_for_its_own_loop_is_told_to_await() -> None:
+    pipelines: list[flow.Pipeline] = []
+
+    @flow.enrichment
+    async def again(depth: int) -> int:
+        return int(pipelines[0].call({"depth": depth - 1}).data["again"]) if depth else 0
+
+    @flow.enrichment
+    async def many(depth: int) -> int:
+        return len(pipelines[1].call_many([{"depth": depth - 1}])) if depth else 0
+
+    pipelines += [flow.Pipeline("p", [again]), flow.Pipeline("q", [many])]
+    for result, name in (
+        (pipelines[0].call({"depth": 1}), "acall"),
+        (pipelines[1].call_many([{"depth": 1}])[0], "acall_many"),
+    ):
+        (failure,) = result.metadata.failures
+        assert failure.reason == "DeclarationError"
+        assert f"await pipeline.{name}(" in (failure.error or "")
+
+
+def test_an_execution_that_is_stopped_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dataflow.execution")
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(inner.acall({"domain": "slow"}), 0.1)
+
+    asyncio.run(main())
+    assert caplog.records[-1].execution_event == "stopped"  # type: ignore[attr-defined]
+    assert caplog.records[-1].execution_error == "CancelledError"  # type: ignore[attr-defined]
+
+
 def test_failures_tell_how_long_they_took() -> None:
     @flow.transformation(priority="optional")
     def slow(domain: str) -> str:
