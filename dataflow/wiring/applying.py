@@ -229,7 +229,8 @@ def _known(field: pa.Field, needs: Needs) -> pa.Field:
     values = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if not pa.types.is_null(values):
         return field
-    return field.with_type(needs.given.field(field.name).type if field.name in needs.given.names else pa.string())
+    given = needs.given.field(field.name).type if field.name in needs.given.names else pa.string()
+    return field.with_type(needs.wanted.get(field.name, given))
 
 
 def _to_frame(frame: Any, table: pa.Table, graph: Graph) -> Any:

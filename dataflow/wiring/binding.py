@@ -42,6 +42,17 @@ def wanted_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
     return wanted
 
 
+def kept_types(pipeline: Pipeline) -> dict[str, pa.DataType]:
+    """The type of each column that a service writes for some records only, which a null does not tell."""
+    kept: dict[str, pa.DataType] = {}
+    for service in pipeline.services:
+        partly = service.policy.overwrite == "nulls" or service.policy.when is not None
+        for output in service.outputs if partly else ():
+            if output.declared is not None and output.declared.arrow is not None:
+                kept.setdefault(output.column, output.declared.arrow)
+    return kept
+
+
 def touched_columns(pipeline: Pipeline, tables: Mapping[str, pa.Table]) -> frozenset[str] | None:
     """The columns that a pipeline reads or writes, or None where a service reads `flow.ALL`.
 

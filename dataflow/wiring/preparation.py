@@ -22,6 +22,7 @@ from dataflow.store.files import rooted
 from dataflow.wiring.binding import (
     bind_pipeline,
     given_schema,
+    kept_types,
     lookup_tables,
     prepare_arrow,
     touched_columns,
@@ -40,7 +41,7 @@ class Needs:
 
     Attributes:
         touched: The columns that it reads or writes, or None for all there are.
-        wanted: The type that the first reader of a column declares.
+        wanted: The type that the first reader of a column declares, or who writes it for some records.
         given: The type of a column that a service reads, for where the values do not tell one.
         tables: The table of each lookup.
     """
@@ -92,7 +93,7 @@ def needs_of(pipeline: Pipeline, *, catalog: str = DEFAULT_CATALOG) -> Needs:
             tables = lookup_tables(pipeline, Catalog(catalog))
             known[catalog] = Needs(
                 touched=touched_columns(pipeline, tables),
-                wanted=wanted_types(pipeline),
+                wanted=kept_types(pipeline) | wanted_types(pipeline),
                 given=given_schema(pipeline, tables),
                 tables=tables,
             )

@@ -181,6 +181,18 @@ def counts(address: Address | None, balance: Decimal) -> dict[str, int]:
     return {"numbers": len(address["numbers"]) if address else 0, "balance": int(balance)}
 
 
+@pytest.mark.parametrize("options", [{"overwrite": "nulls"}, {"when": "fill is null"}])
+def test_a_null_that_nobody_reads_is_filled(options: Any) -> None:
+    @flow.transformation(into="fill", **options)
+    def filled(x: int) -> float:
+        return x / 2
+
+    used = flow.Pipeline("p", [filled])
+    assert used.call({"x": 1, "fill": None}).data["fill"] == 0.5
+    assert used.call({"x": 1, "fill": 3.0}).data["fill"] == 3.0
+    assert used.apply(pd.DataFrame({"x": [1, 2], "fill": [None, None]}))["fill"].tolist() == [0.5, 1.0]
+
+
 def test_nested_values_go_in_and_come_out() -> None:
     record = {"name": "A", "born": date(2000, 2, 29), "balance": Decimal("1.50")}
     address = {"street": "S", "numbers": [1, 2]}
