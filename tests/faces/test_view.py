@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dataflow.faces.view import view_dataset, view_result, view_run, view_statistics
 from dataflow.outcomes import Kind, Outcome, Priority, Status
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics
+from dataflow.telemetry.tokens import Tokens
 from dataflow.wiring.result import Metadata, Result
 from dataflow.wiring.run import Run
 
@@ -107,3 +110,11 @@ def test_a_result_parts_values_verdicts_and_failures():
     assert view.summary == ("3 of 4 services succeeded", "250 ms", "50 % complete")
     assert (view.data, view.verdicts) == ((("id", 1),), (("email_ok", False, "a; b"),))
     assert view.failures == (("company", "timed_out", "TimeoutError", ""),)
+
+
+def test_tokens_stand_beside_what_they_cost():
+    model = replace(COMPANY, tokens=Tokens(input=12_000, output=340), cost=0.5)
+    table = view_statistics(replace(COUNTS, services={"email": EMAIL, "model": model}).report(2.0)).services
+    at = table.headers.index("tokens")
+    assert table.headers[at + 1] == "cost"
+    assert [row[at] for row in table.rows] == ["", "12,000 in, 340 out"]

@@ -18,6 +18,7 @@ from dataflow.telemetry.statistics import (
     Waited,
     unbalanced,
 )
+from dataflow.telemetry.tokens import Tokens
 
 counts = st.integers(0, 10**9)
 exact = st.integers(0, 10**6).map(lambda number: number / 1024)
@@ -47,6 +48,7 @@ def service_statistics(draw, kind, priority):
         **statuses,
         **{name: draw(counts) for name in names},
         cost=draw(exact),
+        tokens=Tokens(input=draw(counts), output=draw(counts)),
         duration=Durations.of(draw(st.lists(exact, max_size=5))),
         waited=Waited(rate=draw(exact), concurrency=draw(exact), breaker=draw(exact), budget=draw(exact)),
         errors=draw(st.dictionaries(st.sampled_from(["KeyError", "timeout", "HTTP 500"]), counts)),
@@ -265,3 +267,11 @@ def test_what_guardrails_need_is_no_part_of_the_public_form():
     report = Statistics(failed_records=3, services={"email": service}).report(1.0)
     assert not {"failed_records"} & report.keys()
     assert not {"shared", "streak"} & report["services"]["email"].keys()
+
+
+def test_tokens_are_reported_where_there_are_any():
+    plain = ServiceStatistics(kind=Kind.ENRICHMENT, priority=Priority.IMPORTANT)
+    model = ServiceStatistics(kind=Kind.ENRICHMENT, priority=Priority.IMPORTANT, tokens=Tokens(input=3, output=4))
+    assert "tokens" not in plain.report()
+    both = ServiceStatistics.merged("both", [plain, model, model])
+    assert both.report()["tokens"] == {"input": 6, "output": 8}
