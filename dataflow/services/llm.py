@@ -243,7 +243,7 @@ def judge(
     What it gives is a whole number; whether there is such a candidate is for whoever asks it, such as `best_of`.
 
     Args:
-        name: The name of the service, "judge" by default.
+        name: The name of the service, "judge" by default; `name=` may say it too.
         model: As the endpoint calls it.
         criteria: What makes a candidate the best; a template, so that it may name other columns of the record.
         system: What is said before; a template too.
@@ -252,6 +252,7 @@ def judge(
     Raises:
         DeclarationError: A template or an option cannot be understood.
     """
+    name = options.pop("name", name)
     if not isinstance(criteria, str) or not criteria.strip():
         raise DeclarationError(f"`{name}`: criteria takes a text that says what makes a candidate the best")
     prompt = (

@@ -130,6 +130,7 @@ def test_a_judge_reads_candidates_and_gives_an_index() -> None:
     (prompt,) = said(service, "Ada", ["a", "{name}"])
     assert "the kindest to Ada\n" in prompt
     assert '["a","{name}"]' in prompt
+    assert flow.judge(name="jury", api=API, model="m", criteria="x").name == "jury"
     with pytest.raises(DeclarationError, match="criteria takes a text"):
         flow.judge(api=API, model="m", criteria=" ")
 

@@ -61,7 +61,7 @@ class ChatCall:
         try:
             return read_reply(reply, None if self._chat.format is None else self._reader)
         except NoReply as error:
-            raise CallError(error.reason, error.error, status=200) from error
+            raise CallError(error.reason, error.error) from error
 
     async def _converse(self, texts: dict[str, str], call: Call) -> tuple[list[Message], Reply]:
         """What is said to the model and what it answers; a prompt that is too long may be shortened first."""
