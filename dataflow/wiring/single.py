@@ -17,7 +17,8 @@ from dataflow.wiring.execution import Execution, Settings, check_not_here
 from dataflow.wiring.result import Result
 
 SIDE_BY_SIDE = 512
-"""Threads for what computes, or waits and cannot be awaited, for the records that are awaited."""
+"""Threads for what computes, or waits and cannot be awaited, for the records that are awaited; as many for the records
+that their services wait for, and so on."""
 
 LOOK = 0.5
 """Seconds between two looks of a waiting thread: where a library has set a handler of its own, Ctrl-C wakes no lock."""
@@ -109,10 +110,20 @@ class CallingThread:
 
 
 async def on_thread(function: Callable[[], Value]) -> Value:
-    """What the function gives on a thread of our own pool: a service may await another record, which needs one too."""
-    return await asyncio.get_running_loop().run_in_executor(_threads(), contextvars.copy_context().run, function)
+    """What the function gives on a thread of our own.
+
+    A service on such a thread may wait for another record, which needs threads too: those are of the next pool, so
+    that however many wait, whoever they wait for finds one.
+    """
+    depth = _depth.get()
+    context = contextvars.copy_context()
+    context.run(_depth.set, depth + 1)
+    return await asyncio.get_running_loop().run_in_executor(_threads(depth), context.run, function)
+
+
+_depth = contextvars.ContextVar("dataflow_depth", default=0)
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="dataflow-acall")
+def _threads(depth: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix=f"dataflow-acall-{depth}")

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,6 +20,7 @@ import pytest
 import dataflow as flow
 from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.outcomes import Status
+from dataflow.wiring import single
 
 
 @flow.transformation
@@ -443,6 +445,31 @@ def test_a_service_may_await_another_pipeline() -> None:
         return await asyncio.wait_for(asyncio.gather(*(outer.acall({"email": "a"}) for _ in range(40))), 20)
 
     assert {result.data["nested"] for result in asyncio.run(main())} == {"done"}
+
+
+def test_services_that_wait_for_records_do_not_take_the_threads_of_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    @flow.enrichment(threads=2)
+    def leaf(x: int) -> int:
+        return x
+
+    def waits_for(pipeline: flow.Pipeline, name: str) -> Any:
+        @flow.enrichment(name=name, threads=2)
+        def asked(x: int) -> int:
+            time.sleep(0.05)
+            return int(pipeline.call({"x": x}).metadata.success_count)
+
+        return asked
+
+    monkeypatch.setattr(single, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(single, "_threads", cache(single._threads.__wrapped__))
+    inner = flow.Pipeline("inner", [leaf])
+    middle = flow.Pipeline("middle", [waits_for(inner, "one"), waits_for(inner, "two")])
+    outer = flow.Pipeline("outer", [waits_for(middle, "three"), waits_for(middle, "four")])
+
+    async def main() -> list[Any]:
+        return await asyncio.wait_for(asyncio.gather(*(outer.acall({"x": at}) for at in range(4))), 30)
+
+    assert [result.data["four"] for result in asyncio.run(main())] == [2] * 4
 
 
 def test_an_error_comes_through_acall() -> None:
