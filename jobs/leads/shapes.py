@@ -44,9 +44,9 @@ class Profile(TypedDict):
 
 
 class Firm(TypedDict):
-    """What is known about a company."""
+    """What is known about a company; an answer without a name is none."""
 
-    name: str | None
+    name: str
     domain: str | None
     industry: str | None
     employee_count: int | None

@@ -198,6 +198,13 @@ def test_one_service_that_fails_changes_its_own_fields_only(
     assert hurt["degraded"] is False
 
 
+def test_a_company_without_a_name_is_no_company(provider: Running, hurried: flow.Pipeline) -> None:
+    provider.control(restore=True, paths={"/v3/company-researcher": "missing_fields"})
+    data = hurried.call(LEAD).data
+    assert data["company"] is None
+    assert data["metadata"]["sources"]["company_researcher"] is False
+
+
 PEOPLE = [{**LEAD, "lead_id": f"L{at}", "email": f"ann.lee{at}@silver-lake.example"} for at in range(3)]
 
 
