@@ -60,13 +60,13 @@ def suite(provider: Running) -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def hurried(suite: ModuleType) -> flow.Pipeline:
-    """The same with no patience: an answer in 300 ms or none, and no cache."""
+    """The same with no patience: an answer in a second or none, and no cache."""
 
     def soon(service: Service) -> Service:
         if service.composite is not None:
             inside = [soon(one) for one in service.composite.services]  # type: ignore[attr-defined]
             return flow.for_each("channels", inside, item="channel", into="posts", publish=False)
-        return service if service.api is None else service.with_(timeout=0.3, retry=1, cache=False)
+        return service if service.api is None else service.with_(timeout=1, retry=1, cache=False)
 
     return flow.Pipeline("content_marketing", [soon(one) for one in suite.pipeline.services])
 

@@ -58,8 +58,8 @@ def leads(provider: Running) -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def hurried(leads: ModuleType) -> flow.Pipeline:
-    """The same with no patience: an answer in 300 ms or none, and no cache."""
-    quick = [one if one.api is None else one.with_(timeout=0.3, retry=1, cache=False) for one in leads.services()]
+    """The same with no patience: an answer in a second or none, and no cache."""
+    quick = [one if one.api is None else one.with_(timeout=1, retry=1, cache=False) for one in leads.services()]
     return flow.Pipeline("lead_intelligence", quick)
 
 
