@@ -142,7 +142,7 @@ def waterfall(
         name: Of the whole, and of its column where an answer is one value.
         services: The providers; all return the same.
         until: Whether an answer is good, a dict for records; the next is asked where it is not. Default: every answer
-            is. Where it raises, the answer is not good.
+            is. Where it raises, the answer is not good, and the whole has failed unless a later one is.
         order: `"price"` asks the cheapest by its price first, one whose price comes with the answer by its
             `max_price`, and where there is none at last. Default: as listed.
         max_cost: What the providers may cost for one record together; one that would exceed it is not asked.
@@ -194,12 +194,15 @@ def _member(service: Service, whole: Waterfall, *, name: str) -> Service:
 
 
 def _is_good(answer: Any, until: Until | None) -> bool:
-    if answer is None:
-        return False
+    return answer is not None and (until is None or _judged(answer, until) is True)
+
+
+def _judged(answer: Any, until: Until) -> bool | str:
+    """Whether `until` takes an answer, or the name of what it raised."""
     try:
-        return until is None or bool(until(answer))
-    except Exception:
-        return False
+        return bool(until(answer))
+    except Exception as error:
+        return type(error).__name__
 
 
 def _still_open(answer: Answer, until: Until | None) -> Callable[..., bool]:
@@ -220,13 +223,18 @@ def _first_good(
     own = tuple(name.removeprefix(f"{composite}.") for name in names)
 
     def choose(*values: Any) -> dict[str, Any]:
-        for name, value in zip(own, values, strict=False):
-            given = None if value is None else plain_answer(answer, value)
-            if _is_good(given, until):
-                return {**spread_out(answer, given), PROVIDER: name}
+        given = [None if value is None else plain_answer(answer, value) for value in values[: len(own)]]
+        for name, value in zip(own, given, strict=True):
+            if _is_good(value, until):
+                return {**spread_out(answer, value), PROVIDER: name}
         outcomes: Outcomes = values[-1]
-        if told := failures_told(outcomes, names, composite=composite):
-            raise AllFailed(f"nobody has answered: {told}")
+        told = [failures_told(outcomes, names, composite=composite)]
+        judged = [
+            (name, _judged(one, until)) for name, one in zip(own, given, strict=True) if one is not None and until
+        ]
+        told += [f"`{name}`: until raised {verdict}" for name, verdict in judged if isinstance(verdict, str)]
+        if any(told):
+            raise AllFailed(f"nobody has answered: {'; '.join(filter(None, told))}")
         raise NotFound
 
     return choose

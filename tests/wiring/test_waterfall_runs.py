@@ -83,8 +83,15 @@ def test_the_cheapest_is_asked_first() -> None:
 def test_an_answer_that_is_not_good_is_as_none() -> None:
     found, _ = run(flow.waterfall("phone", [ACME, CERO], until=lambda number: number != "A6"), domains(7))
     assert column(found, "phone")[6] == "C6"
-    picky, _ = run(flow.waterfall("phone", [ACME, CERO], until=lambda number: number.missing), domains(7))
-    assert column(picky, "phone") == [None] * 7
+
+
+def test_what_until_raises_is_a_failure_unless_a_later_answer_is_good() -> None:
+    until = lambda number: number[0] != "A" or number.missing  # noqa: E731
+    found, _ = run(flow.waterfall("phone", [ACME, CERO], until=until), domains(4))
+    assert column(found, "phone") == ["C0", None, "C2", None]
+    assert counts(found, "phone") == (0, 2, 1, 1, 0)
+    rejected, _ = run(flow.waterfall("phone", [ACME, CERO], until=until, priority="critical"), domains(4))
+    assert rejected.rejects()["error"].to_pylist() == ["nobody has answered: `acme`: until raised AttributeError"]
 
 
 def test_what_a_record_may_cost_holds_for_all_of_them_together() -> None:
@@ -204,3 +211,31 @@ def test_explain_and_quote_name_the_members() -> None:
         ("phone.acme", 10, pytest.approx(10, abs=2)),
         ("phone.cero", 0, pytest.approx(10, abs=2)),
     ]
+
+
+def test_why_tells_who_was_asked(tmp_path: Any) -> None:
+    job = flow.Job(
+        flow.Pipeline("phones", [flow.waterfall("phone", [ACME, CERO])]),
+        source=domains(6),
+        output="phones",
+        key="lead",
+    )
+    with flow.testing.offline(api=answer):
+        job.run(catalog=str(tmp_path))
+        story = str(flow.why("phones", 2, catalog=str(tmp_path), job=job))
+    assert "phone.acme: not_found" in story
+    assert "phone_provider = cero" in story
+
+
+def test_a_stopped_waterfall_goes_on_without_asking_again(tmp_path: Any) -> None:
+    service = flow.waterfall("phone", [ACME, BOLT, CERO])
+    pipeline = flow.Pipeline("phones", [service])
+    job = flow.Job(pipeline, source=domains(12), output="phones", key="lead", max_failures="100%")
+    with flow.testing.offline(api=answer) as calls:
+        with pytest.raises(flow.errors.LimitReached):
+            job.run(catalog=str(tmp_path), budget=0.3)
+        first = calls.total
+        found = job.run(catalog=str(tmp_path), budget=5)
+    assert 0 < first <= 11
+    assert calls.total <= 26
+    assert column(found, "phone_provider")[:3] == ["acme", "bolt", "cero"]

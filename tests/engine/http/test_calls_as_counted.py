@@ -89,7 +89,6 @@ def test_concurrency_is_never_exceeded_by_eight_partitions_on_eight_threads(benc
 
 
 def test_four_independent_services_take_about_the_slowest(bench: Any) -> None:
-    bench.server.control(latency=0.2)
     api = bench.api(concurrency=64)
     services = [
         bench.company(api),
@@ -99,9 +98,11 @@ def test_four_independent_services_take_about_the_slowest(bench: Any) -> None:
         ),
         api.get("reputation", "/v2/emails/{key}/reputation", returns={"score": float}),
     ]
+    bench.run(services, ["warm.example"])
+    bench.server.control(latency=0.5)
     began = time.monotonic()
-    bench.run(services, [f"k{at}.example" for at in range(8)])
-    assert time.monotonic() - began < 0.6
+    bench.run(services, [f"k{at}.example" for at in range(8)], output="again")
+    assert time.monotonic() - began < 1.6
     assert bench.server.counts()["max_in_flight"] > 16
 
 
