@@ -18,7 +18,7 @@ from dataflow.plan.partitions import SourceFile
 from dataflow.services.endpoint import Endpoint
 from dataflow.services.llm import Chat
 from dataflow.services.prices import OPTIONS as MONEY
-from dataflow.services.signature import Injected, Parameter
+from dataflow.services.signature import Form, Injected, Parameter
 from dataflow.services.types import Declared
 
 _NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", "cache", "capabilities", "quality", *MONEY)
@@ -82,6 +82,8 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
         [_parameter(one) for one in service.parameters],
         None if service.returns is None else _declared(service.returns),
         [str(arrow) for arrow in step.types],
+        # Its own columns are named beside its options.
+        *([[column.name for column in step.writes]] if service.form is Form.COMPOSITE else []),
         *([] if service.policy.ceiling is None else [service.policy.ceiling]),
         *([] if step.nest is None else [[step.nest.column.name, step.nest.item]]),
         None if service.function is None else code_digest(service.function),

@@ -272,3 +272,30 @@ def test_a_plan_from_before_a_part_was_known_differs_in_that_part() -> None:
     before = prints(email)
     del before["reading"]
     assert changes(before, prints(email)) == ["reading"]
+
+
+@flow.enrichment
+def phone(email: str) -> str: ...
+
+
+def waterfall(**options: Any) -> flow.Service:
+    return flow.waterfall("tel", [phone], **options)
+
+
+def best(**options: Any) -> flow.Service:
+    return flow.best_of("tel", [phone], **options)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (waterfall(), waterfall(provider_column="by")),
+        (waterfall(until=lambda number: number != "1"), waterfall(until=lambda number: number != "2")),
+        (best(), best(chosen_column="by")),
+        (best(), best(alternatives_column="others")),
+        (best(), best(pick="vote")),
+        (best(pick=lambda answers: 0), best(pick=lambda answers: len(answers) - 1)),
+    ],
+)
+def test_what_a_composite_writes_and_how_it_decides_is_part_of_a_plan(one: flow.Service, other: flow.Service) -> None:
+    assert changes(prints(one), prints(other)) == ["service tel"]
