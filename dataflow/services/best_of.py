@@ -15,7 +15,6 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from dataflow.errors import AllFailed, DeclarationError, NotFound
-from dataflow.outcomes import Kind
 from dataflow.policies.scoring import Budget, Candidate, Quality, Speed, Wanted, best, score
 from dataflow.services.composite import (
     OUTCOMES,
@@ -26,17 +25,18 @@ from dataflow.services.composite import (
     choosing,
     common_answer,
     computing,
+    declared,
     failures_told,
     member_of,
     plain_answer,
     read_by,
     reading,
+    renamed,
     spread_out,
 )
-from dataflow.services.contract import Output, check_default, check_name
-from dataflow.services.options import Options, read_policy
+from dataflow.services.contract import check_name
+from dataflow.services.options import Options
 from dataflow.services.service import Service
-from dataflow.services.signature import Form
 from dataflow.services.types import Declared
 
 TOP = 3
@@ -88,32 +88,19 @@ class BestOf:
         candidates = [member_of(one, name) for one in self.services]
         judge = _judge(self.pick, name=name) if isinstance(self.pick, Service) else ()
         read = [one for one in read_by([*candidates, *judge]) if one.name != f"{name}.{CANDIDATES}"]
-        service = Service(
-            name=name,
-            kind=Kind.ENRICHMENT,
-            form=Form.COMPOSITE,
-            parameters=tuple(read),
-            outputs=(
-                *(Output(column=column, declared=None) for _, column in answer.columns),
-                *(Output(column=column, declared=None) for column in self._beside(name)),
-            ),
-            returns=answer.declared,
-            policy=read_policy(options, kind=Kind.ENRICHMENT, name=name),
-            function=None,
-            options=options,
-            composite=replace(self, members=(*candidates, *judge)),
+        return declared(
+            replace(self, members=(*candidates, *judge)),
+            options,
+            parameters=read,
+            answer=answer,
+            beside=self._beside(name),
         )
-        check_default(service)
-        return service
 
     def named(self, service: Service, name: str) -> Service:
         """The composite under another name; its columns keep theirs."""
-        columns = dict(service.options.get("columns", {}))
-        if service.name in columns or "into" not in service.options:
-            columns[name] = columns.pop(service.name, service.name)
         chosen, alternatives = self._beside(service.name)
         kept = replace(self, chosen_column=chosen, alternatives_column=alternatives)
-        return kept.declare({**service.options, "name": name, "columns": columns})
+        return kept.declare(renamed(service, name))
 
     def scores(self, name: str, durations: Mapping[str, float]) -> list[int]:
         """The points of each candidate, by what is known of its duration."""

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Outcome, Priority, Status
-from dataflow.services.contract import Output
-from dataflow.services.options import Condition, Options, Policy
+from dataflow.services.contract import Output, check_default
+from dataflow.services.options import Condition, Options, Policy, read_policy
 from dataflow.services.service import Service
 from dataflow.services.signature import REQUIRED, Form, Injected, Parameter
 from dataflow.services.types import ANYTHING, Declared
@@ -163,6 +163,52 @@ def common_answer(services: Sequence[Service], options: Options, *, name: str) -
 def _shape(service: Service) -> tuple[Any, bool]:
     assert service.returns is not None
     return service.returns.arrow, service.returns.fields is not None
+
+
+def declared(
+    composite: Composite,
+    options: Options,
+    *,
+    parameters: Sequence[Parameter],
+    answer: Answer,
+    beside: Sequence[str],
+) -> Service:
+    """A flat composite service, before it is taken apart.
+
+    Args:
+        composite: With its members.
+        options: Its own, with its name.
+        parameters: What its members read from outside.
+        answer: The type of the answer, and its columns.
+        beside: Further columns that it writes.
+
+    Raises:
+        DeclarationError: An option does not fit.
+    """
+    name = options["name"]
+    columns = [*(column for _, column in answer.columns), *beside]
+    service = Service(
+        name=name,
+        kind=Kind.ENRICHMENT,
+        form=Form.COMPOSITE,
+        parameters=tuple(parameters),
+        outputs=tuple(Output(column=column, declared=None) for column in columns),
+        returns=answer.declared,
+        policy=read_policy(options, kind=Kind.ENRICHMENT, name=name),
+        function=None,
+        options=options,
+        composite=composite,
+    )
+    check_default(service)
+    return service
+
+
+def renamed(service: Service, name: str) -> Options:
+    """The options of a composite under another name, with which the column of its answer keeps its own."""
+    columns = dict(service.options.get("columns", {}))
+    if service.name in columns or "into" not in service.options:
+        columns[name] = columns.pop(service.name, service.name)
+    return {**service.options, "name": name, "columns": columns}
 
 
 def read_by(services: Sequence[Service]) -> tuple[Parameter, ...]:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from dataflow.errors import AllFailed, DeclarationError, NotFound
-from dataflow.outcomes import Kind
 from dataflow.services.composite import (
     OUTCOMES,
     Answer,
@@ -23,19 +22,20 @@ from dataflow.services.composite import (
     check_taken,
     choosing,
     common_answer,
+    declared,
     failures_told,
     member_of,
     plain_answer,
     read_by,
     reading,
+    renamed,
     spread_out,
 )
 from dataflow.services.context import Outcomes
-from dataflow.services.contract import Output, check_default, check_name
-from dataflow.services.options import Options, read_policy
+from dataflow.services.contract import check_name
+from dataflow.services.options import Options
 from dataflow.services.prices import read_amount
 from dataflow.services.service import Service
-from dataflow.services.signature import Form
 
 Until = Callable[[Any], bool]
 PROVIDER = "*provider"
@@ -72,31 +72,18 @@ class Waterfall:
         check_taken(options, name=name, what="waterfall")
         answer = common_answer(self.services, options, name=name)
         members = tuple(_member(one, self, name=name) for one in self.services)
-        service = Service(
-            name=name,
-            kind=Kind.ENRICHMENT,
-            form=Form.COMPOSITE,
+        return declared(
+            replace(self, members=members),
+            options,
             parameters=read_by(members),
-            outputs=(
-                *(Output(column=column, declared=None) for _, column in answer.columns),
-                Output(column=self._provider_of(name), declared=None),
-            ),
-            returns=answer.declared,
-            policy=read_policy(options, kind=Kind.ENRICHMENT, name=name),
-            function=None,
-            options=options,
-            composite=replace(self, members=members),
+            answer=answer,
+            beside=[self._provider_of(name)],
         )
-        check_default(service)
-        return service
 
     def named(self, service: Service, name: str) -> Service:
         """The waterfall under another name; its columns keep theirs."""
-        columns = dict(service.options.get("columns", {}))
-        if service.name in columns or "into" not in service.options:
-            columns[name] = columns.pop(service.name, service.name)
         kept = replace(self, provider_column=self._provider_of(service.name))
-        return kept.declare({**service.options, "name": name, "columns": columns})
+        return kept.declare(renamed(service, name))
 
     def _provider_of(self, name: str) -> str:
         return self.provider_column or f"{name}_provider"
