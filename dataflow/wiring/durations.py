@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,11 @@ PLANNED = "durations"
 
 
 def durations_of(
-    pipeline: Pipeline, catalog: Catalog, *, output: str | None = None, plan: Mapping[str, Any] | None = None
+    pipeline: Pipeline,
+    catalog: Catalog,
+    *,
+    output: str | None = None,
+    before: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> dict[str, float]:
     """The median seconds of a call by name of a service, of those that a pipeline chooses between by their speed.
 
@@ -24,12 +28,12 @@ def durations_of(
         pipeline: The pipeline; one that does not choose by speed needs none.
         catalog: Whose newest versions tell.
         output: The dataset that tells first.
-        plan: The plan of a run that goes on; what it was made with holds.
+        before: Reads the plan of a run that goes on, if there is one; what it was made with holds.
     """
     names = _names(pipeline)
     if not names:
         return {}
-    if plan is not None:
+    if (plan := before()) is not None:
         return dict(plan.get(PLANNED, {}))
     found: dict[str, float] = {}
     with suppress(DataflowError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ def plan_job(
     *,
     limit: int | None = None,
     parameters: Mapping[str, Any] | None = None,
-    before: Mapping[str, Any] | None = None,
+    before: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> Planned:
     """Bind a job to its source.
 
@@ -56,7 +56,7 @@ def plan_job(
         catalog: Where its output goes, and where names of datasets are looked up.
         limit: The first records that are run, or None for all.
         parameters: What `flow.Context.parameters` will hold.
-        before: The plan of a run that goes on, whose choices hold.
+        before: Reads the plan of a run that goes on, whose choices hold.
 
     Raises:
         DataflowError: The source cannot be read, or the pipeline does not fit it.
@@ -66,7 +66,7 @@ def plan_job(
     source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
-    durations = durations_of(job.pipeline, catalog, output=job.output, plan=before)
+    durations = durations_of(job.pipeline, catalog, output=job.output, before=before)
     graph = bind_pipeline(job.pipeline, source.schema, tables, record_budget=job.record_millionths, durations=durations)
     check_key(job.keys, graph)
     parts = fingerprints(

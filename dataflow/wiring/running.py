@@ -201,7 +201,7 @@ class _Execution:
         if self.as_it_is:
             self._publish_as_it_is(tell)
             return
-        planned = self._plan(self._before())
+        planned = self._plan(self._before)
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         if self.repair is not None:
             folder = self._enter_repair(planned, self.repair)
@@ -218,7 +218,7 @@ class _Execution:
         self.run.id = folder.run
         self._finish(planned, folder, newest, tell)
 
-    def _plan(self, before: Mapping[str, Any] | None) -> Planned:
+    def _plan(self, before: Callable[[], Mapping[str, Any] | None]) -> Planned:
         settings = self.settings
         return plan_job(self.job, self.catalog, limit=settings.limit, parameters=settings.parameters, before=before)
 
@@ -236,7 +236,7 @@ class _Execution:
         if before is not None:
             _note_published(self.run, before)
             return
-        planned = self._plan(folder.plan())
+        planned = self._plan(folder.plan)
         require_same_plan(folder, planned.fingerprints)
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
         self._finish(planned, folder.resume(as_it_is=True), None, tell)

@@ -202,8 +202,8 @@ def test_durations_are_those_of_the_output_itself_and_then_of_others(tmp_path: P
     publish(catalog, "companies", {"company.acme": 3.0})
     found = durations_of(pipeline, Catalog(catalog), output="companies")
     assert found == {"acme": 9.0, "bolt": 2.0, "company.acme": 3.0}
-    assert durations_of(pipeline, Catalog(catalog), plan={"durations": {"bolt": 1.0}}) == {"bolt": 1.0}
-    assert durations_of(pipeline, Catalog(catalog), plan={}) == {}
+    assert durations_of(pipeline, Catalog(catalog), before=lambda: {"durations": {"bolt": 1.0}}) == {"bolt": 1.0}
+    assert durations_of(pipeline, Catalog(catalog), before=dict) == {}
     slow = flow.Pipeline("companies", [flow.best_of("company", [ACME, BOLT], quality="high")])
     assert durations_of(slow, Catalog(catalog)) == {}
 
