@@ -83,11 +83,7 @@ def check_members(services: Sequence[Service], *, name: str, what: str) -> None:
     Raises:
         DeclarationError: It is no enrichment, has a name twice, or may be called only once.
     """
-    if not services or not all(isinstance(one, Service) for one in services):
-        raise DeclarationError(f"`{name}` takes a list of services: {what}({name!r}, [first, second])")
-    names = [one.name for one in services]
-    if twice := sorted({one for one in names if names.count(one) > 1}):
-        raise DeclarationError(f"`{name}` lists two services called `{twice[0]}`; use with_(name=...)")
+    check_listed(services, name=name, shown=f"{what}({name!r}, [first, second])")
     for one in services:
         if one.kind is not Kind.ENRICHMENT:
             raise DeclarationError(
@@ -99,16 +95,29 @@ def check_members(services: Sequence[Service], *, name: str, what: str) -> None:
             )
 
 
-def check_taken(options: Mapping[str, Any], *, name: str, what: str) -> None:
+def check_listed(services: Sequence[Service], *, name: str, shown: str) -> None:
+    """Refuse what is no list of services with different names; `shown` is how one is written.
+
+    Raises:
+        DeclarationError: It is none.
+    """
+    if not services or not all(isinstance(one, Service) for one in services):
+        raise DeclarationError(f"`{name}` takes a list of services: {shown}")
+    names = [one.name for one in services]
+    if twice := sorted({one for one in names if names.count(one) > 1}):
+        raise DeclarationError(f"`{name}` lists two services called `{twice[0]}`; use with_(name=...)")
+
+
+def check_taken(options: Mapping[str, Any], *, name: str, what: str, takes: Sequence[str] = OPTIONS) -> None:
     """Refuse options that only members can have.
 
     Raises:
         DeclarationError: There is one.
     """
-    if others := sorted(set(options) - set(OPTIONS)):
+    if others := sorted(set(options) - set(takes)):
         raise DeclarationError(
             f"`{name}` is a {what} and takes no {', '.join(f'{one}=' for one in others)}; "
-            f"it takes {', '.join(f'{one}=' for one in OPTIONS)}, and its services take the others"
+            f"it takes {', '.join(f'{one}=' for one in takes)}, and its services take the others"
         )
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind
+from dataflow.services.composite import check_listed, check_taken
 from dataflow.services.contract import Output, check_name
 from dataflow.services.options import Options, read_policy
 from dataflow.services.service import Service
@@ -74,7 +75,7 @@ class ForEach:
             DeclarationError: An option does not fit.
         """
         name = _name(options, self.column)
-        _check_options(options, name=name)
+        check_taken(options, name=name, what="for_each", takes=_TAKES)
         _check_services(self.services, name=name)
         named: Options = {**options, "name": name, "into": options.get("into", name)}
         members = tuple(one.named(f"{name}.{one.name}") for one in self.services)
@@ -159,21 +160,8 @@ def _name(options: Options, column: str) -> str:
     return name
 
 
-def _check_options(options: Options, *, name: str) -> None:
-    others = sorted(set(options) - set(_TAKES))
-    if others:
-        raise DeclarationError(
-            f"`{name}` is a for_each and takes no {', '.join(f'{one}=' for one in others)}; "
-            f"it takes {', '.join(f'{one}=' for one in _TAKES)}, and its services take the others"
-        )
-
-
 def _check_services(services: Sequence[Service], *, name: str) -> None:
-    if not services or not all(isinstance(one, Service) for one in services):
-        raise DeclarationError(f"`{name}` takes a list of services: for_each(column, [first, second], into=...)")
-    names = [one.name for one in services]
-    if twice := sorted({one for one in names if names.count(one) > 1}):
-        raise DeclarationError(f"`{name}` lists two services called `{twice[0]}`; use with_(name=...)")
+    check_listed(services, name=name, shown="for_each(column, [first, second], into=...)")
     for one in (one for service in services for one in service.every):
         if not one.repeatable:
             raise DeclarationError(
