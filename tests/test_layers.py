@@ -16,9 +16,13 @@ MODULES = sorted(HOME.rglob("*.py"))
 ROOMS = ("errors", "outcomes", "policies", "services", "plan", "telemetry", "engine", "store", "wiring", "faces")
 LEVELS = {room: level for level, room in enumerate(ROOMS)} | {"errors": 0, "outcomes": 0, "testing": 9, "__main__": 9}
 UPWARDS = {
+    "services/service.py": {"faces"},  # the repr of a service
+    "services/api.py": {"faces"},  # the repr of an API
     "plan/pipeline.py": {"wiring", "faces"},  # the running methods and reprs of Pipeline and Job
     "plan/explain.py": {"faces"},  # the repr of an explanation
     "plan/quote.py": {"faces"},  # the repr of a quote
+    "telemetry/report.py": {"faces"},  # the repr of statistics
+    "store/dataset.py": {"faces"},  # the repr of a dataset
     "wiring/run.py": {"faces"},  # the reprs of what a run returns
     "wiring/result.py": {"faces"},
     "wiring/story.py": {"faces"},

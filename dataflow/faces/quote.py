@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dataflow.faces.render import named, sentences, table_html, table_text
+from dataflow.faces.markup import named, sentences, table_html
+from dataflow.faces.render import table_text
 from dataflow.faces.texts import count, counted, duration, money, share
 from dataflow.faces.view import Table
 

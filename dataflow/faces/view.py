@@ -101,6 +101,8 @@ class DatasetView:
         key: The columns that name a record; empty for file and row.
         state: Of a run that is not published: how far it has come, and why no further.
         columns: Name and type of each column.
+        nulls: How many each column has, where that is known.
+        first: The first records, as column and values; empty where they are not at hand.
     """
 
     name: str
@@ -115,6 +117,8 @@ class DatasetView:
     key: tuple[str, ...] = ()
     state: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    nulls: Mapping[str, int] = field(default_factory=dict)
+    first: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -163,8 +167,8 @@ def view_run(run: Run) -> RunView:
     )
 
 
-def view_dataset(dataset: Dataset) -> DatasetView:
-    """What there is to see of a dataset, from its manifest."""
+def view_dataset(dataset: Dataset, *, first: Mapping[str, Sequence[Any]] | None = None) -> DatasetView:
+    """What there is to see of a dataset, from its manifest; `first` are its first records, where they were read."""
     manifest = dataset.manifest
     return DatasetView(
         name=dataset.name,
@@ -179,6 +183,8 @@ def view_dataset(dataset: Dataset) -> DatasetView:
         key=tuple(manifest["key"]),
         state=_state(manifest),
         columns=tuple((column["name"], column["type"]) for column in manifest["columns"]),
+        nulls={name: one["nulls"] for name, one in dataset.statistics.get("columns", {}).items()},
+        first=first or {},
     )
 
 

@@ -284,6 +284,11 @@ class Job:
         """What ends a run of it before its time, apart from the deadline."""
         return read_guardrails(self.pipeline.every, max_failures=self.max_failures, min_found=self.min_found)
 
+    def _repr_html_(self) -> str:
+        from dataflow.faces.cards import job_html
+
+        return job_html(self)
+
     def run(self, **settings: Any) -> Run:
         """Run the job; see `Pipeline.run` for the errors and `dataflow.wiring.settings.Settings` for the settings."""
         from dataflow.faces.progress import shown

@@ -108,6 +108,11 @@ class API:
     def __repr__(self) -> str:
         return f"<API {self.name} {self.url}>"
 
+    def _repr_html_(self) -> str:
+        from dataflow.faces.cards import api_html
+
+        return api_html(self)
+
     def get(self, name: str, /, path: str, **options: Any) -> Service:
         """Declare an enrichment that gets an answer for each record; see `request`."""
         return self.request(name, "GET", path=path, **options)

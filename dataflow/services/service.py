@@ -91,6 +91,11 @@ class Service:
         writes = ", ".join(output.column for output in self.outputs)
         return f"<{self.kind} {self.name}({reads}){' -> ' + writes if writes else ''}>"
 
+    def _repr_html_(self) -> str:
+        from dataflow.faces.cards import service_html
+
+        return service_html(self)
+
     @property
     def is_published(self) -> bool:
         """Whether its columns are part of the output, unless a later service rewrites them."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +22,7 @@ from dataflow.store.ledger import FORMAT
 from dataflow.store.parts import checksum, decode, restored
 from dataflow.store.records import CommitRecord, unpack_records
 from dataflow.store.schemas import Schemas
+from dataflow.telemetry.report import Report
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -33,8 +33,6 @@ SIDES = ("rejects", "failures")
 
 COMMITS = "commits.jsonl.zst"
 """The commit records of a version, from which the next one carries over what has not changed."""
-
-_HTML_COLUMNS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -231,15 +229,9 @@ class Dataset:
         return f"Dataset({self}: {self.rows:,} rows, {columns} columns, {parts} parts, {self.path})"
 
     def _repr_html_(self) -> str:
-        columns = self.manifest["columns"]
-        cells = [f"<tr><td>{escape(item['name'])}</td><td>{escape(item['type'])}</td></tr>" for item in columns]
-        more = (
-            f"<tr><td colspan=2>and {len(cells) - _HTML_COLUMNS} more</td></tr>" if len(cells) > _HTML_COLUMNS else ""
-        )
-        return (
-            f"<b>{escape(str(self))}</b> {self.rows:,} rows in {len(self.manifest['parts'])} parts<br>"
-            f"<code>{escape(self.path)}</code><table>{''.join(cells[:_HTML_COLUMNS])}{more}</table>"
-        )
+        from dataflow.faces.datasets import dataset_page
+
+        return dataset_page(self)
 
 
 def _first(source: Any, rows: int) -> list[pa.RecordBatch]:
@@ -272,7 +264,7 @@ def open_version(files: Files, home: str, version: int) -> Dataset:
     meta = f"{home}/_meta/v{version}"
     try:
         manifest = msgspec.json.decode(files.read(f"{meta}/dataset.json"))
-        statistics = msgspec.json.decode(files.read(f"{meta}/statistics.json"))
+        statistics = Report(msgspec.json.decode(files.read(f"{meta}/statistics.json")))
     except (FileNotFoundError, msgspec.DecodeError) as error:
         raise CatalogError(f"{home}: version {version} has no readable manifest in {meta}") from error
     if manifest.get("format") != FORMAT:

@@ -16,6 +16,7 @@ from typing import Any
 from dataflow.outcomes import Kind
 from dataflow.telemetry.columns import ColumnStatistics
 from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.report import Report
 from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added, money
 
 __all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Streak", "Waited", "unbalanced"]
@@ -144,7 +145,7 @@ class Statistics:
         }
         return cls(**{**values, **parts})
 
-    def report(self, duration: float) -> dict[str, Any]:
+    def report(self, duration: float) -> Report:
         """The public form, as `statistics.json` and `run.statistics` show it.
 
         Counts are exact; percentiles and distinct values are estimates and carry their `relative_error`.
@@ -152,7 +153,7 @@ class Statistics:
         Args:
             duration: Seconds of the whole run.
         """
-        return {
+        values: dict[str, Any] = {
             **{name: getattr(self, name) for name in _COUNTS[:6]},
             "transformations_applied": self.transformations_applied,
             "validations_run": self.validations_run,
@@ -166,6 +167,7 @@ class Statistics:
             "services": {name: part.report() for name, part in self.services.items()},
             "columns": {name: part.report() for name, part in self.columns.items()},
         }
+        return Report(values)
 
     def __repr__(self) -> str:
         return (

@@ -205,3 +205,12 @@ class Run:
         from dataflow.faces.view import view_run
 
         return run_html(view_run(self))
+
+    def _ipython_display_(self) -> None:
+        from dataflow.faces.live import follow
+        from dataflow.faces.progress import in_notebook
+
+        if self._thread is None or self._ended.is_set() or not in_notebook():
+            # IPython shows the page or the line above then.
+            raise NotImplementedError
+        follow(self._repr_html_, self._ended.wait)

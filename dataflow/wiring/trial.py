@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +108,8 @@ class Sample:
 
     Attributes:
         table: Their output columns, and `rejected`: why a run would reject them.
+        before: The same records as the source has them.
+        writers: For each column that services write, the name of the last one that does.
         fates: For each record, the outcome of each service by name.
         notes: What the sample shows beyond the records, such as a service that is not row-wise.
         cost: Money that the calls for it cost.
@@ -117,6 +120,8 @@ class Sample:
     """
 
     table: pa.Table
+    before: pa.Table
+    writers: Mapping[str, str]
     fates: tuple[dict[str, Outcome], ...]
     notes: tuple[str, ...]
     cost: float = 0.0
@@ -157,6 +162,11 @@ class Sample:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        from dataflow.faces.samples import sample_html
+
+        return sample_html(self)
+
 
 def _cell(outcome: Outcome) -> str:
     status = outcome.status.value
@@ -174,6 +184,8 @@ def sample(
         notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {trial.unreadable}")
     return Sample(
         table=whole_table(environment),
+        before=pa.table({name: environment.source_column(name) for name in environment.graph.source.names}),
+        writers={column.name: step.service.name for step in environment.graph.steps for column in step.writes},
         fates=_fates(environment),
         notes=tuple(notes),
         cost=bill.cost,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from typing import Any
 
 import pyarrow as pa
@@ -63,3 +64,32 @@ def _random_plan(seed: int) -> Explanation:
         services.append(declared(kind, name, draw.sample(columns, draw.randint(1, 3)), **options))
         columns += [name] if kind != "validation" else []
     return explained(services, source)
+
+
+VOID = ("br", "rect", "path", "circle")
+
+
+class Tags(HTMLParser):
+    """Which elements a text opens and which it leaves open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture
+def tags() -> type[Tags]:
+    """Reads a page for the elements in it."""
+    return Tags

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pyarrow as pa
 import pytest
 
 import dataflow as flow
 from dataflow.faces import render
+from dataflow.faces.datasets import dataset_html
 from dataflow.faces.view import DatasetView, RunView
 from dataflow.wiring.result import Metadata, Result
 
@@ -58,26 +58,6 @@ RESULT = Result(
 )
 
 
-class Tags(HTMLParser):
-    """Which elements a text opens and which it leaves open."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.add(tag)
-        if tag not in ("br", "rect", "path", "circle"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in ("rect", "path", "circle"):
-            assert self.open.pop() == tag
-
-
 @flow.transformation
 def email(email: str) -> str:
     return email
@@ -87,7 +67,7 @@ def pages() -> dict[str, str]:
     hostile = flow.Pipeline(EVIL, [email.with_(columns={"email": EVIL})])
     return {
         "run": render.run_html(RUN),
-        "dataset": render.dataset_html(DATASET),
+        "dataset": dataset_html(DATASET),
         "statistics": render.statistics_html(REPORT),
         "result": render.result_html(RESULT),
         "table": render.table_html([EVIL], [[EVIL], [[EVIL]]]),
@@ -96,15 +76,15 @@ def pages() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", list(pages()))
-def test_data_never_becomes_markup(name):
+def test_data_never_becomes_markup(name, tags):
     page = pages()[name]
     assert "&lt;script&gt;" in page
-    assert not {"script", "img"} & Tags(page).seen
+    assert not {"script", "img"} & tags(page).seen
 
 
 @pytest.mark.parametrize("name", list(pages()))
-def test_every_element_is_closed(name):
-    assert Tags(pages()[name]).open == []
+def test_every_element_is_closed(name, tags):
+    assert tags(pages()[name]).open == []
 
 
 def test_columns_of_a_table_are_aligned():
@@ -170,7 +150,7 @@ def test_a_dataset_tells_how_much_and_where():
 
 
 def test_a_notebook_lists_the_first_columns_of_a_very_wide_dataset():
-    page = render.dataset_html(replace(DATASET, columns=tuple((f"c{at}", "int64") for at in range(70))))
+    page = dataset_html(replace(DATASET, columns=tuple((f"c{at}", "int64") for at in range(70))))
     assert "c59<" in page
     assert "c60<" not in page
     assert "and 10 more columns" in page
@@ -188,9 +168,9 @@ def test_a_result_shows_why_a_run_would_reject_it():
     assert "email: KeyError" in page
 
 
-def test_an_explanation_is_a_picture_a_table_and_its_notes(leads):
+def test_an_explanation_is_a_picture_a_table_and_its_notes(leads, tags):
     page = render.explanation_html(replace(leads, notes=("mind the gap",)))
-    assert {"svg", "table", "details"} <= Tags(page).seen
+    assert {"svg", "table", "details"} <= tags(page).seen
     assert "mind the gap" in page
     assert "email_syntax, name_given" in page
 

@@ -1,0 +1,130 @@
+"""A sample as a notebook shows it: records after the pipeline, with what was changed, added or failed at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dataflow.faces.markup import (
+    GOOD,
+    WEAK,
+    WRONG,
+    dot,
+    faint,
+    marked,
+    named,
+    plain,
+    sentences,
+    table_of_markup,
+    unbroken,
+)
+from dataflow.faces.picture import COLOURS
+from dataflow.faces.quote import quote_html
+from dataflow.faces.texts import cell, counted, printable, shorten
+from dataflow.outcomes import Kind, Outcome, Status
+
+if TYPE_CHECKING:
+    from dataflow.wiring.trial import Sample
+
+CHANGED, ADDED = COLOURS[Kind.TRANSFORMATION], COLOURS[Kind.ENRICHMENT]
+
+_RECORDS, _COLUMNS, _LONGEST = 100, 60, 60
+"""Records, columns and characters of a value that are shown."""
+
+_FAILED = (Status.FAILED, Status.TIMED_OUT)
+_OWN = ("validations", "is_valid", "rejected")
+"""Columns that stand in front of the others, as one: what became of the record."""
+
+
+def sample_html(sample: Sample) -> str:
+    """The records with the values that services have changed or added, what failed, what it cost and what all would."""
+    before, after = _rows(sample.before), _rows(sample.table)
+    names = _shown_names(sample)[:_COLUMNS]
+    rows = [
+        [str(at), _end(record), *(_cell(sample, name, at - 1, old=old, record=record) for name in names)]
+        for at, (old, record) in enumerate(zip(before, after, strict=True), start=1)
+    ]
+    phrases = ["sample", counted(sample.table.num_rows, "record"), *_more(sample, names)]
+    return (
+        named(", ".join(phrases[:2]), phrases[2:])
+        + table_of_markup(["", "record", *map(plain, names)], rows, right={0})
+        + _legend()
+        + sentences("note", sample.notes)
+        + ("" if sample.bill is None else sentences("bill", [sample.bill.told]))
+        + ("" if sample.quote is None else f"<div>{faint('the whole source:')}</div>{quote_html(sample.quote)}")
+    )
+
+
+def _shown_names(sample: Sample) -> list[str]:
+    """The columns that services write, then the others: what is of interest is seen without scrolling."""
+    names = [name for name in sample.table.column_names if name not in _OWN]
+    return sorted(names, key=lambda name: name not in sample.writers)
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = table.slice(0, _RECORDS).to_pylist()
+    return listed
+
+
+def _more(sample: Sample, names: Sequence[str]) -> list[str]:
+    records = sample.table.num_rows - _RECORDS
+    columns = len(_shown_names(sample)) - len(names)
+    hidden = [counted(records, "more record")] if records > 0 else []
+    return [*hidden, *([counted(columns, "more column")] if columns > 0 else [])]
+
+
+def _end(record: Mapping[str, Any]) -> str:
+    """Where a record ends, with the words of those who have judged it."""
+    if record.get("rejected"):
+        return f"{unbroken(f'{dot(WRONG)} rejected')} {faint(plain(record['rejected'], _LONGEST))}"
+    if record.get("is_valid") is False:
+        judged = [one for one in record.get("validations") or () if not one["is_valid"]]
+        texts = [f"{one['validator']}: {'; '.join(one['errors'] or ()) or 'invalid'}" for one in judged]
+        return f"{unbroken(f'{dot(WEAK)} invalid')} {faint('<br>'.join(plain(text, _LONGEST) for text in texts))}"
+    if record.get("degraded"):
+        return unbroken(f"{dot(WEAK)} degraded")
+    return unbroken(f"{dot(GOOD)} {'valid' if 'is_valid' in record else 'output'}")
+
+
+def _cell(sample: Sample, name: str, row: int, *, old: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """A value, tinted where a service has changed or added it; in place of one that is missing, why it is."""
+    writer, value = sample.writers.get(name), record[name]
+    if writer is None:
+        return marked(value, _LONGEST)
+    fate = sample.fates[row][writer]
+    if fate.status in _FAILED:
+        return _tinted(
+            WRONG, f"{_why(fate)}{'' if value is None else f' {marked(value, _LONGEST)}'}", f"{writer} failed"
+        )
+    if value is None:
+        return faint(_why(fate)) if fate.status in (Status.NOT_FOUND, Status.SKIPPED) else marked(None)
+    if name not in old:
+        return _tinted(ADDED, marked(value, _LONGEST), f"{writer} added it")
+    if _is_same(old[name], value):
+        return marked(value, _LONGEST)
+    return _tinted(CHANGED, marked(value, _LONGEST), f"{writer} changed it, before: {_told(old[name])}")
+
+
+def _why(fate: Outcome) -> str:
+    status = fate.status.value.replace("_", " ")
+    return plain(status if fate.reason in (None, status) else f"{status}: {fate.reason}", _LONGEST)
+
+
+def _told(value: Any) -> str:
+    return "null" if value is None else shorten(cell(value), _LONGEST)
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and bool(old == new or (old != old and new != new))  # noqa: PLR0124 - two NaN
+
+
+def _tinted(colour: str, markup: str, why: str) -> str:
+    return (
+        f'<span title="{plain(printable(why))}" style="border-left:3px solid {colour};padding-left:5px;'
+        f'background:{colour}22">{markup}</span>'
+    )
+
+
+def _legend() -> str:
+    words = {"changed by a service": CHANGED, "added by a service": ADDED, "failed": WRONG}
+    return f"<div>{'&emsp;'.join(_tinted(colour, faint(text), text) for text, colour in words.items())}</div>"
