@@ -47,7 +47,7 @@ def dataset_html(view: DatasetView) -> str:
         + "".join(sentences(name, [text]) for name, text in places(view))
         + _columns(view)
         + (f"<div>and {counted(more, 'more column')}</div>" if more > 0 else "")
-        + (_first(view.first) if view.first else "")
+        + (_first(view.first) if view.first and view.rows else "")
     )
 
 
