@@ -17,7 +17,7 @@ from dataflow.faces.plots import (
     share_bar,
     stacked_bar,
 )
-from dataflow.faces.texts import duration
+from dataflow.faces.texts import brief
 from dataflow.faces.view import view_statistics
 
 
@@ -62,5 +62,5 @@ def _services(report: Mapping[str, Any]) -> str:
 def _times(marks: Mapping[str, float | None], axis: Axis | None) -> list[str]:
     if axis is None:
         return []
-    texts = [marks.get(name) for name in ("p50", "max")]
-    return [duration_marks(marks, axis), *("" if one is None else unbroken(duration(one)) for one in texts)]
+    drawn, known = duration_marks(marks, axis), [marks.get(name) for name in ("p50", "max")]
+    return [drawn, *(unbroken(brief(one)) if drawn and one is not None else "" for one in known)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dataflow.faces.markup import GOOD, WEAK, WRONG, faint, plain
 from dataflow.faces.picture import LINE
-from dataflow.faces.texts import count, duration, share
+from dataflow.faces.texts import brief, count, share
 from dataflow.outcomes import Status
 
 STATUS_COLOURS = {
@@ -30,7 +30,13 @@ RECORD_COLOURS = {"valid": GOOD, "invalid": WEAK, "rejected": WRONG}
 """One for each place in which a record ends."""
 
 _PALE = {Status.SKIPPED: 0.45, Status.NOT_ATTEMPTED: 0.18}
-_BAR, _MARKS, _HEIGHT = 160.0, 140.0, 12.0
+MARKS = {"p50": "median", "p95": "95 %", "max": "longest"}
+"""What is shown of durations, by its name in statistics."""
+
+_NOTICED = 1e-8
+"""Seconds of the shortest duration that says anything."""
+
+_BAR, _AXIS, _HEIGHT = 160.0, 140.0, 12.0
 _LEAST = 2.0
 """Units of a bar that the smallest part has: three failures among a million are seen."""
 
@@ -67,7 +73,7 @@ class Axis:
     @property
     def label(self) -> str:
         """Both ends in words."""
-        return f"{duration(10.0**self.low)} .. {duration(10.0**self.high)}"
+        return f"{brief(10.0**self.low)} .. {brief(10.0**self.high)}"
 
     def place(self, seconds: float) -> float:
         """Where a duration is, from 0 to 1."""
@@ -130,25 +136,30 @@ def share_bar(value: float, *, width: float = 80.0) -> str:
 
 def axis_of(durations: Iterable[Mapping[str, float | None]]) -> Axis | None:
     """The axis on which all these durations have a place; None where nothing took any time."""
-    found = [value for one in durations for name in ("p50", "p95", "max") if (value := one.get(name))]
+    found = [value for one in durations for value in _known(one).values()]
     if not found:
         return None
     low = math.floor(math.log10(min(found)))
     return Axis(low=low, high=max(math.ceil(math.log10(max(found))), low + 1))
 
 
+def _known(marks: Mapping[str, float | None]) -> dict[str, float]:
+    """The marks that there are; where a service has computed nothing, its durations are those of the clock."""
+    return {name: value for name in MARKS if (value := marks.get(name)) is not None and value >= _NOTICED}
+
+
 def duration_marks(marks: Mapping[str, float | None], axis: Axis) -> str:
     """The median as a dot, the 95th percentile as a stroke and the longest as a ring, on a logarithmic axis."""
-    known = {name: value for name in ("p50", "p95", "max") if (value := marks.get(name)) is not None}
+    known = _known(marks)
     if not known:
         return ""
-    places = {name: 6 + axis.place(value) * (_MARKS - 12) for name, value in known.items()}
+    places = {name: 6 + axis.place(value) * (_AXIS - 12) for name, value in known.items()}
     middle, first, last = _HEIGHT / 2, min(places.values()), max(places.values())
-    drawn = f'<path d="M0 {middle:g}h{_MARKS:g}" stroke="{LINE}" stroke-opacity=".35"/>'
+    drawn = f'<path d="M0 {middle:g}h{_AXIS:g}" stroke="{LINE}" stroke-opacity=".35"/>'
     drawn += f'<path d="M{first:.1f} {middle:g}H{last:.1f}" stroke="{LINE}" stroke-width="2"/>'
     drawn += "".join(_mark(name, at, middle) for name, at in places.items())
-    text = ", ".join(f"{name} {duration(value)}" for name, value in known.items())
-    return _svg(f"<g><title>{plain(text)}</title>{drawn}</g>", width=_MARKS, label=text)
+    text = ", ".join(f"{name} {brief(value)}" for name, value in known.items())
+    return _svg(f"<g><title>{plain(text)}</title>{drawn}</g>", width=_AXIS, label=text)
 
 
 def _mark(name: str, at: float, middle: float) -> str:
@@ -167,9 +178,8 @@ def legend(parts: Iterable[Part]) -> str:
 
 def marks_legend() -> str:
     """What the marks of durations mean."""
-    names = {"p50": "median", "p95": "95 %", "max": "longest"}
-    drawn = {name: _svg(_mark(name, 6, _HEIGHT / 2), width=12.0, label=text) for name, text in names.items()}
-    return " ".join(f"{drawn[name]}&nbsp;{faint(plain(text))}&emsp;" for name, text in names.items())
+    drawn = {name: _svg(_mark(name, 6, _HEIGHT / 2), width=12.0, label=text) for name, text in MARKS.items()}
+    return " ".join(f"{drawn[name]}&nbsp;{faint(plain(text))}&emsp;" for name, text in MARKS.items())
 
 
 def _swatch(part: Part) -> str:

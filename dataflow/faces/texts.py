@@ -33,6 +33,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
+def brief(seconds: float) -> str:
+    """A duration where many stand side by side: `0.937 µs`, `84 ms`, `3.2 s`, `2 min 05 s`."""
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds:.3g} s" if 0.9995 <= seconds < 59.95 else duration(seconds)
+
+
 def remaining(seconds: float) -> str:
     """An estimated duration, no finer than a second."""
     whole = max(1, round(seconds))

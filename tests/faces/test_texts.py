@@ -22,6 +22,21 @@ def test_a_duration_has_the_units_that_matter(seconds, text):
     assert texts.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (1e-7, "0.1 µs"),
+        (0.00095, "950 µs"),
+        (0.0009996, "1 ms"),
+        (0.9996, "1 s"),
+        (10, "10 s"),
+        (59.96, "1 min 00 s"),
+    ],
+)
+def test_a_duration_beside_others_is_brief(seconds, text):
+    assert texts.brief(seconds) == text
+
+
 @pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (999, "999 B"), (999_600, "1 MB"), (1_234_567, "1.23 MB")])
 def test_sizes_are_decimal(value, text):
     assert texts.size(value) == text

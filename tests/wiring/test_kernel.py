@@ -201,8 +201,37 @@ def test_everything_works_while_the_loop_of_the_kernel_runs(kernel: Kernel) -> N
         "other = (await pipeline.acall({'domain': 'n1.example'})).data['title']\n"
         "frame = pipeline.apply(pd.DataFrame({'domain': ['n1.example']}))\n"
         "sample = pipeline.sample('source', 3)\n"
+        "quoted = [pipeline.quote('source').records, job.quote(sample=2).records]\n"
         "run = job.run(on_event=lambda event: None)\n"
         "found = {row['domain']: row['title'] for row in run.to_arrow().to_pylist()}\n"
-        "print(one == other == frame['title'][0] == found['n1.example'], sample.table.num_rows, len(found))\n"
+        "print(one == other == frame['title'][0] == found['n1.example'], sample.table.num_rows, quoted, len(found))\n"
     )
-    assert f"True 3 {KEYS}" in told.shown
+    assert f"True 3 [{KEYS}, {KEYS}] {KEYS}" in told.shown
+
+
+def test_everything_works_in_a_notebook_that_has_a_cluster(kernel: Kernel) -> None:
+    kernel.server.control(latency=0.01)
+    kernel.cell(
+        "from distributed import Client, LocalCluster\n"
+        "cluster = LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address='127.0.0.1:0')\n"
+        "client = Client(cluster)\n"
+    )
+    told = kernel.cell(
+        "one = pipeline.call({'domain': 'n1.example'}).data['title']\n"
+        "other = (await pipeline.acall({'domain': 'n1.example'})).data['title']\n"
+        "sample, quote, run = pipeline.sample('source', 3), job.quote(), job.run()\n"
+        "found = {row['domain']: row['title'] for row in run.to_arrow().to_pylist()}\n"
+        "print(one == other == found['n1.example'], sample.table.num_rows, quote.records, len(found), client.status)\n"
+    )
+    assert f"True 3 {KEYS} {KEYS} running" in told.shown
+    kernel.cell("client.close()\ncluster.close()")
+
+
+def test_a_live_run_is_followed_in_the_cell_that_shows_it(kernel: Kernel) -> None:
+    shown = kernel.cell("run = job.run(wait=False, threads=2)\nrun").shown
+    assert "<progress" in shown
+    assert "running by run" in shown
+    cell = kernel.start("run.wait().status")
+    told = kernel.end(cell)
+    assert "published" in told.shown
+    assert "<progress" not in kernel.cell("run").shown
