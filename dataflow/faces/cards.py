@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import getdoc
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from dataflow.faces.markup import dot, facts, faint, named, plain
@@ -19,6 +20,7 @@ from dataflow.faces.texts import count, counted, duration, size
 from dataflow.policies.money import written
 from dataflow.services.signature import REQUIRED
 from dataflow.store.filesystem import shown
+from dataflow.store.sources.source import Source
 
 if TYPE_CHECKING:
     from dataflow.plan.pipeline import Job
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from dataflow.services.service import Service
     from dataflow.services.signature import Parameter
     from dataflow.services.types import Declared
-
-_PLACES = (list, tuple)
-"""Sources that are several paths."""
 
 
 def service_html(service: Service) -> str:
@@ -183,10 +182,10 @@ def _amount(value: Any) -> str:
 
 
 def _source(source: Any) -> str:
-    """Where the records come from, without what a URL may hold of secrets."""
+    """Where the records come from, without what a URL may hold of secrets; of what is in memory only its kind."""
     if source is None:
         return "none yet"
-    paths: Sequence[Any] = getattr(source, "paths", source if isinstance(source, _PLACES) else (source,))
-    if all(hasattr(path, "__fspath__") or isinstance(path, str) for path in paths):
+    paths = source.paths if isinstance(source, Source) else source if isinstance(source, (list, tuple)) else (source,)
+    if all(isinstance(path, (str, PathLike)) for path in paths):
         return ", ".join(shown(str(path)) for path in paths)
     return f"a {type(source).__name__} in memory"

@@ -12,6 +12,7 @@ from dataflow.faces.render import amounts, places
 from dataflow.faces.texts import count, counted
 from dataflow.faces.view import DatasetView, view_dataset
 from dataflow.store.filesystem import is_remote
+from dataflow.wiring.records import to_records
 
 if TYPE_CHECKING:
     from dataflow.store.dataset import Dataset
@@ -26,17 +27,13 @@ _LONGEST = 60
 
 def dataset_page(dataset: Dataset) -> str:
     """A dataset with its first records; of one behind a URL none are read, since a page does not wait for a network."""
-    problems, first = [], {}
+    problems, first = [], []
     if not is_remote(dataset.path):
         try:
-            first = dataset.head(_RECORDS).slice(0, _RECORDS).select(_shown_names(dataset)).to_pydict()
-        except (DataflowError, ValueError) as error:
+            first = to_records(dataset.head(_RECORDS).select(dataset.schema.names[:_COLUMNS]))
+        except (DataflowError, ValueError, OverflowError) as error:
             problems.append(str(error))
     return dataset_html(view_dataset(dataset, first=first)) + sentences("no records", problems)
-
-
-def _shown_names(dataset: Dataset) -> list[str]:
-    return list(dataset.schema.names[:_COLUMNS])
 
 
 def dataset_html(view: DatasetView) -> str:
@@ -47,7 +44,7 @@ def dataset_html(view: DatasetView) -> str:
         + "".join(sentences(name, [text]) for name, text in places(view))
         + _columns(view)
         + (f"<div>and {counted(more, 'more column')}</div>" if more > 0 else "")
-        + (_first(view.first) if view.first and view.rows else "")
+        + (_first(view.first) if view.first else "")
     )
 
 
@@ -65,7 +62,6 @@ def _filled(nulls: int | None, rows: int) -> list[str]:
     return [share_bar(1 - nulls / rows), count(nulls) if nulls else faint("0")]
 
 
-def _first(columns: Mapping[str, Sequence[Any]]) -> str:
-    records = zip(*columns.values(), strict=True)
-    rows = [[marked(value, _LONGEST) for value in record] for record in records]
-    return f"<div>{faint('the first records:')}</div>" + table_of_markup([plain(name) for name in columns], rows)
+def _first(records: Sequence[Mapping[str, Any]]) -> str:
+    rows = [[marked(value, _LONGEST) for value in record.values()] for record in records]
+    return f"<div>{faint('the first records:')}</div>" + table_of_markup([plain(name) for name in records[0]], rows)

@@ -22,6 +22,7 @@ from dataflow.faces.picture import COLOURS
 from dataflow.faces.quote import quote_html
 from dataflow.faces.texts import cell, counted, printable, shorten
 from dataflow.outcomes import Kind, Outcome, Status
+from dataflow.wiring.records import to_records
 
 if TYPE_CHECKING:
     from dataflow.wiring.trial import Sample
@@ -32,6 +33,7 @@ _RECORDS, _COLUMNS, _LONGEST = 100, 60, 60
 """Records, columns and characters of a value that are shown."""
 
 _FAILED = (Status.FAILED, Status.TIMED_OUT)
+_WITHOUT = (Status.NOT_FOUND, Status.SKIPPED, Status.NOT_ATTEMPTED)
 _OWN = ("validations", "is_valid", "rejected")
 """Columns that stand in front of the others, as one: what became of the record."""
 
@@ -62,8 +64,7 @@ def _shown_names(sample: Sample) -> list[str]:
 
 
 def _rows(table: Any) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = table.slice(0, _RECORDS).to_pylist()
-    return listed
+    return to_records(table.slice(0, _RECORDS))
 
 
 def _more(sample: Sample, names: Sequence[str]) -> list[str]:
@@ -88,21 +89,26 @@ def _end(record: Mapping[str, Any]) -> str:
 
 def _cell(sample: Sample, name: str, row: int, *, old: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """A value, tinted where a service has changed or added it; in place of one that is missing, why it is."""
-    writer, value = sample.writers.get(name), record[name]
-    if writer is None:
+    value = record[name]
+    fate = _last_fate(sample, name, row)
+    if fate is None:
         return marked(value, _LONGEST)
-    fate = sample.fates[row][writer]
     if fate.status in _FAILED:
-        return _tinted(
-            WRONG, f"{_why(fate)}{'' if value is None else f' {marked(value, _LONGEST)}'}", f"{writer} failed"
-        )
+        told = _why(fate) if value is None else f"{_why(fate)} {marked(value, _LONGEST)}"
+        return _tinted(WRONG, told, f"{fate.service} failed")
     if value is None:
-        return faint(_why(fate)) if fate.status in (Status.NOT_FOUND, Status.SKIPPED) else marked(None)
+        return faint(_why(fate)) if fate.status in _WITHOUT else marked(None)
     if name not in old:
-        return _tinted(ADDED, marked(value, _LONGEST), f"{writer} added it")
+        return _tinted(ADDED, marked(value, _LONGEST), f"{fate.service} added it")
     if _is_same(old[name], value):
         return marked(value, _LONGEST)
-    return _tinted(CHANGED, marked(value, _LONGEST), f"{writer} changed it, before: {_told(old[name])}")
+    return _tinted(CHANGED, marked(value, _LONGEST), f"{fate.service} changed it, before: {_told(old[name])}")
+
+
+def _last_fate(sample: Sample, name: str, row: int) -> Outcome | None:
+    """What the last service has done that was called for this value, or else why the last one was not."""
+    fates = [sample.fates[row][writer] for writer in reversed(sample.writers.get(name, ()))]
+    return next((one for one in fates if one.status is not Status.SKIPPED), fates[0] if fates else None)
 
 
 def _why(fate: Outcome) -> str:

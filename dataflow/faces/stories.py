@@ -1,11 +1,14 @@
-"""The story of one record as a terminal shows it."""
+"""The story of one record as a terminal and as a notebook show it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from dataflow.faces.markup import WEAK, dot, facts, faint, folded, marked, named, plain, sentences, table_of_markup
+from dataflow.faces.plots import STATUS_COLOURS
 from dataflow.faces.texts import cell, duration, printable, shorten
+from dataflow.outcomes import Status
 from dataflow.wiring.story import Chapter, Story
 
 _WIDEST = 100
@@ -13,15 +16,52 @@ _WIDEST = 100
 
 def story_text(story: Story) -> str:
     """A record in some lines: where it ended, then each service, then what cannot be told."""
-    key = printable(", ".join(f"{name}={value}" for name, value in story.key.items()))
+    key = _key(story)
     if story.ended == "nowhere":
-        near = f"; did you mean {' or '.join(map(printable, story.near))}?" if story.near else ""
-        return f"there is no record {key} in {story.dataset}{near}"
+        return _nowhere(story)
     lines = [f"{key} in {story.dataset}: {_ended(story)}", *_origin(story), ""]
     lines += [line for chapter in story.chapters for line in _chapter(chapter)]
     if story.ended == "output":
         lines += ["", *_record(story.record)]
     return "\n".join([*lines, *(f"note: {printable(note)}" for note in story.notes)])
+
+
+def story_html(story: Story) -> str:
+    """A record on a page: where it ended, where it comes from, and for each service how it went and what it wrote."""
+    if story.ended == "nowhere":
+        return f"<div>{plain(_nowhere(story))}</div>"
+    rows = [
+        [_light(chapter), f"<b>{plain(chapter.service)}</b>", plain(_told(chapter)), _written(chapter.wrote)]
+        for chapter in story.chapters
+    ]
+    record = facts((name, cell(value) or "null") for name, value in story.record.items())
+    return (
+        named(_key(story), [f"in {story.dataset}", _ended(story)])
+        + table_of_markup(["", "service", "outcome", "wrote"], rows)
+        + (folded("the record", record) if story.ended == "output" else "")
+        + folded("where it comes from", "".join(f"<div>{plain(line)}</div>" for line in _origin(story)))
+        + sentences("note", story.notes)
+    )
+
+
+def _light(chapter: Chapter) -> str:
+    """A dot in the colour of what has happened: a verdict against the record is no failure of the service."""
+    if chapter.status is None:
+        return ""
+    return dot(WEAK if chapter.verdict else STATUS_COLOURS[Status(chapter.status)])
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return "<br>".join(f"{faint(plain(name))} {marked(value, _WIDEST)}" for name, value in values.items())
+
+
+def _key(story: Story) -> str:
+    return printable(", ".join(f"{name}={value}" for name, value in story.key.items()))
+
+
+def _nowhere(story: Story) -> str:
+    near = f"; did you mean {' or '.join(map(printable, story.near))}?" if story.near else ""
+    return f"there is no record {_key(story)} in {story.dataset}{near}"
 
 
 def _ended(story: Story) -> str:
@@ -48,24 +88,29 @@ def _origin(story: Story) -> list[str]:
     return lines
 
 
-def _chapter(chapter: Chapter) -> list[str]:
-    facts = [chapter.status or "?"]
-    facts += [chapter.reason] if chapter.reason else []
+def _told(chapter: Chapter) -> str:
+    """How it went, in one line."""
+    parts = [chapter.status or "?"]
+    parts += [chapter.reason] if chapter.reason else []
     if chapter.http_status is not None and f"HTTP {chapter.http_status}" != chapter.reason:
-        facts.append(f"HTTP {chapter.http_status}")
+        parts.append(f"HTTP {chapter.http_status}")
     if chapter.attempts is not None and chapter.attempts != 1:
-        facts.append(f"{chapter.attempts} attempts")
+        parts.append(f"{chapter.attempts} attempts")
     if chapter.duration:
-        facts.append(duration(chapter.duration))
+        parts.append(duration(chapter.duration))
     if chapter.cost:
-        facts.append(f"cost {chapter.cost:g}")
+        parts.append(f"cost {chapter.cost:g}")
     if chapter.age is not None:
-        facts.append(f"answer of {chapter.answered}, {_age(chapter.age)} old")
+        parts.append(f"answer of {chapter.answered}, {_age(chapter.age)} old")
     if chapter.answer_cost:
-        facts.append(f"paid {chapter.answer_cost:g}")
+        parts.append(f"paid {chapter.answer_cost:g}")
     if chapter.verdict is not None:
-        facts.append("valid" if not chapter.verdict else f"invalid: {'; '.join(chapter.verdict) or 'false'}")
-    lines = [f"{chapter.service}: {printable(', '.join(facts))}"]
+        parts.append("valid" if not chapter.verdict else f"invalid: {'; '.join(chapter.verdict) or 'false'}")
+    return ", ".join(parts)
+
+
+def _chapter(chapter: Chapter) -> list[str]:
+    lines = [f"{chapter.service}: {printable(_told(chapter))}"]
     return lines + [f"    {line}" for line in _record(chapter.wrote)]
 
 

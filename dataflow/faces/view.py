@@ -102,7 +102,7 @@ class DatasetView:
         state: Of a run that is not published: how far it has come, and why no further.
         columns: Name and type of each column.
         nulls: How many each column has, where that is known.
-        first: The first records, as column and values; empty where they are not at hand.
+        first: The first records; empty where they are not at hand.
     """
 
     name: str
@@ -118,7 +118,7 @@ class DatasetView:
     state: str = ""
     columns: tuple[tuple[str, str], ...] = ()
     nulls: Mapping[str, int] = field(default_factory=dict)
-    first: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    first: Sequence[Mapping[str, Any]] = ()
 
     @property
     def target(self) -> str:
@@ -167,7 +167,7 @@ def view_run(run: Run) -> RunView:
     )
 
 
-def view_dataset(dataset: Dataset, *, first: Mapping[str, Sequence[Any]] | None = None) -> DatasetView:
+def view_dataset(dataset: Dataset, *, first: Sequence[Mapping[str, Any]] = ()) -> DatasetView:
     """What there is to see of a dataset, from its manifest; `first` are its first records, where they were read."""
     manifest = dataset.manifest
     return DatasetView(
@@ -184,7 +184,7 @@ def view_dataset(dataset: Dataset, *, first: Mapping[str, Sequence[Any]] | None 
         state=_state(manifest),
         columns=tuple((column["name"], column["type"]) for column in manifest["columns"]),
         nulls={name: one["nulls"] for name, one in dataset.statistics.get("columns", {}).items()},
-        first=first or {},
+        first=first,
     )
 
 

@@ -319,7 +319,8 @@ class Driving:
             self._tell(Event(kind="stopping", run=self.run.id, message=_STOPPING))
 
     def _count(self, completions: list[Completion]) -> None:
-        self.run.counts = Statistics.merged([self.run.counts, *(one.statistics for one in completions)])
+        # A partition names every service in listed order, what was spent before it only some of them.
+        self.run.counts = Statistics.merged([*(one.statistics for one in completions), self.run.counts])
         self.run.done += len(completions)
 
     def _reached(self, *, over: bool = False) -> str | None:

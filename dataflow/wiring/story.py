@@ -92,6 +92,11 @@ class Story:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        from dataflow.faces.stories import story_html
+
+        return story_html(self)
+
 
 def cut(value: Any) -> Any:
     """A value of which not more is left than people read."""

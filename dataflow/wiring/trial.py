@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,7 +109,7 @@ class Sample:
     Attributes:
         table: Their output columns, and `rejected`: why a run would reject them.
         before: The same records as the source has them.
-        writers: For each column that services write, the name of the last one that does.
+        writers: For each column that services write, their names in listed order.
         fates: For each record, the outcome of each service by name.
         notes: What the sample shows beyond the records, such as a service that is not row-wise.
         cost: Money that the calls for it cost.
@@ -121,7 +121,7 @@ class Sample:
 
     table: pa.Table
     before: pa.Table
-    writers: Mapping[str, str]
+    writers: Mapping[str, tuple[str, ...]]
     fates: tuple[dict[str, Outcome], ...]
     notes: tuple[str, ...]
     cost: float = 0.0
@@ -185,7 +185,7 @@ def sample(
     return Sample(
         table=whole_table(environment),
         before=pa.table({name: environment.source_column(name) for name in environment.graph.source.names}),
-        writers={column.name: step.service.name for step in environment.graph.steps for column in step.writes},
+        writers=_writers(environment.graph.steps),
         fates=_fates(environment),
         notes=tuple(notes),
         cost=bill.cost,
@@ -245,6 +245,14 @@ def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:
 def _spread(size: int, n: int) -> pa.Array:
     n = min(size, n)
     return pa.array([at * size // n for at in range(n)], pa.int64())
+
+
+def _writers(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for step in steps:
+        for column in step.writes:
+            found[column.name] = (*found.get(column.name, ()), step.service.name)
+    return found
 
 
 def _fates(environment: Environment) -> tuple[dict[str, Outcome], ...]:

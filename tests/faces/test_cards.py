@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypedDict
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -158,6 +159,7 @@ def test_a_job_tells_from_where_to_where_and_draws_its_graph() -> None:
         (["a.csv", "b.csv"], "a.csv, b.csv"),
         (flow.csv("leads.csv"), "leads.csv"),
         (pa.table({"email": ["a"]}), "a Table in memory"),
+        (pd.DataFrame({"paths": ["private"]}), "a DataFrame in memory"),
         (None, "none yet"),
     ],
 )

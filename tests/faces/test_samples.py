@@ -45,7 +45,7 @@ pipeline = flow.Pipeline("leads", [email, given, firm])
 
 @pytest.fixture
 def page(tmp_path: Path) -> Any:
-    def of(emails: list[str | None], **columns: list[Any]) -> str:
+    def of(emails: list[str | None], **columns: Any) -> str:
         table = pa.table({"email": pa.array(emails, pa.string()), **columns})
         return sample_html(pipeline.sample(table, len(emails), catalog=str(tmp_path / "catalog")))
 
@@ -120,6 +120,23 @@ def test_of_many_records_and_columns_the_first_are_shown(page: Any) -> None:
     assert "14 more columns" in shown
 
 
+def test_a_value_tells_which_of_several_services_has_given_it(tmp_path: Path) -> None:
+    @flow.enrichment(name="other", into="firm", overwrite="nulls")
+    def other(email: str) -> str:
+        return "another"
+
+    both = flow.Pipeline("leads", [email, firm, other])
+    found = both.sample(pa.table({"email": ["a@x", "none@x"]}), 2, catalog=str(tmp_path / "catalog"))
+    first, second = (row[3] for row in rows(sample_html(found)))
+    assert 'title="firm added it"' in first
+    assert 'title="other added it"' in second
+
+
+def test_nanoseconds_are_shown(page: Any) -> None:
+    shown = page(["a@x"], at=pa.array([1], pa.timestamp("ns")))
+    assert "1970-01-01 00:00:00.000000001" in shown
+
+
 def test_notes_bill_and_quote_stand_below(tmp_path: Path) -> None:
     acme = flow.API("acme", "https://acme.example")
     company = acme.get("company", "/{email}", returns={"firm": str}, price=0.01)
@@ -137,5 +154,5 @@ def test_a_sample_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     sample = pipeline.sample(pa.table({"email": ["A@x"]}), 1, catalog=str(tmp_path / "catalog"))
     assert isinstance(sample, Sample)
     assert sample.before.to_pydict() == {"email": ["A@x"]}
-    assert sample.writers == {"email": "email", "firm": "firm"}
+    assert sample.writers == {"email": ("email",), "firm": ("firm",)}
     assert "<table" in sample._repr_html_()

@@ -95,6 +95,7 @@ def test_every_distinct_input_is_called_once_also_where_it_is_an_answer_itself(s
     names = {domain.partition(".")[0] for domain in domains} - {"c2"}
     assert asked(calls) == Counter({f"/companies/{one}" for one in domains} | {f"/people/{one}" for one in names})
     services = done.statistics["services"]
+    assert list(services) == [service.name for service in pipeline.services]
     assert (services["company"]["calls"], services["people"]["calls"]) == (len(domains), len(names))
     assert any("distinct inputs" in note for note in done.notes)
 
