@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import DataflowError
-from dataflow.faces.markup import faint, marked, named, plain, sentences, table_of_markup
+from dataflow.faces.markup import faint, marked, named, plain, sentences, table_of_markup, unbroken
 from dataflow.faces.plots import share_bar
 from dataflow.faces.render import amounts, places
 from dataflow.faces.texts import count, counted
@@ -21,7 +21,7 @@ _COLUMNS = 60
 """Columns that a notebook lists; a table with more is scrolled through by nobody."""
 
 _RECORDS = 5
-_LONGEST = 60
+_LONGEST = 48
 """Characters of one value of a record."""
 
 
@@ -63,5 +63,5 @@ def _filled(nulls: int | None, rows: int) -> list[str]:
 
 
 def _first(records: Sequence[Mapping[str, Any]]) -> str:
-    rows = [[marked(value, _LONGEST) for value in record.values()] for record in records]
+    rows = [[unbroken(marked(value, _LONGEST)) for value in record.values()] for record in records]
     return f"<div>{faint('the first records:')}</div>" + table_of_markup([plain(name) for name in records[0]], rows)

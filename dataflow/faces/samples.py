@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHANGED, ADDED = COLOURS[Kind.TRANSFORMATION], COLOURS[Kind.ENRICHMENT]
 
-_RECORDS, _COLUMNS, _LONGEST = 100, 60, 60
+_RECORDS, _COLUMNS, _LONGEST = 100, 60, 48
 """Records, columns and characters of a value that are shown."""
 
 _FAILED = (Status.FAILED, Status.TIMED_OUT)
@@ -43,7 +43,7 @@ def sample_html(sample: Sample) -> str:
     before, after = _rows(sample.before), _rows(sample.table)
     names = _shown_names(sample)[:_COLUMNS]
     rows = [
-        [str(at), _end(record), *(_cell(sample, name, at - 1, old=old, record=record) for name in names)]
+        [str(at), _end(record), *(unbroken(_cell(sample, name, at - 1, old=old, record=record)) for name in names)]
         for at, (old, record) in enumerate(zip(before, after, strict=True), start=1)
     ]
     phrases = ["sample", counted(sample.table.num_rows, "record"), *_more(sample, names)]
