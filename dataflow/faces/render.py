@@ -185,6 +185,7 @@ def run_html(view: RunView) -> str:
     return (
         named(view.target, phrases)
         + (_bar(view) if view.status == "running" else "")
+        + sentences("reason", [view.reason] if view.reason else [])
         + sentences("path", [view.path] if view.path else [])
         + (statistics_html(view.statistics) if view.statistics else "")
         + sentences("note", view.notes)

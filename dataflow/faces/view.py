@@ -60,6 +60,7 @@ class RunView:
         version: The number of the version that was published, or None.
         path: The folder of that version, or None.
         status: `running`, `published`, `unchanged`, `stopped` or `failed`.
+        reason: Why it ended before its time; empty where it did not.
         done: Partitions committed.
         partitions: Partitions planned.
         statistics: The report of its statistics so far; empty where there are none.
@@ -72,6 +73,7 @@ class RunView:
     version: int | None = None
     path: str | None = None
     status: str = "running"
+    reason: str = ""
     done: int = 0
     partitions: int = 0
     statistics: Mapping[str, Any] = field(default_factory=dict)
@@ -159,6 +161,7 @@ def view_run(run: Run) -> RunView:
         version=run.version,
         path=run.path,
         status=run.status,
+        reason=run.reason or "",
         done=run.done,
         partitions=run.partitions,
         statistics=run.dataset.statistics if unchanged and run.dataset else run.statistics,

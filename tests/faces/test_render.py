@@ -139,6 +139,17 @@ def test_a_run_that_is_not_done_says_how_far_it_is():
     assert "12 of 100 partitions" in render.run_html(view)
 
 
+def test_a_page_says_why_a_run_has_stopped():
+    view = RunView(id="r1", dataset="leads", status="stopped", reason=f"too many {EVIL}", done=1, partitions=2)
+    assert "too many &lt;script&gt;" in render.run_html(view)
+    assert "<progress" not in render.run_html(view)
+
+
+def test_a_live_run_has_a_bar():
+    page = render.run_html(RunView(id="r1", dataset="leads", done=1, partitions=4))
+    assert '<progress value="1" max="4"' in page
+
+
 def test_a_dataset_tells_how_much_and_where():
     lines = render.dataset_text(replace(DATASET, key=("id",), columns=(("id", "int64"),))).splitlines()
     assert lines[:3] == [
