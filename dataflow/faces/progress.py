@@ -17,10 +17,11 @@ from html import escape
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from dataflow.faces.pace import Pace
+from dataflow.faces.pace import calls, phrases
 from dataflow.faces.texts import counted, printable
 from dataflow.faces.traffic import Diary
 from dataflow.outcomes import Event
+from dataflow.telemetry.pace import Pace
 
 DELAY = 0.4
 """Seconds before a terminal shows the line: a run that is over by then needs none, and does not wait for `rich`."""
@@ -159,7 +160,7 @@ class _Log(_Lines):
         self._heard = pace.heard
         self._diary, said = self._diary.after(pace.traffic, self._clock())
         for text in said:
-            self._write(f"{', '.join(pace.phrases(self._clock()))}; {text}")
+            self._write(f"{', '.join(phrases(pace, self._clock()))}; {text}")
 
 
 class _Terminal(_Lines):
@@ -217,8 +218,8 @@ class _Terminal(_Lines):
         line.add_column(no_wrap=True)
         line.add_column(no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(total=max(pace.partitions, 1), completed=pace.done, width=16)
-        line.add_row(bar, Text("  ".join(pace.phrases(now))))
-        return Group(line, *(Text(f"  {one}", no_wrap=True, overflow="ellipsis") for one in pace.calls(now)))
+        line.add_row(bar, Text("  ".join(phrases(pace, now))))
+        return Group(line, *(Text(f"  {one}", no_wrap=True, overflow="ellipsis") for one in calls(pace, now)))
 
 
 class _Notebook(_Lines):
@@ -256,6 +257,6 @@ class _Notebook(_Lines):
 
 
 def _bar(pace: Pace, messages: list[str], now: float) -> str:
-    lines = "".join(f"<div>{escape(text)}</div>" for text in (*pace.calls(now), *messages))
+    lines = "".join(f"<div>{escape(text)}</div>" for text in (*calls(pace, now), *messages))
     bar = f'<progress value="{pace.done}" max="{max(pace.partitions, 1)}" style="width:16em"></progress>'
-    return f"<div>{bar} {escape(' · '.join(pace.phrases(now)))}</div>{lines}" if pace.partitions else lines
+    return f"<div>{bar} {escape(' · '.join(phrases(pace, now)))}</div>{lines}" if pace.partitions else lines

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dataflow.faces import progress
+from dataflow.faces.pace import calls
 from dataflow.faces.progress import progress_for
 from dataflow.outcomes import Event, Traffic
 
@@ -99,7 +100,7 @@ def test_a_terminal_shows_below_what_calls_wait_for_and_takes_it_away_when_they_
         told(CALLING)
         terminal.wait_for("acme: 30 wait for the rate, 39 of 39 calls/s")
         told(Event(kind="calling", run="r"))
-        assert told.pace.calls(time.monotonic()) == ()
+        assert calls(told.pace, time.monotonic()) == ()
 
 
 def test_in_a_narrow_terminal_lines_are_cut(terminal, monkeypatch):

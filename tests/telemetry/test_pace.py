@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.faces.pace import LEAST_MARKS, STALE, WINDOW, Pace
+from dataflow.faces.pace import STALE, calls, phrases
 from dataflow.outcomes import Event, Traffic
+from dataflow.telemetry.pace import LEAST_MARKS, WINDOW, Pace
 
 
 def event(kind: str, partitions: int = 0, records: int = 0, rejected: int = 0) -> Event:
@@ -32,7 +33,7 @@ def test_speed_does_not_count_what_an_earlier_attempt_did():
 def test_nothing_is_promised_before_the_first_commit():
     pace = told((0, event("planned", 10, 1000)), (5, event("resumed", 8, 800)))
     assert (pace.speed(9), pace.left(9)) == (None, None)
-    assert pace.phrases(9) == ("8 of 10 partitions",)
+    assert phrases(pace, 9) == ("8 of 10 partitions",)
 
 
 def test_without_a_count_of_records_the_partitions_say_what_is_left():
@@ -74,20 +75,20 @@ def test_ten_thousand_commits_are_not_remembered_one_by_one():
 
 def test_phrases_say_what_matters_first():
     pace = told((0, event("planned", 4)), (10, event("committed", 1, 1000, 3)))
-    assert pace.phrases(10) == ("1 of 4 partitions", "100 records/s", "3 rejected", "30 s left")
+    assert phrases(pace, 10) == ("1 of 4 partitions", "100 records/s", "3 rejected", "30 s left")
 
 
 def test_nothing_is_left_at_the_end():
     pace = told((0, event("planned", 1)), (10, event("committed", 1, 1000)))
-    assert pace.phrases(10) == ("1 of 1 partition", "100 records/s")
+    assert phrases(pace, 10) == ("1 of 1 partition", "100 records/s")
 
 
 def test_what_was_heard_of_the_calls_is_shown_until_it_is_no_news():
     heard = Event(kind="calling", run="r", traffic=(Traffic(api="acme", in_flight=2),))
     pace = told((0, event("planned", 4)), (10, heard))
-    assert pace.calls(10) == pace.calls(10 + STALE - 1) == ("acme: 2 in flight",)
-    assert pace.calls(10 + STALE) == ()
-    assert pace.after(event("calling"), 11).calls(11) == ()
+    assert calls(pace, 10) == calls(pace, 10 + STALE - 1) == ("acme: 2 in flight",)
+    assert calls(pace, 10 + STALE) == ()
+    assert calls(pace.after(event("calling"), 11), 11) == ()
     assert pace.done == 0
 
 
