@@ -45,10 +45,15 @@ class Cluster:
         self.workers = workers
         self._stack = stack
 
-    def engine(self, assignment: Assignment) -> ClusterEngine:
+    def engine(self, assignment: Assignment, *, run: str = "", page: str | None = None) -> ClusterEngine:
         """Load a job on every worker and give the engine that runs its partitions.
 
         Workers that are still starting load it when they join; what they raise then comes out of `drive`.
+
+        Args:
+            assignment: The job.
+            run: The id of the run.
+            page: Where it is shown, or None.
 
         Raises:
             DeclarationError: The job cannot be loaded there; the message names file and line.
@@ -60,7 +65,17 @@ class Cluster:
         plugin = JobPlugin(assignment, key=key)
         with connection_errors(self.address):
             self._register(plugin)
-            return ClusterEngine(self.client, key=key, plugin=plugin.name, trouble=self.trouble)
+            return ClusterEngine(self.client, key=key, plugin=plugin.name, trouble=self.trouble, run=run, page=page)
+
+    def show(self) -> str | None:
+        """See that the scheduler shows runs on a page; its address, or None where it has none.
+
+        Raises:
+            ClusterError: The cluster does not answer.
+        """
+        from dataflow.engine.live.scheduler import install
+
+        return install(self.client)
 
     def _register(self, plugin: WorkerPlugin) -> None:
         known: tuple[type[BaseException], ...] = (DataflowError, *lost_errors())

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from dataflow.engine.live.sight import Sight
 from dataflow.engine.result import Completion
 from dataflow.errors import ClusterError, DataflowError, DeclarationError, Interrupted
 from dataflow.plan.resolve import Task
@@ -29,10 +30,6 @@ GRACE = 20.0
 """Seconds for what is in flight after a stop: it may be waiting for answers that are paid for."""
 TICK = 0.25
 """Seconds at most between two looks of `Engine.completed` at the world."""
-
-
-PlaneStatus = dict[str, dict[str, Any]]
-"""What `control.plane.Plane.status` gives, by API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +66,10 @@ class Engine(Protocol):
     def threads(self) -> int:
         """Partitions that can run at the same time, as far as known."""
 
+    @property
+    def page(self) -> str | None:
+        """Where the run is shown while it goes on, or None."""
+
     def submit(self, specs: Sequence[Task]) -> None:
         """Hand out partitions; returns at once."""
 
@@ -87,8 +88,17 @@ class Engine(Protocol):
     def cancel(self) -> None:
         """Forget what is in flight; a partition that has begun may still commit."""
 
-    def ask_plane(self) -> Future[PlaneStatus] | None:
-        """Ask the control plane of whoever calls APIs for this run; returns at once, None where there is nobody."""
+    def tell(self, board: bytes, *, lines: Sequence[str] = (), names: Sequence[str] = ()) -> Future[Sight] | None:
+        """Show how the run stands to whoever watches, and ask for what its driver does not see itself.
+
+        Args:
+            board: As `telemetry.board` makes it, in JSON; empty where there is nothing to show yet.
+            lines: What has come to its log.
+            names: Other ids of the run.
+
+        Returns:
+            At once; None where there is nobody.
+        """
 
     def close(self) -> None:
         """Give back what was taken for this run."""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
-from dataflow.engine.drive import TICK, PlaneStatus, Report
+from dataflow.engine.drive import TICK, Report
+from dataflow.engine.live.sight import Sight
 from dataflow.engine.result import Completion
 from dataflow.plan.resolve import Task
 
@@ -23,6 +24,7 @@ class LocalEngine:
 
     def __init__(self, work: Callable[[Task], Completion], *, threads: int | None = None) -> None:
         self.threads = threads or available_processors()
+        self.page: str | None = None
         self._work = work
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="dataflow-partition")
         self._ended: queue.SimpleQueue[Future[Completion]] = queue.SimpleQueue()
@@ -60,12 +62,14 @@ class LocalEngine:
             future.cancel()
         self._specs.clear()
 
-    def ask_plane(self) -> Future[PlaneStatus] | None:
-        """The state of the APIs that this process calls."""
+    def tell(self, board: bytes, *, lines: Sequence[str] = (), names: Sequence[str] = ()) -> Future[Sight] | None:
+        """The state of the APIs that this process calls, and what it has under way."""
         from dataflow.engine.control.home import process_plane
 
-        asked: Future[PlaneStatus] = Future()
-        asked.set_result(process_plane().status(time.monotonic()))
+        read = getattr(self._work, "under_way", None)
+        apis = process_plane().status(time.monotonic())
+        asked: Future[Sight] = Future()
+        asked.set_result(Sight(apis=apis, under_way=() if read is None else [read()]))
         return asked
 
     def close(self) -> None:

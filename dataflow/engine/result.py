@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from dataflow.engine.rejected import Rejected
 from dataflow.telemetry.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Completion:
         keys: By service, the keys that a partition was found to ask for.
         over: The purse that is used up, so that nothing helps but more money; None where that is not the reason.
         outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
+        rejects: Its rejected records by reason, where it was committed just now.
     """
 
     identity: str
@@ -60,3 +62,4 @@ class Completion:
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     over: str | None = None
     outage: bool = True
+    rejects: tuple[Rejected, ...] = ()

@@ -14,13 +14,14 @@ from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.engine.drive import TICK, PlaneStatus, Report, lost_cluster
+from dataflow.engine.drive import TICK, Report, lost_cluster
 from dataflow.errors import ClusterError
 from dataflow.plan.resolve import Task
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    from dataflow.engine.live.sight import Sight
     from dataflow.engine.result import Completion
 
 _RECOUNT = 5.0
@@ -35,14 +36,27 @@ class ClusterEngine:
         key: Names the assignment that the workers hold, and every task.
         plugin: The name under which they hold it; taken from them at the end.
         trouble: Says why nothing will come from the cluster any more, or None; asked at every look.
+        run: The id of the run, under which its board is shown.
+        page: Where it is shown, or None.
     """
 
-    def __init__(self, client: Client, *, key: str, plugin: str, trouble: Callable[[], ClusterError | None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        key: str,
+        plugin: str,
+        trouble: Callable[[], ClusterError | None],
+        run: str = "",
+        page: str | None = None,
+    ) -> None:
         from distributed import as_completed
 
         self.threads = 0
         self._client = client
         self._trouble = trouble
+        self.page = page
+        self._run = run or key
         self._key = key
         # One name for all keys: the scheduler keeps something for each name that it ever saw.
         self._name = f"dataflow-partition-{key}"
@@ -106,13 +120,13 @@ class ClusterEngine:
             self._client.cancel(futures, force=True)
         self._tell(cancel)
 
-    def ask_plane(self) -> Answer[PlaneStatus] | None:
-        """Ask the scheduler for the state of the APIs that the workers call."""
+    def tell(self, board: bytes, *, lines: Sequence[str] = (), names: Sequence[str] = ()) -> Answer[Sight] | None:
+        """Show the board on the scheduler; it knows the APIs that the workers call, and what these have under way."""
         if self._lost or self._trouble() is not None:
             return None
-        from dataflow.engine.control.scheduler import start_status
+        from dataflow.engine.live.scheduler import start_telling
 
-        return start_status(self._client)
+        return start_telling(self._client, self._run, board=board, lines=list(lines), names=list(names))
 
     def close(self) -> None:
         """Take the job from the workers."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.spending import Spent
+from dataflow.engine.tally import Tally
 from dataflow.engine.watchdog import Watchdog
 from dataflow.services.service import Service
 from dataflow.services.signature import Form
@@ -83,13 +84,19 @@ class Flights:
     Attributes:
         cancelled: Whether nobody waits any more.
         spent: What the services of APIs have called so far, whether or not it has led to anything.
+        tallies: The same while it goes on, by service, for whoever watches.
     """
 
     def __init__(self) -> None:
         self.spent: list[tuple[Service, Spent]] = []
         self._started: set[Future[Any]] = set()
+        self.tallies: dict[str, Tally] = {}
         self._lock = threading.Lock()
         self.cancelled = False
+
+    def tally(self, service: str) -> Tally:
+        """Where the calls of a service are counted while they are made."""
+        return self.tallies.setdefault(service, Tally())
 
     def start(self, io: IOLoop, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
         """Run a coroutine on a loop.

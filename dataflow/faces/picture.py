@@ -7,7 +7,7 @@ pipeline is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import NamedTuple
 
@@ -63,6 +63,21 @@ def inline_svg(explanation: Explanation) -> str:
     return _svg(explanation, frame, before="", attributes=style)
 
 
+def live_svg(explanation: Explanation) -> str:
+    """The graph as an element of a page that is filled in again and again.
+
+    Of each service, `%%tN%%` stands for a line of text and `%%bN%%` for what fills a bar of 100 by 3 units, where N is
+    its place among all services, those inside others counted.
+    """
+    places: dict[str, int] = {}
+    for line in explanation.lines:
+        for one in (line, *line.inside):
+            places[one.name] = len(places)
+    frame = _frame(explanation)
+    style = f' style="display:block;max-width:100%;min-width:{0.6 * frame.width:.0f}px;height:auto"'
+    return _svg(explanation, frame, before="", attributes=style, places=places)
+
+
 def _frame(explanation: Explanation) -> _Frame:
     layout = lay_out(explanation)
     legend = max(at + width for at, width, _ in _legend_places(explanation))
@@ -73,23 +88,26 @@ def _frame(explanation: Explanation) -> _Frame:
     )
 
 
-def _svg(explanation: Explanation, frame: _Frame, *, before: str, attributes: str) -> str:
+def _svg(
+    explanation: Explanation, frame: _Frame, *, before: str, attributes: str, places: Mapping[str, int] | None = None
+) -> str:
     services, levels = counted(len(explanation.lines), "service"), counted(len(frame.layout.levels), "level")
     label = f"{explanation.name}: {services} in {levels}"
+    drawn = "".join(_drawn(explanation, frame.layout, places))
     return (
         f'<svg{attributes} role="img" aria-label="{_safe(label)}" width="{frame.width:g}" height="{frame.height:g}" '
         f'viewBox="0 0 {frame.width:g} {frame.height:g}" font-family="{escape(_FONT)}">{before}'
-        f'<g transform="translate({_MARGIN:g} {_HEAD:g})">{"".join(_drawn(explanation, frame.layout))}</g></svg>'
+        f'<g transform="translate({_MARGIN:g} {_HEAD:g})">{drawn}</g></svg>'
     )
 
 
-def _drawn(explanation: Explanation, layout: Layout) -> Iterator[str]:
+def _drawn(explanation: Explanation, layout: Layout, places: Mapping[str, int] | None) -> Iterator[str]:
     for number, x in enumerate(layout.levels, start=1):
         yield _text(x, -12, f"level {number}", anchor="middle", faint=True)
     yield from (_segment(one) for one in sorted(layout.segments, key=lambda one: one.reads))
     for x, y in layout.joints:
         yield f'<circle cx="{x:g}" cy="{y:.1f}" r="4" fill="{LINE}"/>'
-    yield from (_box(one) for one in layout.boxes)
+    yield from (_box(one, None if places is None else places[one.line.name]) for one in layout.boxes)
     yield from _legend(explanation, layout.height + _FOOT - 12)
 
 
@@ -109,7 +127,8 @@ def _segment(segment: Segment) -> str:
     )
 
 
-def _box(box: Box) -> str:
+def _box(box: Box, place: int | None) -> str:
+    """A service; at a place among those that are filled in, numbers stand in for its details."""
     colour = COLOURS[box.line.kind]
     text = box.x + 14
     return (
@@ -118,7 +137,15 @@ def _box(box: Box) -> str:
         f'fill="{colour}" fill-opacity=".13" stroke="{colour}" stroke-width="1.3"/>'
         f'<rect x="{box.x:g}" y="{box.y:.1f}" width="5" height="{box.height:g}" rx="2.5" fill="{colour}"/>'
         f"{_text(text, box.y + 18.5, box.name, size=13, bold=True)}"
-        f"{_text(text, box.y + 34, box.detail, faint=True)}</g>"
+        f"{_text(text, box.y + 34, box.detail, faint=True) if place is None else _blank(box, place)}</g>"
+    )
+
+
+def _blank(box: Box, place: int) -> str:
+    bar = f'x="{box.x + 14:g}" y="{box.y + box.height - 6:.1f}" width="{box.width - 24:g}" height="3"'
+    return (
+        f"{_text(box.x + 14, box.y + 33, f'%%t{place}%%', faint=True)}"
+        f'<svg {bar} viewBox="0 0 100 3" preserveAspectRatio="none">%%b{place}%%</svg>'
     )
 
 

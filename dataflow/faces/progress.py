@@ -32,6 +32,9 @@ _BETWEEN = 0.25
 _DUMB = ("dumb", "unknown")
 """Terminals in which no line can be written over."""
 
+_FOR_WATCHERS = ("shown", "resumed", "retried", "stopping")
+"""Events that are said only to somebody who is watching."""
+
 _MESSAGES = 10
 """Messages that a notebook keeps below the bar."""
 
@@ -53,7 +56,7 @@ class Progress:
             self.pace = self.pace.after(event, self._clock())
         text = _sentence(event)
         if text:
-            self._display.say(text, live=event.kind in ("resumed", "retried", "stopping"))
+            self._display.say(text, live=event.kind in _FOR_WATCHERS)
         self._display.update(self.pace)
 
     def close(self) -> None:
@@ -110,6 +113,8 @@ def _sentence(event: Event) -> str:
     """What an event says to people, in one line; empty where the numbers say it all."""
     message = printable(" ".join(event.message.split()))
     match event.kind:
+        case "shown":
+            return f"live page: {message}"
         case "warned":
             return f"warning: {message}"
         case "stopping" | "stopped":

@@ -43,6 +43,9 @@ class Files(Protocol):
     def write(self, path: str, data: Data) -> None:
         """Let a file appear or change at once; it is durable on return."""
 
+    def show(self, path: str, data: Data) -> None:
+        """Let a file appear or change at once, for whoever looks now; a crash may lose it."""
+
     def create(self, path: str, data: Data) -> bool:
         """Let a file appear at once unless it exists; False where it did."""
 
@@ -92,6 +95,15 @@ class LocalFiles:
             _discard(temporary)
             raise
         _sync(temporary.parent)
+
+    def show(self, path: str, data: Data) -> None:
+        temporary = _temporary(path)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            _discard(temporary)
+            raise
 
     def create(self, path: str, data: Data) -> bool:
         temporary = _written(path, data)

@@ -30,6 +30,9 @@ class ObjectFiles:
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
         self._remote.pipe_file(path, _plain(data))
 
+    def show(self, path: str, data: bytes | pa.Buffer) -> None:
+        self.write(path, data)
+
     def create(self, path: str, data: bytes | pa.Buffer) -> bool:
         try:
             self._remote.pipe_file(path, _plain(data), mode="create")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
@@ -17,7 +17,7 @@ from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
-from dataflow.outcomes import Event, Traffic
+from dataflow.outcomes import Event
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.resolve import Answered, BucketTask, KeyTask, Task
 from dataflow.services.units import about
@@ -26,6 +26,7 @@ from dataflow.store.dataset import Dataset
 from dataflow.store.given_back import given_back, keep_given_back
 from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.board import budgets_of, head_of
 from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
 from dataflow.wiring.guarding import Standing, reached
@@ -38,12 +39,13 @@ from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.starting import open_engine
 from dataflow.wiring.stopped import shortfalls
-from dataflow.wiring.traffic import Watch
 from dataflow.wiring.treasury import Treasury
+from dataflow.wiring.watching import Watching
 from dataflow.wiring.worker import STOPPED, completion_of
 
 TOLD_AGAIN = 3600.0
 """Seconds after which it is said again that a limit is used up."""
+_STAGES: dict[type, str] = {KeyTask: "finding distinct inputs", BucketTask: "calling distinct inputs"}
 _STOPPING = f"no new calls begin, those in flight have {GRACE:g} s to end; a second Ctrl-C does not wait for them"
 
 
@@ -58,7 +60,8 @@ class Driving:
         program: How the job travels to workers; None to pack it.
         may_call: False for a run that is published as it is: no call is made, and no guardrail ends it.
         began: When the run began, on the clock of `time.perf_counter`.
-        tell: The listener.
+        watching: Shows the run to others.
+        home: Closes the connection to a cluster, when all is said.
         budgets: What may be spent, or None.
 
     Attributes:
@@ -75,7 +78,8 @@ class Driving:
         program: Program | None,
         may_call: bool,
         began: float,
-        tell: Callable[[Event], None],
+        watching: Watching,
+        home: ExitStack,
         budgets: Budgets | None = None,
     ) -> None:
         self.planned = planned
@@ -86,7 +90,9 @@ class Driving:
         self._guarded = may_call
         self._may_call = may_call and not settings.offline
         self._began = began
-        self._tell = tell
+        self._watching = watching
+        self._tell = watching.hear
+        self._home = home
         self._budgets = budgets
         self._treasury: Treasury | None = None
         self._over: str | None = None
@@ -108,6 +114,7 @@ class Driving:
         """
         specs = self.planned.source.specs
         self.run.partitions = len(specs)
+        self._show()
         self._tell(Event(kind="planned", run=self.folder.run, partitions=len(specs), records=self.planned.rows or 0))
         done = self._done(newest)
         left = [spec for spec in specs if spec.identity not in done]
@@ -177,6 +184,7 @@ class Driving:
                 self.planned,
                 self.folder,
                 stack,
+                home=self._home,
                 settings=self.settings,
                 program=self._program,
                 may_call=self._may_call,
@@ -185,10 +193,14 @@ class Driving:
             )
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))
-            watch = stack.enter_context(closing(self._watch(engine)))
+            self._watching.attach(engine)
+            if engine.page is not None:
+                self.run.page = engine.page
+                self._tell(Event(kind="shown", run=self.run.id, message=engine.page))
 
             def look() -> None:
-                watch.look()
+                if self._watching.look():
+                    self.run.stop()
                 keeper.look()
                 if self._treasury is not None:
                     self._treasury.check()
@@ -198,9 +210,12 @@ class Driving:
                 """Do tasks; None where some are left."""
                 done: list[Completion] = []
                 todo = () if stop.is_set() else tasks
+                stage = _STAGES.get(type(todo[0])) if todo else None
+                self._watching.stage(stage, planned=len(todo))
                 with closing(drive(engine, todo, stop=stop, look=look, wait=self._put_off)) as reports:
                     for report in reports:
                         done += [] if report.completion is None else [report.completion]
+                        self._watching.stage(stage, done=len(done), planned=len(todo))
                         self._hear(report)
                         if self._reason is not None:
                             # What is in flight may be paid for, so it may still end and be committed.
@@ -273,6 +288,7 @@ class Driving:
             self._reason = self._reason or self._reached()
             return
         self._count([report.completion])
+        self._watching.take(report.completion)
         self._say_once(report.completion.warnings)
         self._postponed += [report.postponed] if report.postponed else []
         self.run.duration = time.perf_counter() - self._began
@@ -348,20 +364,19 @@ class Driving:
             self._treasury = Treasury(self._budgets, self.folder, counts=self.run.counts, warn=self.say)
         return self._treasury
 
-    def _watch(self, engine: Engine) -> Watch:
-        """Tells a listener what the calls are doing; calls that are answered offline have no limits to wait for."""
-        listened = self.settings.on_event is not None and self.settings.traffic and SESSIONS.current is None
-        steps = self.planned.graph.every if listened else ()
-        apis = {step.service.api.name for step in steps if step.service.api is not None}
-        return Watch(engine, apis=apis, tell=lambda traffic: self._tell(_calling(self.run.id, traffic)))
+    def _show(self) -> None:
+        """Show the run to others; calls that are answered offline have no limits to wait for."""
+        steps = self.planned.graph.every if SESSIONS.current is None else ()
+        self._watching.begin(
+            self.folder,
+            apis={step.service.api.name for step in steps if step.service.api is not None},
+            head=lambda: head_of(self.planned, self.folder, page=self.run.page),
+            budgets=lambda: budgets_of(self._treasury),
+        )
 
 
 def _committed(run: str, done: Completion) -> Event:
     return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
-
-
-def _calling(run: str, traffic: tuple[Traffic, ...]) -> Event:
-    return Event(kind="calling", run=run, traffic=traffic)
 
 
 def _postponed(seconds: list[float]) -> str:

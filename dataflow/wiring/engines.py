@@ -59,12 +59,13 @@ def cluster_engine(
     settings: Settings,
     stack: ExitStack,
     *,
+    home: ExitStack,
     source: SourcePlan,
     graph: Graph,
     keeper: CountKeeper,
     treasury: Treasury | None = None,
 ) -> Engine:
-    """Worker processes, or the cluster that the settings name; what is started ends with the stack.
+    """Worker processes, or the cluster that the settings name; what is started ends with `home`, the job before.
 
     Raises:
         ClusterError: It cannot be reached, or has other versions.
@@ -77,7 +78,7 @@ def cluster_engine(
     calls = graph.calls_apis and setup["may_call"]
     if calls:
         refuse_processes()
-    cluster = stack.enter_context(
+    cluster = home.enter_context(
         connect(
             settings.client,
             scheduler=settings.scheduler,
@@ -97,7 +98,9 @@ def cluster_engine(
     if calls and cluster.workers is not None:
         require_secrets(graph)
     secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}
-    engine = cluster.engine(Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets))
+    assignment = Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets)
+    page = cluster.show() if settings.live else None
+    engine = cluster.engine(assignment, run=setup["folder"]["run"], page=page)
     stack.callback(engine.close)
     return engine
 

@@ -31,6 +31,7 @@ class Run:
         done: Partitions committed.
         notes: Sentences about what was decided.
         warnings: Sentences about what deserves a look.
+        page: The address of the live page on the scheduler of its cluster, or None.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Run:
     done: int = 0
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    page: str | None = None
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
     _publish: Callable[..., None] | None = None

@@ -40,6 +40,7 @@ from dataflow.wiring.stopped import (
     published_as,
     require_same_plan,
 )
+from dataflow.wiring.watching import Watching
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
 """What ends a run before its time and lets the same command go on."""
@@ -176,12 +177,18 @@ class _Execution:
         self.catalog = Catalog(settings.catalog)
         budget = job.budget if settings.budget is None else settings.budget
         self.budgets = None if as_it_is else read_budgets(job.pipeline.every, budget=budget)
+        self.watching = Watching(
+            run,
+            tell=settings.on_event or _ignore,
+            traffic=settings.traffic and settings.on_event is not None,
+            live=settings.live,
+        )
 
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
         self.began = time.perf_counter()
         with ExitStack() as stack:
-            tell = self.settings.on_event or _ignore
+            tell = self.watching.hear
             try:
                 self._perform(stack, tell)
             except BaseException as error:
@@ -194,19 +201,20 @@ class _Execution:
                 raise
             finally:
                 self.run.duration = time.perf_counter() - self.began
+                self.watching.close()
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         # A stopped run is published where it is, whatever its job says by now.
         stack.enter_context(self.catalog.lock(self.run.output, run=self.run.id))
         if self.as_it_is:
-            self._publish_as_it_is(tell)
+            self._publish_as_it_is(stack, tell)
             return
         planned = self._plan(self._before)
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         if self.repair is not None:
             folder = self._enter_repair(planned, self.repair)
             self.run.id = folder.run
-            self._finish(planned, folder, None, tell)
+            self._finish(planned, folder, None, stack=stack, tell=tell)
             return
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
         check_recall(planned.graph, self.settings.recall)
@@ -216,7 +224,7 @@ class _Execution:
             return
         folder = self._enter(planned, newest)
         self.run.id = folder.run
-        self._finish(planned, folder, newest, tell)
+        self._finish(planned, folder, newest, stack=stack, tell=tell)
 
     def _plan(self, before: Callable[[], Mapping[str, Any] | None]) -> Planned:
         settings = self.settings
@@ -229,7 +237,7 @@ class _Execution:
         unfinished = self.catalog.unfinished(self.job.output) if self.settings.resume else None
         return None if unfinished is None else unfinished.plan()
 
-    def _publish_as_it_is(self, tell: Callable[[Event], None]) -> None:
+    def _publish_as_it_is(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""
         folder = publishable(self.catalog, self.run.id)
         before = published_as(folder)
@@ -239,10 +247,16 @@ class _Execution:
         planned = self._plan(folder.plan)
         require_same_plan(folder, planned.fingerprints)
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
-        self._finish(planned, folder.resume(as_it_is=True), None, tell)
+        self._finish(planned, folder.resume(as_it_is=True), None, stack=stack, tell=tell)
 
     def _finish(
-        self, planned: Planned, folder: RunFolder, newest: Dataset | None, tell: Callable[[Event], None]
+        self,
+        planned: Planned,
+        folder: RunFolder,
+        newest: Dataset | None,
+        *,
+        stack: ExitStack,
+        tell: Callable[[Event], None],
     ) -> None:
         """Do what is left, and publish."""
         repair = Repair.of(folder)
@@ -257,7 +271,8 @@ class _Execution:
             program=self.program,
             may_call=not self.as_it_is,
             began=self.began,
-            tell=tell,
+            watching=self.watching,
+            home=stack,
             budgets=self.budgets,
         )
         try:

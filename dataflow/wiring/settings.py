@@ -51,6 +51,7 @@ class Settings:
         wait: False returns a live `Run` at once, which goes on in the background until it ends or `run.stop()`.
         on_event: Called with each `Event`, such as a progress display.
         traffic: False leaves out the events `calling`, for which the control plane is asked once a second.
+        live: False shows the run to nobody while it goes on: no live page, no metrics, no `dataflow status`.
     """
 
     catalog: str = DEFAULT_CATALOG
@@ -71,6 +72,7 @@ class Settings:
     wait: bool = True
     on_event: Callable[[Event], None] | None = None
     traffic: bool = True
+    live: bool = True
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:

@@ -25,6 +25,7 @@ def open_engine(
     folder: RunFolder,
     stack: ExitStack,
     *,
+    home: ExitStack,
     settings: Settings,
     program: Program | None,
     may_call: bool,
@@ -37,6 +38,7 @@ def open_engine(
         planned: The job, bound to its source.
         folder: Where its partitions are committed.
         stack: Closes what is opened.
+        home: Closes the connection to a cluster, which goes on to show how the run has ended.
         settings: Of the run.
         program: How the job travels to workers; None to pack it.
         may_call: Whether APIs may be called.
@@ -59,7 +61,7 @@ def open_engine(
         limits=limits_of(planned),
         money=None if treasury is None else treasury.money,
         binding=planned.binding,
-    )
+    ) | {"live": settings.live}
     if uses_processes(settings, planned.graph, planned.source):
         program = program or pack_object(planned.job.pipeline)
         return cluster_engine(
@@ -67,6 +69,7 @@ def open_engine(
             setup,
             settings,
             stack,
+            home=home,
             source=planned.source,
             graph=planned.graph,
             keeper=keeper,

@@ -103,6 +103,13 @@ class Treasury:
             final = {name: self._before[name] + self.spent(name) for name in self._tranches if name in self._status}
             self._write({name: Spend(authorised=one, settled=one) for name, one in final.items()})
 
+    def standing(self) -> list[tuple[str, int, int]]:
+        """For each purse what it is called, what was spent from it over all drives, and what may be, in millionths."""
+        return [
+            (budget.title, self._before[name] + self.spent(name), budget.amount)
+            for name, budget in self._budgets.named.items()
+        ]
+
     def spent(self, name: str) -> int:
         """What this drive has spent from a purse, or may have."""
         status = self._status.get(name, {})

@@ -14,9 +14,11 @@ from dataflow.engine.fate import settle
 from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
 from dataflow.engine.partition import run_graph
+from dataflow.engine.rejected import summarize
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
 from dataflow.engine.spending import count_spent
+from dataflow.engine.tally import merged_tallies
 from dataflow.engine.turns import Turns, turns_of
 from dataflow.engine.waiting import Flights
 from dataflow.plan.graph import Graph
@@ -84,7 +86,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
 
     Args:
         loaded: The job or pipeline, as the program gave it.
-        setup: What `make_setup` made.
+        setup: What `make_setup` made, with `live` for whether workers tell what they have under way.
         worker: The Dask worker of this process, which knows the way to the control plane.
 
     Returns:
@@ -103,7 +105,10 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     context = Context(run=folder.run, started_at=folder.started_at, parameters=setup["parameters"])
     line = find_line(graph, worker) if setup["may_call"] else None
     turns = turns_of(worker) if worker is not None and graph.waits else None
-    return make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)
+    work = make_work(graph, folder, tables=tables, context=context, setup=setup, line=line, turns=turns)
+    if worker is not None and setup.get("live"):
+        work.tell_on(worker)
+    return work
 
 
 def find_line(graph: Graph, worker: Any) -> Any:
@@ -185,7 +190,8 @@ class PartitionWork:
         self._turns = turns
         self._told = told
         self._halted = False
-        self._flights: set[Flights] = set()
+        self._pulse: Any = None
+        self._flights: dict[Flights, Task] = {}
         self._kept = KeptFailures(folder)
         self._passes = Passes(graph, folder, resources, turns=turns, flush=self._flush)
 
@@ -199,7 +205,7 @@ class PartitionWork:
         if self._halted:
             return self._give_back(task, Flights(), stopped=STOPPED)
         flights = Flights()
-        self._flights.add(flights)
+        self._flights[flights] = task
         try:
             done = self._done(task, flights)
         except Impatient as error:
@@ -207,7 +213,7 @@ class PartitionWork:
         except Halted:
             return self._give_back(task, flights, stopped=STOPPED)
         finally:
-            self._flights.discard(flights)
+            del self._flights[flights]
         return replace(done, warnings=self._warnings())
 
     def _done(self, task: Task, flights: Flights) -> Completion:
@@ -224,9 +230,9 @@ class PartitionWork:
 
     def _partition(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None = None) -> Completion:
         record = self._folder.find(spec)
-        return completion_of(self._commit(spec, flights, answers=answers) if record is None else record)
+        return self._commit(spec, flights, answers=answers) if record is None else completion_of(record)
 
-    def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> CommitRecord:
+    def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> Completion:
         batch = self._read(spec)
         resources = replace(
             self._resources,
@@ -237,7 +243,8 @@ class PartitionWork:
         environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights)
         self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)
-        return self._folder.commit(spec, result, profile=self._profile)
+        record = self._folder.commit(spec, result, profile=self._profile)
+        return replace(completion_of(record), rejects=summarize(result.rejects, key=self._key))
 
     def _read(self, spec: PartitionSpec) -> Batch:
         return _cut(read(self._options, spec, schema=self._schema), spec, self._options)
@@ -270,6 +277,22 @@ class PartitionWork:
         del self._told[:count]
         return said
 
+    def under_way(self) -> dict[str, Any]:
+        """What this process has under way, for whoever watches; called by one thread only."""
+        tasks = list(self._flights.items())
+        return {
+            "partitions": sum(isinstance(task, (MainTask, PartitionSpec)) for _, task in tasks),
+            "services": merged_tallies(
+                (flights.tallies, isinstance(task, (MainTask, PartitionSpec))) for flights, task in tasks
+            ),
+        }
+
+    def tell_on(self, worker: Any) -> None:
+        """Let the scheduler of a worker know from now on what this process has under way."""
+        from dataflow.engine.live.scheduler import Pulse
+
+        self._pulse = Pulse(worker, self._folder.run, self.under_way)
+
     def halt(self) -> None:
         """Make no new calls; partitions that wait for some, or for their turn, are given back."""
         self._halted = self._turns is not None
@@ -283,6 +306,8 @@ class PartitionWork:
 
     def close(self) -> None:
         """Close what was opened for the run."""
+        if self._pulse is not None:
+            self._pulse.close()
         self._resources.close()
         if self._memory is not None:
             self._memory.close()

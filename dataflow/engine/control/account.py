@@ -152,12 +152,19 @@ class Account:
             "waiting_for": self._reasons(),
             "concurrency": self._limits.concurrency if self._limits else None,
             "shares": shares,
+            "members": {name: self._member_status(name, one) for name, one in self.members.items()},
             "held_back": sum(count for _, count in self._shares.held.values()),
             "breaker": self._breaker_status(now=now),
             "pause": throttle.pause(self._cut, now=now),
             "holders": len(self.members),
             "exchanges": self.exchanges,
         }
+
+    def _member_status(self, name: str, member: Member) -> dict[str, Any]:
+        held = self._shares.holdings.get(name)
+        capped = self._limits is not None and self._limits.concurrency is not None
+        share = held.share if held is not None and capped else None
+        return {"in_flight": member.in_flight, "waiting": member.waiting, "share": share}
 
     def _reasons(self) -> dict[str, int]:
         """How many calls wait for what."""

@@ -25,6 +25,8 @@ from dataflow.engine.http.calls import (
 )
 from dataflow.engine.http.effects import reach_of_error
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.tally import status_of
+from dataflow.outcomes import Status
 from dataflow.policies.bisection import CALLS
 from dataflow.policies.effects import Reach
 from dataflow.policies.money import amount, shared_out
@@ -140,6 +142,7 @@ class _Batches:
     def _keep(self, asked: Asked, places: Sequence[int]) -> None:
         for at, value in asked.values.items():
             self.left.discard(places[at])
+            self._calling.tally.add(Status.SUCCEEDED)
             self.answers.values[places[at]] = value
             self._calling.memory.remember(self._shared.keys[places[at]], value, cost=self._cost(places[at]))
         for at, error in asked.errors.items():
@@ -147,6 +150,7 @@ class _Batches:
 
     def _count(self, asked: Asked, places: Sequence[int], call: Call) -> None:
         answers = self.answers
+        self._calling.tally.end(call)
         self._pay(asked, places, call)
         for at, place in enumerate(places):
             answers.attempts[place] = 0 if at in asked.unsent else call.attempts
@@ -164,6 +168,7 @@ class _Batches:
     def _fail(self, at: int, error: Exception, *, reach: Reach = Reach.NOTHING) -> None:
         self.left.discard(at)
         error = self._calling.effects.fail([at], error, reach=reach)
+        self._calling.tally.add(status_of(error))
         self.answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             self.answers.timed_out.add(at)

@@ -40,6 +40,7 @@ from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
+from dataflow.outcomes import Status
 from dataflow.services.keys import Keys
 from dataflow.services.signature import Form, Injected
 
@@ -167,7 +168,11 @@ class Callers:
         io, made, keys, check = self._calling(step, function)
         patience = 0.0 if on.fail_fast else self._settings.patience
         calling = replace(
-            made, terms=replace(made.terms, patience=patience), prefix=f"{on.run}-{made.prefix}", kept=on.kept
+            made,
+            terms=replace(made.terms, patience=patience),
+            prefix=f"{on.run}-{made.prefix}",
+            kept=on.kept,
+            tally=on.flights.tally(step.service.name),
         )
         shared = share(columns, size, key=key_of(step, keys))
         if group_of is not None:
@@ -179,6 +184,7 @@ class Callers:
             tracking(step, calling, shared=shared, on=on) as tracked,
         ):
             asked = _Asked(io=io, shared=shared, answers=recalled(tracked, shared))
+            calling.tally.add(Status.CACHED, len(asked.answers.remembered))
             if len(asked.answers.remembered) < len(shared.inputs):
                 making = partial(make, tracked, shared, check=check, known=asked.answers)
                 asked.making = partial(tracked.effects.flushed, making)

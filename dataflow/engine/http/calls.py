@@ -21,7 +21,9 @@ from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.spending import spent_on
+from dataflow.engine.tally import Tally, status_of
 from dataflow.errors import DeclarationError, GuardrailReached, OutputLocked, StoreError
+from dataflow.outcomes import Status
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.money import amount
 from dataflow.services.batch import Batch
@@ -87,6 +89,7 @@ class Calling:
         billing: What the calls cost, or None where they are free.
         effects: What may be sent only once, and what is known of it.
         kept: Failures that stay as they are, by place among the calls.
+        tally: What they come to while they are made, for whoever watches.
     """
 
     function: Function
@@ -103,6 +106,7 @@ class Calling:
     billing: Billing | None = None
     effects: Effects = field(default_factory=Effects)
     kept: Mapping[int, Exception] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
@@ -288,6 +292,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
     try:
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
         calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost))
+        calling.tally.add(Status.SUCCEEDED)
         check(None)
     except (*NO_OUTCOMES, asyncio.CancelledError):
         calling.effects.give_back([at], call)
@@ -296,11 +301,13 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         # What is paid for is remembered, whatever it says about going on.
         calling.memory.remember_error(shared.keys[at], raised, cost=amount(call.cost))
         error = calling.effects.fail([at], raised, reach=call.reached)
+        calling.tally.add(status_of(error))
         check(error)
         answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             answers.timed_out.add(at)
     finally:
+        calling.tally.end(call)
         answers.durations[at] = call.seconds
         answers.attempts[at] = call.attempts
         answers.retries += call.retries

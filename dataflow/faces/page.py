@@ -1,0 +1,92 @@
+"""The live page: a document that draws itself again and again from boards. Pure, standard library only.
+
+The scheduler draws it in its own process; so does `dataflow dashboard` for a run without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dataflow.faces.meters import attribute, text
+from dataflow.faces.panels import SILENT, draw
+from dataflow.faces.style import page_style, script
+
+_RUNS = 12
+_EMPTY = (
+    "<h1>dataflow</h1>"
+    '<p class="word">No run yet. A run on this cluster appears here by itself: give its command '
+    "<code>--scheduler</code> with the address of this scheduler.</p>"
+)
+
+
+def page(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None, nonce: str) -> str:
+    """The whole document, with the panels as they are now.
+
+    Args:
+        boards: By run, the newest first: its board as JSON, and the seconds since its driver was heard.
+        run: The run to show; the newest one by default.
+        nonce: What lets the script of this page run, and no other.
+    """
+    told = panels(boards, run=run)
+    sections = "".join(f'<section data-panel="{name}">{html}</section>' for name, html in told["panels"].items())
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+        f"<title>{attribute(told['title'])}</title><style>{page_style()}</style></head>"
+        f'<body><main class="dataflow" data-seen="{told["seen"]}">'
+        f'<p id="lost" class="word bad" role="status" hidden></p>{sections}</main>'
+        f'<script nonce="{nonce}">{script()}</script></body></html>'
+    )
+
+
+def policy(nonce: str) -> str:
+    """The Content-Security-Policy of the page: nothing from elsewhere, and no script but its own."""
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def panels(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None) -> dict[str, Any]:
+    """The panels by name, the title, and `seen`, which is the same as long as nothing has changed.
+
+    Args: as for `page`.
+    """
+    chosen = run if run in boards else next(iter(boards), None)
+    if chosen is None:
+        return {"seen": "none", "title": "dataflow", "panels": {"head": _EMPTY}}
+    board, heard_ago = boards[chosen]
+    values = json.loads(board)
+    drawn = draw(values, heard_ago=heard_ago)
+    listed = _runs(list(boards), chosen)
+    return {
+        "seen": seen(boards, run=run),
+        "title": f"{values.get('status', '')}: {values.get('dataset', '')} · dataflow",
+        "panels": {**({"runs": listed} if listed else {}), **drawn},
+    }
+
+
+def seen(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None) -> str:
+    """What tells one state of the page from the next, without drawing it."""
+    chosen = run if run in boards else next(iter(boards), None)
+    if chosen is None:
+        return "none"
+    board, heard_ago = boards[chosen]
+    # A driver that is missed is missed for longer each time.
+    missed = int(heard_ago) if heard_ago > SILENT else 0
+    return hashlib.blake2b(board + f"{missed} {list(boards)}".encode(), digest_size=8).hexdigest()
+
+
+def _runs(runs: Sequence[str], chosen: str) -> str:
+    """Links to the other runs."""
+    if len(runs) < 2:
+        return ""
+    links = "".join(
+        f'<a href="?run={attribute(one)}"{" class=here" if one == chosen else ""}>{text(one, 60)}</a>'
+        for one in runs[:_RUNS]
+    )
+    return f'<nav class="runs">{links}</nav>'
