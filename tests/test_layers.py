@@ -23,6 +23,7 @@ UPWARDS = {
     "plan/quote.py": {"faces"},  # the repr of a quote
     "telemetry/report.py": {"faces"},  # the repr of statistics
     "store/dataset.py": {"faces"},  # the repr of a dataset
+    "wiring/board.py": {"faces"},  # the picture of the graph on the board
     "wiring/run.py": {"faces"},  # the reprs of what a run returns
     "wiring/result.py": {"faces"},
     "wiring/story.py": {"faces"},

@@ -85,7 +85,8 @@ def outcome_words(counts: Mapping[str, int]) -> list[str]:
 
 def outcome_legend(names: Iterable[str]) -> str:
     """What the colours of the bars mean, for those that are there."""
-    shown = [name for name in OUTCOMES if name in set(names)]
+    there = set(names)
+    shown = [name for name in OUTCOMES if name in there]
     entries = "".join(
         f'<span class="key"><i style="background:{OUTCOMES[name]}"></i>{name.replace("_", " ")}</span>'
         for name in shown

@@ -106,7 +106,8 @@ def _progress(board: Board) -> str:
     words += [f"{count(planned - done - max(running, 0))} left"] if done < planned else []
     speed = board["records"]["per_second"]
     words += [rate(speed)] if speed and board["status"] == "running" else []
-    words += [f"<b>{remaining(board['left'])}</b> left"] if board["left"] is not None and done < planned else []
+    ends = board["status"] == "running" and board["left"] is not None and done < planned
+    words += [f"<b>{remaining(board['left'])}</b> left"] if ends else []
     if (stage := board["stage"]) is not None and stage["planned"]:
         words.append(f"{text(stage['title'])}: {count(stage['done'])} of {count(stage['planned'])}")
     whole = max(planned, 1)
@@ -188,11 +189,13 @@ def _services(board: Board) -> str:
     heads = ("service", "outcomes", "found", "calls/s", "in flight", "breaker", "p50 / p95", "waits for", "cost")
     used = [at for at in range(len(heads)) if at < 2 or any(row[at] for row in rows)]
     head = "".join(f"<th>{heads[at]}</th>" for at in used)
-    body = "".join(
-        "<tr>" + "".join(f'<td data-label="{heads[at]}">{row[at]}</td>' for at in used) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(_cell(heads[at], row[at]) for at in used) + "</tr>" for row in rows)
     legend = outcome_legend(name for one in board["services"] for name in OUTCOMES if one[name])
     return f'<h2>services</h2>{legend}<table class="cards"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(label: str, html: str) -> str:
+    return f'<td data-label="{label}">{f"<div>{html}</div>" if html else ""}</td>'
 
 
 def _row(
@@ -238,9 +241,9 @@ def _in_flight(api: Mapping[str, Any]) -> str:
 def _breaker(api: Mapping[str, Any]) -> str:
     if api["breaker"] in _BREAKERS:
         word, tone = _BREAKERS[api["breaker"]]
-        return pill(f"{word}, {remaining(api['rest'])} left" if api["rest"] > 0 else word, tone)
+        return pill(f"{word}, {remaining(api['rest'])}" if api["rest"] > 0 else word, tone)
     if api["pause"] > 0:
-        return pill(f"asked to pause, {remaining(api['pause'])} left", "warn")
+        return pill(f"paused, {remaining(api['pause'])}", "warn", title="the provider asked for a pause")
     return '<span class="calm">closed</span>'
 
 
@@ -303,7 +306,7 @@ def _worker(worker: Mapping[str, Any]) -> str:
         ("processor", f"{worker['cpu']:.0f} %"),
         ("leases", leases),
     )
-    return "<tr>" + "".join(f'<td data-label="{name}">{value}</td>' for name, value in cells) + "</tr>"
+    return "<tr>" + "".join(_cell(name, value) for name, value in cells) + "</tr>"
 
 
 def _lease(api: str, lease: Mapping[str, Any]) -> str:

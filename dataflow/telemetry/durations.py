@@ -98,6 +98,10 @@ class Durations:
                 return min(_middle(bucket), self.longest)
         return None
 
+    def at_most(self, seconds: float) -> int:
+        """How many measurements were no longer, as exactly as the buckets allow."""
+        return sum(count for bucket, count in self.buckets.items() if _middle(bucket) <= seconds)
+
     def to_dict(self) -> dict[str, Any]:
         """The state as plain JSON values; `buckets` is number, count, number, count, and so on."""
         if not self.count:

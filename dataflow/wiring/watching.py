@@ -78,7 +78,7 @@ class Watching:
         self._apis: Collection[str] = ()
         self._budgets: Callable[[], Sequence[dict[str, Any]]] = list
         self._asked: Future[Sight] | None = None
-        self._next = self._began if names else self._began + EVERY
+        self._next = self._began
         self._shown = float("-inf")
         self._busy = False
         self._stopping = False
@@ -150,7 +150,7 @@ class Watching:
             self._report(())
         if not self._live or self._folder is None:
             return
-        self._sight = Sight(workers=self._sight.workers)
+        self._sight = Sight(workers=[{**one, "leases": {}} for one in self._sight.workers])
         with suppress(Exception):
             board = self._board()
             self._show(board)
@@ -194,7 +194,9 @@ class Watching:
     def _ask(self) -> None:
         assert self._engine is not None
         board, lines = b"", []
-        if self._live and self._folder is not None:
+        # A run that is over by then needs no board; whoever has submitted it waits for one.
+        early = self._clock() < self._began + EVERY and not self._names
+        if self._live and self._folder is not None and not early:
             with suppress(Exception):
                 board, lines = self._board(), self._news()
                 self._show(board)

@@ -13,12 +13,13 @@ from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
 from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
+from dataflow.engine.live.calls import CALLS
 from dataflow.engine.partition import run_graph
 from dataflow.engine.rejected import summarize
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
 from dataflow.engine.spending import count_spent
-from dataflow.engine.tally import merged_tallies
+from dataflow.engine.tally import Tally, merged_tallies
 from dataflow.engine.turns import Turns, turns_of
 from dataflow.engine.waiting import Flights
 from dataflow.plan.graph import Graph
@@ -191,6 +192,8 @@ class PartitionWork:
         self._told = told
         self._halted = False
         self._pulse: Any = None
+        self.dataset = folder.dataset
+        CALLS.enter(self)
         self._flights: dict[Flights, Task] = {}
         self._kept = KeptFailures(folder)
         self._passes = Passes(graph, folder, resources, turns=turns, flush=self._flush)
@@ -214,6 +217,7 @@ class PartitionWork:
             return self._give_back(task, flights, stopped=STOPPED)
         finally:
             del self._flights[flights]
+            CALLS.end(self.dataset, flights.tallies)
         return replace(done, warnings=self._warnings())
 
     def _done(self, task: Task, flights: Flights) -> Completion:
@@ -287,6 +291,10 @@ class PartitionWork:
             ),
         }
 
+    def tallies(self) -> list[Mapping[str, Tally]]:
+        """What the calls of each task under way have come to."""
+        return [flights.tallies for flights in list(self._flights)]
+
     def tell_on(self, worker: Any) -> None:
         """Let the scheduler of a worker know from now on what this process has under way."""
         from dataflow.engine.live.scheduler import Pulse
@@ -306,6 +314,7 @@ class PartitionWork:
 
     def close(self) -> None:
         """Close what was opened for the run."""
+        CALLS.leave(self)
         if self._pulse is not None:
             self._pulse.close()
         self._resources.close()

@@ -16,8 +16,12 @@ import pytest
 import dataflow as flow
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.plane import PROTOCOL, Plane
+from dataflow.engine.live.sight import Sight
 from dataflow.outcomes import Event, Traffic
-from dataflow.wiring.traffic import EVERY, Watch, traffic_of
+from dataflow.telemetry.board import Head
+from dataflow.wiring.run import Run
+from dataflow.wiring.traffic import traffic_of
+from dataflow.wiring.watching import EVERY, Watching
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 
@@ -34,7 +38,7 @@ class Asked:
         self.answers: list[Future[Any] | None] = []
         self.silent = False
 
-    def ask_plane(self) -> Future[Any] | None:
+    def tell(self, board: bytes, **given: Any) -> Future[Any] | None:
         self.answers.append(None if self.silent else Future())
         return self.answers[-1]
 
@@ -49,9 +53,13 @@ def status(**given: Any) -> dict[str, dict[str, Any]]:
     return plane.status(1.0)
 
 
-def watching(engine: Any, now: list[float]) -> tuple[Watch, list[tuple[Traffic, ...]]]:
+def watching(engine: Any, now: list[float]) -> tuple[Watching, list[tuple[Traffic, ...]]]:
     told: list[tuple[Traffic, ...]] = []
-    return Watch(engine, apis={"acme"}, tell=told.append, clock=lambda: now[0]), told
+    run = Run(id="r", output="out", catalog="catalog")
+    watch = Watching(run, tell=lambda event: told.append(event.traffic), traffic=True, live=False, clock=lambda: now[0])
+    watch.begin(None, apis={"acme"}, head=Head)  # type: ignore[arg-type]
+    watch.attach(engine)
+    return watch, told
 
 
 def test_traffic_is_what_the_plane_says_of_the_apis_of_the_run() -> None:
@@ -76,7 +84,7 @@ def test_a_plane_is_asked_once_a_second_and_not_again_before_it_has_answered() -
     now[0] += 10 * EVERY
     watch.look()
     assert (len(engine.answers), told) == (1, [])
-    engine.answers[0].set_result(status(in_flight=2))
+    engine.answers[0].set_result(Sight(apis=status(in_flight=2)))
     watch.look()
     watch.look()
     assert (len(engine.answers), len(told)) == (2, 1)
@@ -104,7 +112,7 @@ def test_that_calls_rest_is_told_once() -> None:
     watch, told = watching(engine, now)
     for in_flight in (1, 0, 0):
         watch.look()
-        engine.answers[-1].set_result(status(in_flight=in_flight))
+        engine.answers[-1].set_result(Sight(apis=status(in_flight=in_flight)))
         watch.look()
         now[0] += EVERY
     watch.close()
