@@ -172,7 +172,7 @@ def _reach(address: str, *, timeout: float) -> Cluster:
     from distributed import Client
 
     with ExitStack() as stack:
-        failures: tuple[type[BaseException], ...] = (OSError, ValueError, *lost_errors())
+        failures: tuple[type[BaseException], ...] = (OSError, ValueError, TypeError, *lost_errors())
         try:
             client = stack.enter_context(Client(address, timeout=timeout, set_as_default=False))
         except failures as error:
@@ -225,3 +225,16 @@ def _address_in(file: Path) -> str:
         raise ClusterError(
             f"{file} is no scheduler file ({type(error).__name__}: {error}); is the scheduler running?"
         ) from error
+
+
+def scheduler_address(scheduler: str | None = None, *, scheduler_file: str | Path | None = None) -> str | None:
+    """The address of the scheduler that is named, or else of the one that the environment names; None without one.
+
+    Raises:
+        ClusterError: The file is no scheduler file.
+    """
+    if scheduler is None and scheduler_file is None:
+        scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
+    if scheduler is not None or scheduler_file is None:
+        return scheduler
+    return _address_in(Path(scheduler_file))

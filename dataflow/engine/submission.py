@@ -225,7 +225,12 @@ def connection_errors(address: str) -> Iterator[None]:
 
 
 def unanswered(address: str, error: BaseException) -> ClusterError:
-    """The error for a scheduler that is not where it was looked for."""
+    """The error for a scheduler that is not where it was looked for, or wants a certificate that nobody has named."""
+    if isinstance(error, TypeError):
+        return ClusterError(
+            f"the scheduler at {address} wants a certificate; name ca-file, client.cert and client.key under "
+            "distributed.comm.tls in Dask's configuration (DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...)"
+        )
     return ClusterError(
         f"the scheduler at {address} does not answer ({type(error).__name__}: {error}); "
         "check the address and that it is running"

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from distributed import Client, Worker, WorkerPlugin
@@ -55,7 +56,7 @@ def send_package(client: Client) -> None:
         ClusterError: Another version is installed there.
     """
     package = pack_package()
-    with _by_value():
+    with by_value(sys.modules[__name__]):
         problem = client.run_on_scheduler(
             _arrive_at_scheduler, package.content, digest=package.digest, version=package.version
         )
@@ -197,11 +198,10 @@ def _register(client: Client, plugin: PackagePlugin) -> str | None:
 
 
 @contextmanager
-def _by_value() -> Iterator[None]:
-    """Let what is defined here travel as code, for a process that cannot import it."""
+def by_value(module: ModuleType) -> Iterator[None]:
+    """Let what a module defines travel as code, for a process that cannot import it."""
     import cloudpickle
 
-    module = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(module)
     try:
         yield

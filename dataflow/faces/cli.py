@@ -19,6 +19,7 @@ _HOMES = {
     "breaker": "steering",
     "cache": "caching",
     "datasets": "reading",
+    "doctor": "examining",
     "explain": "trying",
     "failures": "reading",
     "new": "trying",

@@ -190,6 +190,7 @@ class Driving:
                 may_call=self._may_call,
                 keeper=keeper,
                 treasury=self._open_treasury(),
+                warn=lambda message: self._say_once((message,)),
             )
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))

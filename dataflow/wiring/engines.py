@@ -20,7 +20,7 @@ from dataflow.plan.resolve import Task
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.reach import check_reach
-from dataflow.wiring.secrets import require_secrets, secrets_to_send
+from dataflow.wiring.secrets import require_secrets, secrets_to_send, warn_if_open
 from dataflow.wiring.settings import SMALL_BYTES, Settings
 from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import FACTORY
@@ -64,8 +64,11 @@ def cluster_engine(
     graph: Graph,
     keeper: CountKeeper,
     treasury: Treasury | None = None,
+    warn: Callable[[str], None],
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with `home`, the job before.
+
+    A cluster that is open to others is told to `warn`.
 
     Raises:
         ClusterError: It cannot be reached, or has other versions.
@@ -88,6 +91,7 @@ def cluster_engine(
         )
     )
     if cluster.workers is None:
+        warn_if_open(cluster, warn)
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
     if calls:
         ask_there = _open_plane(cluster, keeper)

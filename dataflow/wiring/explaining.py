@@ -27,7 +27,7 @@ def explain(pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CA
     if source is None:
         graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables, durations=durations)
         return explain_graph(graph, ["no source was given: columns that no service provides are taken as given"])
-    plan = _planned(source, datasets, wanted_types(pipeline))
+    plan = planned_source(source, datasets, wanted_types(pipeline))
     check_columns(plan.schema)
     graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
     return explain_graph(graph, plan.notes)
@@ -40,10 +40,10 @@ def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple
         SourceError: It cannot be read.
     """
     keep_pandas_out()
-    return [(field.name, str(field.type)) for field in _planned(source, Catalog(catalog), {}).schema]
+    return [(field.name, str(field.type)) for field in planned_source(source, Catalog(catalog), {}).schema]
 
 
-def _planned(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> SourcePlan:
+def planned_source(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> SourcePlan:
     """The plan of a source; of a Dask DataFrame only the first partition is computed."""
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
         return plan_source(resolve_source(some_partitions(source, 1), catalog=catalog, spool=spool), wanted)

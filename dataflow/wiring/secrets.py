@@ -1,11 +1,13 @@
 """Sees to it that the processes which call find their secrets, before anything is called.
 
-A secret is looked for where the calls are made first, then here; its value crosses a network only under TLS.
+A secret is looked for where the calls are made first, then here; its value crosses a network only under TLS. What
+else an open connection means is said here too.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -65,6 +67,34 @@ def is_private(address: str) -> bool:
     """Whether nobody else can listen to a connection to this address: it has TLS, or stays on this machine."""
     parts = urlsplit(address)
     return parts.scheme in ("tls", "wss", "inproc") or is_loopback(parts.hostname)
+
+
+CLOSED = "start scheduler and workers with TLS certificates, or with --host 127.0.0.1 where all are on one machine"
+"""What to do about a scheduler that is open to others."""
+
+
+def danger_of(address: str, *, what: str = "the scheduler") -> str | None:
+    """What may come of something that listens at this address, or None where nobody else can use it.
+
+    Args:
+        address: Where it listens, or where others connect to it.
+        what: A scheduler or a worker: each runs what it is sent.
+    """
+    if is_private(address):
+        return None
+    parts = urlsplit(address)
+    wild = parts.hostname in ("0.0.0.0", "::", None)
+    place = f"port {parts.port} of its host" if wild else parts.netloc
+    return f"{what} has no TLS: anyone who reaches {place} can run code on every worker as its user"
+
+
+def warn_if_open(cluster: Cluster, warn: Callable[[str], None]) -> None:
+    """Say what may come of a scheduler that others can reach."""
+    # Who connects through a tunnel names another address than the one at which it listens.
+    addresses = (cluster.client.scheduler_info(n_workers=0).get("address", cluster.address), cluster.address)
+    danger = next((found for one in addresses if (found := danger_of(one)) is not None), None)
+    if danger is not None:
+        warn(f"{danger}; {CLOSED}")
 
 
 def read_env_file(path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from dataflow.engine.control.home import ask, process_plane
@@ -31,6 +32,7 @@ def open_engine(
     may_call: bool,
     keeper: CountKeeper,
     treasury: Treasury | None,
+    warn: Callable[[str], None],
 ) -> Engine:
     """Whoever does the tasks of a run, ready for them; closed with the stack.
 
@@ -44,6 +46,7 @@ def open_engine(
         may_call: Whether APIs may be called.
         keeper: Keeps long windows.
         treasury: Hands out the money, or None.
+        warn: Told what deserves a look.
 
     Raises:
         DataflowError: A worker cannot do the job, or a secret is missing.
@@ -74,6 +77,7 @@ def open_engine(
             graph=planned.graph,
             keeper=keeper,
             treasury=treasury,
+            warn=warn,
         )
     if SESSIONS.current is None and may_call:
         require_secrets(planned.graph)

@@ -134,22 +134,25 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Callable[[], tuple[str, dict[str, subprocess.Popen[bytes]]]]]:
-    """Start a real scheduler and two workers on free ports of the loopback interface; all end with the test."""
+def cluster(tmp_path: Path) -> Iterator[Callable[..., tuple[str, dict[str, subprocess.Popen[bytes]]]]]:
+    """Start a real scheduler and two workers on free ports of the loopback interface; all end with the test.
+
+    Options are given to all three of them.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> tuple[str, dict[str, subprocess.Popen[bytes]]]:
+    def start(*options: str) -> tuple[str, dict[str, subprocess.Popen[bytes]]]:
         file = tmp_path / f"scheduler-{len(started)}.json"
         command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-        processes = {"scheduler": subprocess.Popen([*command, "--scheduler-file", str(file)], **quiet)}
+        processes = {"scheduler": subprocess.Popen([*command, "--scheduler-file", str(file), *options], **quiet)}
         deadline = time.monotonic() + 30
         while not file.exists() or not file.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         for name in ("first", "second"):
             worker = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(file), "--host", "127.0.0.1"]
-            worker += ["--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path)]
+            worker += ["--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path), *options]
             processes[name] = subprocess.Popen(worker, env={**os.environ}, **quiet)
         started.extend(processes.values())
         return json.loads(file.read_text())["address"], processes

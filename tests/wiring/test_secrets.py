@@ -13,7 +13,15 @@ import pytest
 import dataflow as flow
 from dataflow.errors import ClusterError, DeclarationError
 from dataflow.wiring.binding import bind_pipeline
-from dataflow.wiring.secrets import is_private, read_env_file, require_secrets, secrets_of, secrets_to_send
+from dataflow.wiring.secrets import (
+    danger_of,
+    is_private,
+    read_env_file,
+    require_secrets,
+    secrets_of,
+    secrets_to_send,
+    warn_if_open,
+)
 
 api = flow.API("acme", "https://api.acme.example", auth=flow.basic("ACME_USER", "ACME_PASSWORD"))
 open_api = flow.API("other", "https://api.other.example")
@@ -102,3 +110,40 @@ def test_a_line_that_is_none_is_named_and_not_shown(tmp_path: Path) -> None:
     assert "canary" not in str(caught.value)
     with pytest.raises(DeclarationError, match="cannot be read"):
         read_env_file(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("tcp://10.0.0.1:8786", "10.0.0.1:8786"),
+        ("ws://scheduler.example:80", "scheduler.example:80"),
+        ("tcp://0.0.0.0:8786", "port 8786 of its host"),
+        ("tcp://[::]:8786", "port 8786 of its host"),
+    ],
+)
+def test_an_open_scheduler_is_named_with_what_may_come_of_it(address: str, place: str) -> None:
+    danger = f"the scheduler has no TLS: anyone who reaches {place} can run code on every worker as its user"
+    assert danger_of(address) == danger
+
+
+@pytest.mark.parametrize("address", ["tls://10.0.0.1:8786", "tcp://127.0.0.1:8786", "inproc://10.0.0.1/1/1"])
+def test_nobody_else_uses_a_scheduler_with_tls_or_of_this_machine(address: str) -> None:
+    assert danger_of(address) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "listening", "warned"),
+    [
+        ("tcp://10.0.0.1:8786", "tcp://10.0.0.1:8786", "10.0.0.1:8786"),
+        ("tcp://127.0.0.1:8786", "tcp://10.0.0.1:8786", "10.0.0.1:8786"),
+        ("tls://10.0.0.1:8786", "tls://10.0.0.1:8786", None),
+        ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:8786", None),
+    ],
+)
+def test_a_run_warns_of_an_open_scheduler_also_behind_a_tunnel(named: str, listening: str, warned: str | None) -> None:
+    said: list[str] = []
+    client = SimpleNamespace(scheduler_info=lambda n_workers: {"address": listening})
+    fake: Any = SimpleNamespace(address=named, client=client)
+    warn_if_open(fake, said.append)
+    assert len(said) == (warned is not None)
+    assert all(str(warned) in one and "TLS certificates" in one for one in said)
