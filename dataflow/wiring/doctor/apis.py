@@ -26,7 +26,9 @@ def may_be_asked(api: API, services: Sequence[Service]) -> bool:
     A function may call any path; without a secret it is not known whose call it is.
     """
     base = _place(api.url)
-    ends = [_place(one.endpoint.url.source) for one in services if one.endpoint is not None]
+    urls = [one.endpoint.url for one in services if one.endpoint is not None]
+    # That of a model is a text, that of an endpoint a template.
+    ends = [_place(one if isinstance(one, str) else one.source) for one in urls]
     return base not in ends and (api.auth is not None or len(ends) == len(services))
 
 

@@ -36,6 +36,7 @@ async def unkeyed(domain: str, client: Any) -> str:
             False,
         ),
         (KEYED, [keyed], True),
+        (FREE, [flow.llm("a", api=FREE, model="small", prompt="What is {domain}?")], True),
         (FREE, [unkeyed], False),
     ],
 )
