@@ -10,8 +10,8 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,15 +169,46 @@ def _join(client: Client) -> Cluster:
 
 
 def _reach(address: str, *, timeout: float) -> Cluster:
+    with ExitStack() as stack:
+        client = stack.enter_context(_connected(address, timeout=timeout))
+        return _fitted(client, stack=stack.pop_all())
+
+
+@contextmanager
+def reached(
+    *, scheduler: str | None = None, scheduler_file: str | Path | None = None, timeout: float = TIMEOUT
+) -> Iterator[Client]:
+    """A connection to a cluster of somebody else that is only asked: nothing is brought there, nothing is checked.
+
+    Args: as for `connect`; without any, the current client or the environment says where.
+
+    Raises:
+        ClusterError: None is named, or it cannot be reached.
+    """
+    if scheduler is None and scheduler_file is None:
+        client = current_client()
+        if client is not None:
+            yield client
+            return
+        scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
+    address = scheduler or (_address_in(Path(scheduler_file)) if scheduler_file else None)
+    if address is None:
+        raise ClusterError("no cluster is named; give --scheduler or --scheduler-file")
+    with _connected(address, timeout=timeout) as client:
+        yield client
+
+
+@contextmanager
+def _connected(address: str, *, timeout: float) -> Iterator[Client]:
     from distributed import Client
 
-    with ExitStack() as stack:
-        failures: tuple[type[BaseException], ...] = (OSError, ValueError, TypeError, *lost_errors())
-        try:
-            client = stack.enter_context(Client(address, timeout=timeout, set_as_default=False))
-        except failures as error:
-            raise unanswered(address, error) from error
-        return _fitted(client, stack=stack.pop_all())
+    failures: tuple[type[BaseException], ...] = (OSError, ValueError, TypeError, *lost_errors())
+    try:
+        client = Client(address, timeout=timeout, set_as_default=False)
+    except failures as error:
+        raise unanswered(address, error) from error
+    with client:
+        yield client
 
 
 def _fitted(client: Client, *, stack: ExitStack) -> Cluster:

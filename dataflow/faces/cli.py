@@ -17,19 +17,24 @@ from dataflow.errors import DataflowError
 
 _HOMES = {
     "breaker": "steering",
+    "cancel": "submitting",
     "cache": "caching",
     "datasets": "reading",
     "doctor": "examining",
     "explain": "trying",
     "failures": "reading",
+    "logs": "submitting",
     "new": "trying",
     "prune": "reading",
     "publish": "running",
     "quote": "pricing",
     "repair": "repairing",
     "run": "running",
+    "runs": "submitting",
     "sample": "trying",
     "show": "reading",
+    "status": "submitting",
+    "submit": "submitting",
     "why": "repairing",
 }
 """The file in `commands` where each command is."""

@@ -62,6 +62,11 @@ def working_for(run: str) -> Iterator[None]:
 _sent: dict[str, str] = {}
 
 
+def is_set(name: str) -> bool:
+    """Whether this process knows the value of a secret."""
+    return bool(os.environ.get(name) or _sent.get(name))
+
+
 def keep_secrets(values: Mapping[str, str]) -> None:
     """Keep secrets that were sent to this process, in memory only; its environment goes first."""
     _sent.update(values)

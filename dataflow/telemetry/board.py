@@ -55,6 +55,7 @@ class Snapshot:
     Attributes:
         status: `running`, `stopping`, `published`, `unchanged`, `stopped` or `failed`.
         reason: Why it ended before its time.
+        error: The class of the error that has ended it.
         counts: What is committed.
         planned: Partitions planned.
         done: Partitions committed.
@@ -72,6 +73,7 @@ class Snapshot:
     status: str
     counts: Statistics
     reason: str | None = None
+    error: str | None = None
     planned: int = 0
     done: int = 0
     records: int | None = None
@@ -144,6 +146,7 @@ def make_board(
         "pipeline": head.pipeline,
         "status": snapshot.status,
         "reason": snapshot.reason,
+        "error": snapshot.error,
         "started": head.started,
         "at": now,
         "seconds": round(snapshot.seconds, 3),

@@ -101,7 +101,8 @@ def cluster_engine(
             treasury.open(ask_there)
     if calls and cluster.workers is not None:
         require_secrets(graph)
-    secrets = secrets_to_send(graph, cluster) if calls and cluster.workers is None else {}
+    services = [step.service for step in graph.every]
+    secrets = secrets_to_send(services, cluster) if calls and cluster.workers is None else {}
     assignment = Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets)
     page = cluster.show() if settings.live else None
     engine = cluster.engine(assignment, run=setup["folder"]["run"], page=page)

@@ -86,7 +86,7 @@ def find_job(
         arguments, source = {**given, "source": source}, None
     program = pack_file(path, name, parameters=arguments)
     loaded = load(program)
-    job = _as_job(loaded, text, source=source, output=output)
+    job = as_job(loaded, text, source=source, output=output)
     return Found(job=job, program=program, parameters=given, reference=reference)
 
 
@@ -166,7 +166,12 @@ def _typed(name: str, text: str, annotation: str | None) -> Any:
     return value
 
 
-def _as_job(loaded: Any, text: str, *, source: str | None, output: str | None) -> Job:
+def as_job(loaded: Any, text: str, *, source: str | None = None, output: str | None = None) -> Job:
+    """What a program stands for as a job, with another source or output where these are given.
+
+    Raises:
+        DeclarationError: It is neither a Job nor a Pipeline.
+    """
     if isinstance(loaded, Pipeline):
         return Job(loaded, source=source, output=output or f"{loaded.name}-output")
     if not isinstance(loaded, Job):

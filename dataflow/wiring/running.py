@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -101,18 +101,23 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
 
 
 def run_to_a_stop(
-    job: Job, *, program: Program | None = None, reference: Reference | None = None, **settings: Any
+    job: Job,
+    *,
+    program: Program | None = None,
+    reference: Reference | None = None,
+    names: Sequence[str] = (),
+    **settings: Any,
 ) -> Run:
     """`run`, but a run that has stopped before its time is returned too, and `Run.wait` raises why it has.
+
+    Args: as for `run`, and `names` by which the run is asked for beside its id.
 
     Raises:
         DataflowError: It has failed, so there is nothing to go on with.
     """
-    execution = _execution(job, read_settings(settings), program, reference=reference)
-    try:
+    execution = _execution(job, read_settings(settings), program, reference=reference, names=names)
+    with suppress(*_CLEAN_ENDS):
         execution.perform()
-    except _CLEAN_ENDS as error:
-        execution.run._error = error
     return execution.run
 
 
@@ -165,6 +170,7 @@ class _Execution:
         reference: Reference | None = None,
         as_it_is: bool = False,
         repair: Repair | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self.repair = repair
         self.reference = reference
@@ -182,6 +188,7 @@ class _Execution:
             tell=settings.on_event or _ignore,
             traffic=settings.traffic and settings.on_event is not None,
             live=settings.live,
+            names=names,
         )
 
     def perform(self) -> None:
@@ -194,6 +201,7 @@ class _Execution:
             except BaseException as error:
                 with suppress(AttributeError):
                     error.run = self.run  # type: ignore[attr-defined]
+                self.run._error = error
                 self.run.status = "stopped" if self.as_it_is or isinstance(error, _CLEAN_ENDS) else "failed"
                 with suppress(Exception):
                     # A listener that fails again must not hide what ended the run.
@@ -364,10 +372,15 @@ class _Execution:
 
 
 def _execution(
-    job: Job, settings: Settings, program: Program | None, *, reference: Reference | None = None
+    job: Job,
+    settings: Settings,
+    program: Program | None,
+    *,
+    reference: Reference | None = None,
+    names: Sequence[str] = (),
 ) -> _Execution:
     current = Run(id=new_id(), output=job.output, catalog=str(settings.catalog))
-    return _Execution(job, settings, current, program, reference=reference)
+    return _Execution(job, settings, current, program, reference=reference, names=names)
 
 
 def _note_published(run: Run, dataset: Dataset) -> None:

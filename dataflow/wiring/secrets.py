@@ -7,7 +7,11 @@ else an open connection means is said here too.
 from __future__ import annotations
 
 import os
+<<<<<<< HEAD
 from collections.abc import Callable
+=======
+from collections.abc import Iterable
+>>>>>>> 654186e (submit: a cluster drives the run; runs, status, logs and cancel look after it from any terminal)
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,14 +19,16 @@ from urllib.parse import urlsplit
 from dataflow.errors import ClusterError, DeclarationError
 from dataflow.plan.graph import Graph
 from dataflow.services.auth import is_loopback
+from dataflow.services.context import is_set
+from dataflow.services.service import Service
 
 if TYPE_CHECKING:
     from dataflow.engine.cluster import Cluster
 
 
-def secrets_of(graph: Graph) -> tuple[str, ...]:
-    """The names of the secrets that the APIs of a graph need, each once."""
-    apis = [step.service.api for step in graph.every if step.service.api is not None]
+def secrets_of(services: Iterable[Service]) -> tuple[str, ...]:
+    """The names of the secrets that the APIs of services need, each once."""
+    apis = [service.api for service in services if service.api is not None]
     return tuple(dict.fromkeys(name for api in apis if api.auth is not None for name in api.auth.secrets))
 
 
@@ -32,12 +38,12 @@ def require_secrets(graph: Graph) -> None:
     Raises:
         DeclarationError: It names the missing ones.
     """
-    missing = unset(secrets_of(graph))
+    missing = unset(secrets_of(step.service for step in graph.every))
     if missing:
         raise DeclarationError(f"not set in the environment: {', '.join(missing)}; set them, or give --env-file FILE")
 
 
-def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
+def secrets_to_send(services: Iterable[Service], cluster: Cluster) -> dict[str, str]:
     """The secrets that are sent to the workers of a cluster, by name; where a worker has its own, that one counts.
 
     All that are set here are sent over a private connection, since workers may join later.
@@ -46,7 +52,7 @@ def secrets_to_send(graph: Graph, cluster: Cluster) -> dict[str, str]:
         DeclarationError: One of them is set neither there nor here.
         ClusterError: The connection is open to whoever listens.
     """
-    names = secrets_of(graph)
+    names = secrets_of(services)
     if not names:
         return {}
     lacking = {name for found in cluster.on_every_worker(unset, names).values() for name in found}
@@ -125,5 +131,5 @@ def _unquoted(value: str) -> str:
 
 
 def unset(names: tuple[str, ...]) -> list[str]:
-    """Those of these names that the environment of this process does not have."""
-    return [name for name in names if not os.environ.get(name)]
+    """Those of these names that this process neither has in its environment nor was sent."""
+    return [name for name in names if not is_set(name)]

@@ -167,7 +167,8 @@ class Watching:
         snapshot = Snapshot(
             status=status,
             counts=run.counts,
-            reason=None if status in ("running", "published") else run.reason,
+            reason=run.reason,
+            error=None if run._error is None else type(run._error).__name__,
             planned=run.partitions,
             done=run.done,
             records=self._pace.planned_records or None,

@@ -41,7 +41,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_graph_names_the_secrets_of_its_apis() -> None:
-    assert secrets_of(GRAPH) == ("ACME_USER", "ACME_PASSWORD")
+    assert secrets_of(step.service for step in GRAPH.every) == ("ACME_USER", "ACME_PASSWORD")
 
 
 def test_a_run_does_not_begin_without_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -58,25 +58,25 @@ def test_a_run_does_not_begin_without_them(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize("address", ["tls://10.0.0.1:8786", "tcp://127.0.0.1:8786", "tcp://localhost:8786"])
 def test_secrets_are_sent_where_nobody_listens_since_workers_may_join_later(address: str) -> None:
     sent = {"ACME_USER": "ada", "ACME_PASSWORD": "canary-4711"}
-    assert secrets_to_send(GRAPH, cluster(address, "ACME_PASSWORD")) == sent
+    assert secrets_to_send([step.service for step in GRAPH.every], cluster(address, "ACME_PASSWORD")) == sent
 
 
 @pytest.mark.usefixtures("secrets")
 def test_nothing_is_sent_over_an_open_connection_where_the_workers_have_it() -> None:
-    assert secrets_to_send(GRAPH, cluster("tcp://10.0.0.1:8786")) == {}
+    assert secrets_to_send([step.service for step in GRAPH.every], cluster("tcp://10.0.0.1:8786")) == {}
 
 
 @pytest.mark.usefixtures("secrets")
 def test_an_open_connection_is_refused_and_the_message_holds_no_value() -> None:
     with pytest.raises(ClusterError, match="lack ACME_PASSWORD") as caught:
-        secrets_to_send(GRAPH, cluster("tcp://10.0.0.1:8786", "ACME_PASSWORD"))
+        secrets_to_send([step.service for step in GRAPH.every], cluster("tcp://10.0.0.1:8786", "ACME_PASSWORD"))
     assert "canary" not in str(caught.value)
 
 
 def test_what_is_set_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACME_USER", raising=False)
     with pytest.raises(DeclarationError, match="neither on the workers nor here: ACME_USER"):
-        secrets_to_send(GRAPH, cluster("tcp://127.0.0.1:8786", "ACME_USER"))
+        secrets_to_send([step.service for step in GRAPH.every], cluster("tcp://127.0.0.1:8786", "ACME_USER"))
 
 
 @pytest.mark.parametrize(

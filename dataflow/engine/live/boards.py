@@ -30,6 +30,7 @@ class Entry:
         heard: When the driver was heard last.
         names: Other ids by which it is asked for, such as that of its submission.
         cancelled: Whether somebody wants it stopped.
+        attempts: How often a driver has begun it here.
         lines: Of its log.
         under_way: By worker, until when it holds what it has told, and that.
     """
@@ -38,6 +39,7 @@ class Entry:
     heard: float = 0.0
     names: frozenset[str] = frozenset()
     cancelled: bool = False
+    attempts: int = 0
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LINES))
     under_way: dict[str, tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
 
@@ -55,7 +57,7 @@ class Boards:
         entry = self.runs.pop(run, None) or Entry()
         for name in names:
             # A cancel may have come before the run had an id.
-            before = self.runs.pop(name, None) if name != run else None
+            before = self.runs.get(name) if name != run else None
             entry.cancelled |= before is not None and before.cancelled
         entry.board, entry.heard = board, now
         entry.names |= frozenset(names)
@@ -71,6 +73,12 @@ class Boards:
         interval = max(1.0, (len(found) + 1) / TELLS)
         found[worker] = (now + _SILENCE * interval, told)
         return interval
+
+    def attempt(self, run: str) -> int:
+        """Count that a driver begins a run, and say how many have."""
+        entry = self.runs.setdefault(run, Entry())
+        entry.attempts += 1
+        return entry.attempts
 
     def forget_worker(self, worker: str) -> None:
         """A worker is gone, with what it had under way."""

@@ -107,6 +107,13 @@ class LivePlugin(SchedulerPlugin):  # type: ignore[misc]
         holders: dict[str, dict[str, None]] = getattr(control, "holders", {})
         return [_worker(one, holders.get(address, {}), apis) for address, one in self.scheduler.workers.items()]
 
+    def board(self, run: str) -> dict[str, Any] | None:
+        """The board of a run by any of its names, and the seconds since its driver was heard; None without one."""
+        entry = self.boards.find(run)
+        if entry is None or not entry.board:
+            return None
+        return {"board": entry.board, "heard_ago": time.monotonic() - entry.heard}
+
     def heard_ago(self, run: str) -> float:
         """Seconds since the driver of a run was heard."""
         entry = self.boards.find(run)
@@ -140,6 +147,9 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "boards": lambda plugin: {
         run: {"board": entry.board, "heard_ago": plugin.heard_ago(run)} for run, entry in plugin.boards.told().items()
     },
+    "board": lambda plugin, *, run: plugin.board(run),
+    "heard": lambda plugin, *, run: bool((entry := plugin.boards.find(run)) and entry.board),
+    "attempt": lambda plugin, *, run: plugin.boards.attempt(run),
     "lines": lambda plugin, *, run: list(entry.lines) if (entry := plugin.boards.find(run)) else None,
 }
 """What can be asked, by its name in a message."""
