@@ -7,11 +7,7 @@ else an open connection means is said here too.
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
-from collections.abc import Callable
-=======
-from collections.abc import Iterable
->>>>>>> 654186e (submit: a cluster drives the run; runs, status, logs and cancel look after it from any terminal)
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit

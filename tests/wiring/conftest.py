@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -86,6 +87,20 @@ class Bench:
         assert process.returncode == code, err.decode()
         return dict(json.loads(out)) if code == 0 else {"stderr": err.decode()}
 
+    def command(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        """Another command to its end, in a process of its own; what it printed on stdout."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dataflow", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout if code == 0 else done.stderr
+
     def commits(self) -> int:
         """Commit records of unfinished runs."""
         return len(list(self.catalog.glob("numbers/_runs/*/commits/*.json")))
@@ -159,11 +174,17 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., tuple[str, dict[str, subpr
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.terminate()
-    for process in started:
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # A worker's process ends by itself when its nanny is gone.
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> list[str]:
+    """The options of Dask for a certificate that all sides have, and trust."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the program openssl makes the certificate, and is not here")
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return ["--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key]

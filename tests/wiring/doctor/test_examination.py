@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,17 +150,6 @@ def test_a_breaker_that_is_held_open_is_a_warning(
     found = examine(Subject(job=job, scheduler=address))
     assert "the breaker is held open" in about(found, "limits of acme")[0]
     assert exit_code(found) == 0
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> list[str]:
-    """The options of Dask for a certificate that all sides have, and trust."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the program openssl makes the certificate, and is not here")
-    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return ["--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key]
 
 
 @contextmanager
