@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dataflow.services.signature import ALL
     from dataflow.services.waterfall import waterfall
     from dataflow.store.sources import csv, files, jsonl, parquet
+    from dataflow.telemetry.logs import JsonFormatter
     from dataflow.wiring.opening import open_dataset as open  # noqa: A004
     from dataflow.wiring.telling import why
 
@@ -95,6 +96,7 @@ _HOMES = {
         "jsonl",
         "parquet",
     ),
+    "dataflow.telemetry.logs": ("JsonFormatter",),
     "dataflow.wiring.telling": ("why",),
 }
 _MODULES = ("errors", "testing")
@@ -108,6 +110,7 @@ __all__ = [
     "DataflowError",
     "Invalid",
     "Job",
+    "JsonFormatter",
     "NotFound",
     "Outcome",
     "Outcomes",

@@ -38,11 +38,18 @@ LIBRARIES = {
     "pandas": {"engine", "store", "wiring"},
     "fsspec": {"store"},
     "datasketches": {"telemetry"},
+    "opentelemetry": {"engine"},
     "click": {"faces"},
     "rich": {"faces"},
     "bokeh": {"faces"},
 }
-LAZY = {"dask": {"store"}, "pandas": {"engine", "store", "wiring"}, "fsspec": {"store"}, "rich": {"faces"}}
+LAZY = {
+    "dask": {"store"},
+    "pandas": {"engine", "store", "wiring"},
+    "fsspec": {"store"},
+    "rich": {"faces"},
+    "opentelemetry": {"engine"},
+}
 """Libraries that these rooms import inside functions only."""
 
 

@@ -17,7 +17,7 @@ NAMES = (
     *("Pipeline", "Job", "csv", "files", "jsonl", "parquet", "open", "why", "testing"),
     *("Outcome", "Status", "Invalid", "NotFound", "Skip", "Reject", "RetryLater"),
     *("errors", "DataflowError", "CriticalServiceFailed"),
-    *("PerMillionTokens", "PerRecord"),
+    *("PerMillionTokens", "PerRecord", "JsonFormatter"),
     *("API", "Breaker", "Rate", "Retry", "api_key", "basic", "bearer", "oauth2_client"),
 )
 HEAVY = ["aiohttp", "httpx", "distributed", "dask", "bokeh", "pandas", "pyarrow", "numpy", "fsspec", "click", "rich"]

@@ -17,9 +17,10 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import Answers, judge
 from dataflow.engine.environment import Environment
 from dataflow.engine.keys import is_unlike, key_of, keys_of
-from dataflow.engine.marks import Clock
+from dataflow.engine.marks import Clock, Effect
 from dataflow.engine.partition import arguments_of, execution_of, finish, nothing, run_step
 from dataflow.engine.resources import Resources
+from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.waiting import TIMEOUT, call_async
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.context import working_for
@@ -191,17 +192,21 @@ class _Drive:
                 self._loop.call_soon_threadsafe(self._advance)
 
     async def _call_out(self, step: Step) -> None:
-        environment, resources, clock = self._environment, self._resources, self._clock
+        environment, clock = self._environment, self._clock
         if not self._is_awaitable(step):
-            work = partial(run_step, step, environment, resources, clock=clock)
+            work = partial(run_step, step, environment, self._resources, clock=clock)
             environment.add(step, await self._waiting(work))
             return
+        with serving(step) as span:
+            environment.add(step, told_effect(span, await self._await(step), step=step, size=environment.size))
+
+    async def _await(self, step: Step) -> Effect:
+        environment, resources, clock = self._environment, self._resources, self._clock
         exclusions = exclude(step, environment)
         rows = exclusions.rows
         size = environment.size if rows is None else len(rows)
         if size == 0 and environment.size > 0:
-            environment.add(step, finish(step, environment, exclusions, nothing(step)))
-            return
+            return finish(step, environment, exclusions, nothing(step))
         began = clock()
         function, columns = arguments_of(step, environment, resources, rows=rows, size=size)
         if step.service.api is None:
@@ -212,7 +217,7 @@ class _Drive:
             places = list(range(size)) if rows is None else rows.tolist()
             answers = await self._ask(step, function, columns, places=places)
         effect = judge(step, answers, seconds=clock() - began)
-        environment.add(step, finish(step, environment, exclusions, effect))
+        return finish(step, environment, exclusions, effect)
 
     def _is_awaitable(self, step: Step) -> bool:
         service = step.service

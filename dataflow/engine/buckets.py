@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,10 +16,11 @@ from dataflow.engine.marks import Effect
 from dataflow.engine.partition import calling_pool, nothing, wait_for_one
 from dataflow.engine.resolving import arguments_of
 from dataflow.engine.resources import Resources
+from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import Flights
-from dataflow.plan.graph import Graph
+from dataflow.plan.graph import Graph, Step
 
 
 def call_bucket(
@@ -45,7 +47,8 @@ def call_bucket(
     effects: dict[int, Effect] = {}
     with calling_pool(resources, len(keys)) as pool:
         waiting: dict[Future[Effect], int] = {
-            pool.submit(_call, graph, at, table, resources): at for at, table in keys.items()
+            pool.submit(contextvars.copy_context().run, _serve, graph.steps[at], table, resources): at
+            for at, table in keys.items()
         }
         while waiting:
             for future in wait_for_one(waiting, turns):
@@ -53,12 +56,17 @@ def call_bucket(
     return effects
 
 
-def _call(graph: Graph, at: int, keys: pa.Table, resources: Resources) -> Effect:
-    step, size = graph.steps[at], keys.num_rows
+def _serve(step: Step, keys: pa.Table, resources: Resources) -> Effect:
+    with serving(step) as span:
+        return told_effect(span, _call(step, keys, resources), step=step, size=keys.num_rows)
+
+
+def _call(step: Step, keys: pa.Table, resources: Resources) -> Effect:
+    size = keys.num_rows
     if not size:
         return nothing(step)
     assert resources.callers is not None
-    function: Any = resources.functions.get(at)
+    function: Any = resources.functions.get(step.index)
     columns = arguments_of(step, keys, injected=resources.injected(step))
     if function is not None and any(isinstance(column, Holed) for column in columns):
         function = refuse_holes(function)

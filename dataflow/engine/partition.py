@@ -29,6 +29,7 @@ from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verd
 from dataflow.engine.nested import idle, run_each
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
+from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
@@ -144,6 +145,12 @@ def wait_for_one(waiting: Iterable[Future[Effect]], turns: Turns | None) -> set[
 
 def run_step(step: Step, environment: Environment, resources: Resources, *, clock: Clock) -> Effect:
     """Run one service over the records it applies to."""
+    with serving(step) as span:
+        effect = _run_step(step, environment, resources, clock=clock)
+        return told_effect(span, effect, step=step, size=environment.size)
+
+
+def _run_step(step: Step, environment: Environment, resources: Resources, *, clock: Clock) -> Effect:
     exclusions = exclude(step, environment)
     rows = exclusions.rows
     size = environment.size if rows is None else len(rows)

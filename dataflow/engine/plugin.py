@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -74,11 +75,14 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
 
     async def teardown(self, worker: Worker) -> None:
         """Close and forget what was made for the run; what was imported stays imported."""
+        from dataflow.engine.exporting import flush
+
         _assignments.pop(self.key, None)
         _homes.pop(self.key, None)
         close = getattr(_works.pop(self.key, None), "close", None)
         if close is not None:
             await asyncio.to_thread(close)
+        await asyncio.to_thread(flush)
 
 
 def perform(task: dict[str, Any]) -> Completion:
@@ -122,9 +126,13 @@ _preparing = threading.RLock()
 
 def _prepare(assignment: Assignment, worker: Worker | None) -> Work:
     from dataflow.engine.arrow import bring_pandas_in
+    from dataflow.engine.exporting import start_exporting
     from dataflow.engine.program import load
     from dataflow.services.context import keep_secrets
+    from dataflow.telemetry.logs import VARIABLE, start_logging
 
+    start_logging(os.environ.get(VARIABLE))
+    start_exporting()
     keep_secrets(assignment.secrets)
     value = load(assignment.program)
     if "pandas" in sys.modules:

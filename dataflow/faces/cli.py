@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -58,6 +59,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
         try:
+            if asked := os.environ.get("DATAFLOW_LOG"):
+                _start_logging(asked)
             return super().invoke(ctx)
         except DataflowError as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
@@ -65,6 +68,12 @@ class Commands(click.Group):
         except KeyboardInterrupt as error:
             click.echo("interrupted; run the same command again to go on", err=True)
             raise click.exceptions.Exit(5) from error
+
+
+def _start_logging(asked: str) -> None:
+    from dataflow.telemetry.logs import start_logging
+
+    start_logging(asked)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

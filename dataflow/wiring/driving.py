@@ -25,6 +25,7 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.given_back import given_back, keep_given_back
 from dataflow.store.resolve import ResolveFiles
+from dataflow.telemetry.place import placed
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.board import budgets_of, head_of
 from dataflow.wiring.budgets import Budgets
@@ -120,7 +121,8 @@ class Driving:
         left = [spec for spec in specs if spec.identity not in done]
         self._stop_at(self._reached())
         if left:
-            self._drive(left)
+            with placed(run=self.folder.run):
+                self._drive(left)
         if self.run.done < len(specs):
             raise Interrupted(
                 f"run {self.folder.run} stopped after {self.run.done} of {len(specs)} partitions; "

@@ -18,10 +18,12 @@ from dataflow.engine.awaiting import SharedCalls, Threads, await_graph
 from dataflow.engine.environment import Environment
 from dataflow.engine.fate import output_columns
 from dataflow.engine.resources import Resources
+from dataflow.engine.tracing import beginning
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context, current_execution
+from dataflow.telemetry.place import placed
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, has_needs, is_prepared
 from dataflow.wiring.records import merged, prepare_records, to_record, to_table
 from dataflow.wiring.result import Result, check_critical, metadata_of
@@ -129,9 +131,10 @@ class Execution:
             self._prepared.resources, context=context, io=io, fail_fast=True, flights=flights
         )
         try:
-            return await await_graph(
-                self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
-            )
+            with beginning("dataflow.execution", execution=self.id):
+                return await await_graph(
+                    self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
+                )
         except BaseException as error:
             self._tell("stopped", duration=time.perf_counter() - self._began, error=type(error).__name__)
             raise
@@ -169,4 +172,5 @@ class Execution:
             counts = {"services": len(self.pipeline.services)}
         extra = {f"execution_{name}": value for name, value in {**known, **counts}.items()}
         said = ", ".join(f"{name} {value}" for name, value in counts.items())
-        logger.info("%s: execution %s %s (%s)", self.pipeline.name, self.id, event, said, extra=extra)
+        with placed(execution=self.id):
+            logger.info("%s: execution %s %s (%s)", self.pipeline.name, self.id, event, said, extra=extra)

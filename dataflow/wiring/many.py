@@ -19,7 +19,7 @@ from dataflow.wiring.execution import Execution, Settings, check_not_here
 from dataflow.wiring.preparation import needs_of
 from dataflow.wiring.records import merged
 from dataflow.wiring.result import Result
-from dataflow.wiring.single import CallersLoop, await_execution, on_thread
+from dataflow.wiring.single import await_execution, on_thread
 
 AT_ONCE = 100
 """Records under way at the same time, unless the caller says otherwise."""
@@ -69,7 +69,7 @@ async def acall_many(
     **settings: Any,
 ) -> list[Any]:
     """`call_many` on the caller's own loop; cancelling it cancels its calls."""
-    io = CallersLoop(asyncio.get_running_loop())
+    io = IOLoop(asyncio.get_running_loop())
     ended = await _run(pipeline, list(records), Settings(**settings), io=io, at_once=at_once)
     return _returned(ended, return_errors=return_errors)
 

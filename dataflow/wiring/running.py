@@ -5,6 +5,7 @@ Each decision is made where it is pure, in `plan`, `policies` and `engine`; here
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 import uuid
@@ -12,9 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from dataflow.engine.exporting import flushed
 from dataflow.engine.program import Program
+from dataflow.engine.tracing import beginning
 from dataflow.errors import CatalogError, GuardrailReached, Interrupted, LimitReached
 from dataflow.outcomes import Event
 from dataflow.plan.fingerprint import changes
@@ -24,6 +28,7 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.effects import sent_once
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.announcing import Announcer, tell_run
 from dataflow.wiring.budgets import read_budgets
 from dataflow.wiring.caching import Remembers, check_recall, merge_segments
 from dataflow.wiring.driving import Driving
@@ -95,7 +100,9 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
         finally:
             current._ended.set()
 
-    current._thread = threading.Thread(target=background, name=f"dataflow-{current.id}", daemon=True)
+    # It is part of whatever span has begun it.
+    work = partial(contextvars.copy_context().run, background)
+    current._thread = threading.Thread(target=work, name=f"dataflow-{current.id}", daemon=True)
     current._thread.start()
     return current
 
@@ -185,7 +192,7 @@ class _Execution:
         self.budgets = None if as_it_is else read_budgets(job.pipeline.every, budget=budget)
         self.watching = Watching(
             run,
-            tell=settings.on_event or _ignore,
+            tell=Announcer(run.output, settings.on_event),
             traffic=settings.traffic and settings.on_event is not None,
             live=settings.live,
             names=names,
@@ -194,7 +201,8 @@ class _Execution:
     def perform(self) -> None:
         """The whole run; the run's status says how it ended."""
         self.began = time.perf_counter()
-        with ExitStack() as stack:
+        begun = beginning("dataflow.run", run=self.run.id, dataset=self.run.output)
+        with flushed(), begun as span, ExitStack() as stack:
             tell = self.watching.hear
             try:
                 self._perform(stack, tell)
@@ -210,6 +218,7 @@ class _Execution:
             finally:
                 self.run.duration = time.perf_counter() - self.began
                 self.watching.close()
+                tell_run(span, self.run)
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         # A stopped run is published where it is, whatever its job says by now.
@@ -387,7 +396,3 @@ def _note_published(run: Run, dataset: Dataset) -> None:
     """Show the version of a run that was published before."""
     run.dataset, run.status = dataset, "unchanged"
     run.notes.append(f"run {run.id} was published before, as {dataset}; nothing was done")
-
-
-def _ignore(event: Event) -> None:
-    """The listener where nobody listens."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import queue
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -47,7 +47,7 @@ async def acall(
         **settings: As for `call`.
     """
     execution = Execution(pipeline, record, Settings(**settings))
-    return await await_execution(execution, io=CallersLoop(asyncio.get_running_loop()), calls=calls)
+    return await await_execution(execution, io=IOLoop(asyncio.get_running_loop()), calls=calls)
 
 
 async def await_execution(execution: Execution, *, io: IOLoop, calls: SharedCalls | None = None) -> Result:
@@ -57,20 +57,6 @@ async def await_execution(execution: Execution, *, io: IOLoop, calls: SharedCall
         await on_thread(execution.prepare)
     environment = await execution.run(io, Flights(), computing=on_thread, waiting=on_thread, calls=calls)
     return execution.result(environment)
-
-
-class CallersLoop(IOLoop):
-    """The loop of whoever awaits a record, with their context variables."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self._context = contextvars.copy_context()
-
-    def start(self, coroutine: Coroutine[Any, Any, Value]) -> Future[Value]:
-        """Run a coroutine on the loop."""
-        # One context may be entered once at a time, and services start on threads of their own.
-        future: Future[Value] = self._context.copy().run(super().start, coroutine)
-        return future
 
 
 class CallingThread:

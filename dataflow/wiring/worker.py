@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
 from dataflow.engine.spending import count_spent
 from dataflow.engine.tally import Tally, merged_tallies
+from dataflow.engine.tracing import beginning, carried, told_completion
 from dataflow.engine.turns import Turns, turns_of
 from dataflow.engine.waiting import Flights
 from dataflow.plan.graph import Graph
@@ -64,7 +66,7 @@ def make_setup(
 
     `may_call=False` is for what calls no API, and `offline` says that only the cache may answer in its place; `limits`
     are `min_found` and the failed calls of each service, `money` the budgets, and `binding` what
-    `bind_pipeline` is given by name.
+    `bind_pipeline` is given by name. The span under way becomes the parent of those of partitions.
     """
     return {
         "folder": folder.to_dict(),
@@ -78,6 +80,7 @@ def make_setup(
         "offline": offline,
         "limits": {name: list(limit) for name, limit in limits.items()},
         "binding": dict(binding or {}),
+        "trace": carried(),
         "money": None if money is None else {"run": money.run, "titles": dict(money.titles)},
     }
 
@@ -187,6 +190,7 @@ class PartitionWork:
         self._schema = schema_of_text(setup["schema"])
         self._key = tuple(setup["key"])
         self._profile = setup["profile"]
+        self._trace = setup["trace"]
         self._memory = memory
         self._turns = turns
         self._told = told
@@ -199,10 +203,15 @@ class PartitionWork:
         self._passes = Passes(graph, folder, resources, turns=turns, flush=self._flush)
 
     def __call__(self, task: Task) -> Completion:
-        if self._turns is None:
-            return self._perform(task)
-        with self._turns.partition():
-            return self._perform(task)
+        with nullcontext() if self._turns is None else self._turns.partition():
+            return self._trace_task(task)
+
+    def _trace_task(self, task: Task) -> Completion:
+        """Do a task where logs and traces know what it is part of."""
+        name = f"dataflow.{task.kind if isinstance(task, KeyTask | BucketTask) else 'partition'}"
+        place: dict[str, Any] = {"run": self._folder.run, "dataset": self._folder.dataset, "partition": task.index}
+        with beginning(name, parent=self._trace, **place) as span:
+            return told_completion(span, self._perform(task))
 
     def _perform(self, task: Task) -> Completion:
         if self._halted:

@@ -133,6 +133,8 @@ class _Batches:
         except Exception as raised:
             error = raised
         finally:
+            if self._calling.sample is not None:
+                self._calling.sample.end(call, error, records=len(places))
             self._count(asked, places, call)
             self._keep(asked, places)
         if call.attempts:

@@ -34,6 +34,7 @@ from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
+from dataflow.engine.http.sampling import sample_calls
 from dataflow.engine.http.settings import RUN_PURSE, CallSettings, Execution, Halted, Money, purse_of
 from dataflow.engine.http.tracking import tracking
 from dataflow.engine.keys import is_unlike, key_of, keys_of
@@ -173,6 +174,7 @@ class Callers:
             prefix=f"{on.run}-{made.prefix}",
             kept=on.kept,
             tally=on.flights.tally(step.service.name),
+            sample=sample_calls(step.service),
         )
         shared = share(columns, size, key=key_of(step, keys))
         if group_of is not None:

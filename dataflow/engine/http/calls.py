@@ -19,6 +19,7 @@ from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
 from dataflow.engine.http.billing import Billing
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
+from dataflow.engine.http.sampling import CallSample
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.spending import spent_on
 from dataflow.engine.tally import Tally, status_of
@@ -90,6 +91,7 @@ class Calling:
         effects: What may be sent only once, and what is known of it.
         kept: Failures that stay as they are, by place among the calls.
         tally: What they come to while they are made, for whoever watches.
+        sample: Makes spans of some of the calls, or None where they are not traced.
     """
 
     function: Function
@@ -107,11 +109,13 @@ class Calling:
     effects: Effects = field(default_factory=Effects)
     kept: Mapping[int, Exception] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    sample: CallSample | None = None
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
         deadline = Deadline(started=self.clock())
-        return Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing)
+        call = Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing)
+        return call if self.sample is None else self.sample.begin(call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +312,8 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
             answers.timed_out.add(at)
     finally:
         calling.tally.end(call)
+        if calling.sample is not None:
+            calling.sample.end(call, answers.raised.get(at))
         answers.durations[at] = call.seconds
         answers.attempts[at] = call.attempts
         answers.retries += call.retries
