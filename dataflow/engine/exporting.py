@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -110,6 +109,8 @@ def _own() -> Any:
 
 def _exporter(environment: Mapping[str, str]) -> Any:
     """What sends spans by the protocol that is asked for; None where it is not installed."""
+    from importlib.metadata import entry_points
+
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), "http/protobuf")
     name = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
     found = next(iter(entry_points(group="opentelemetry_traces_exporter", name=name)), None)

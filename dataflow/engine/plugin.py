@@ -129,9 +129,11 @@ def _prepare(assignment: Assignment, worker: Worker | None) -> Work:
     from dataflow.engine.exporting import start_exporting
     from dataflow.engine.program import load
     from dataflow.services.context import keep_secrets
-    from dataflow.telemetry.logs import VARIABLE, start_logging
 
-    start_logging(os.environ.get(VARIABLE))
+    if asked := os.environ.get("DATAFLOW_LOG"):
+        from dataflow.telemetry.logs import start_logging
+
+        start_logging(asked)
     start_exporting()
     keep_secrets(assignment.secrets)
     value = load(assignment.program)

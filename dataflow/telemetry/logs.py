@@ -17,9 +17,6 @@ from typing import Any
 from dataflow.errors import DeclarationError
 from dataflow.telemetry.place import NAMES, current_place
 
-VARIABLE = "DATAFLOW_LOG"
-"""The variable of the environment that asks for logs."""
-
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _CHATTY = ("httpx", "httpcore", "urllib3", "asyncio", "aiohttp", "fsspec", "botocore")
 """Libraries that tell at INFO or DEBUG of each request, with its whole url and so with values of records."""
@@ -116,21 +113,22 @@ def read_log_setting(text: str) -> LogSetting:
     levels = [word.upper() for word in words if word in _LEVELS]
     if len(levels) > 1 or not all(word == "json" or word in _LEVELS for word in words):
         raise DeclarationError(
-            f"{VARIABLE} does not say how to log; it takes json, one of {', '.join(_LEVELS)}, or both as info,json"
+            f"DATAFLOW_LOG does not say how to log; it takes json, one of {', '.join(_LEVELS)}, or both as info,json"
         )
     return LogSetting(level=levels[0] if levels else "INFO", json="json" in words)
 
 
-def start_logging(text: str | None) -> None:
-    """Log to stderr as `DATAFLOW_LOG` asks for; where it is not set, logging stays as it is.
+def start_logging(text: str) -> None:
+    """Log to stderr as the text of `DATAFLOW_LOG` asks for; called again, it does nothing more.
 
-    For processes of dataflow's own, the command line and workers; called again, it does nothing more.
+    For processes of dataflow's own, the command line and workers, and only where the variable is set: a library leaves
+    logging as it is.
 
     Raises:
         DeclarationError: The text cannot be understood.
     """
     root = logging.getLogger()
-    if not text or any(isinstance(one, _Stderr) for one in root.handlers):
+    if any(isinstance(one, _Stderr) for one in root.handlers):
         return
     setting = read_log_setting(text)
     formatter = JsonFormatter() if setting.json else logging.Formatter(_PLAIN)

@@ -135,13 +135,6 @@ def root() -> Iterator[logging.Logger]:
     chatty.setLevel(before)
 
 
-def test_without_the_variable_logging_stays_as_it_is(root: logging.Logger) -> None:
-    before = root.handlers[:]
-    start_logging(None)
-    start_logging("")
-    assert (root.handlers, root.level) == (before, logging.WARNING)
-
-
 def test_with_it_lines_go_to_stderr_once(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("json")
     start_logging("json")
