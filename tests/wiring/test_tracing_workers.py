@@ -139,7 +139,7 @@ def test_spans_and_lines_of_worker_processes_belong_to_their_run(collector: Coll
     assert sorted(line["partition"] for line in told) == [0, 1, 2, 3]
     assert {line["message"] for line in told}.isdisjoint({f"process {os.getpid()}"})
     events = Counter(line["run_event"] for line in lines if line["logger"] == "dataflow.run")
-    assert events == {"planned": 1, "committed": 4, "published": 1}
+    assert {"planned": 1, "committed": 4, "published": 1}.items() <= events.items()
 
 
 def test_spans_of_workers_of_a_cluster_belong_to_their_run(
