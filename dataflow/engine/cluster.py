@@ -1,28 +1,30 @@
 """Finds a Dask cluster or starts one, and makes it ready for a job.
 
 How the package gets there is in `travel`, what runs on the workers in `plugin`, how partitions are handed to them
-in `submission`.
+in `submission`, how cluster objects of other libraries are asked for a client in `foreign`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.drive import lost_cluster
 from dataflow.engine.local import available_processors
 from dataflow.engine.submission import ClusterEngine, connection_errors, lost_errors, unanswered
-from dataflow.errors import ClusterError, DataflowError
+from dataflow.errors import ClusterError, DataflowError, DeclarationError
 
 if TYPE_CHECKING:
     from distributed import Client, WorkerPlugin
 
+    from dataflow.engine.arrival import Arrival
     from dataflow.engine.localcluster import LocalWorkers
     from dataflow.engine.plugin import Assignment
 
@@ -98,8 +100,13 @@ class Cluster:
         if self.workers is not None:
             self.workers.wait()
         with connection_errors(self.address):
-            results: dict[str, Any] = self.client.run(function, *args)
-        return results
+            results: dict[str, Any] = self.client.run(function, *args, on_error="return")
+            errors = {address: one for address, one in results.items() if isinstance(one, BaseException)}
+            # A cluster that changes its size may take a worker away that was about to answer.
+            present = self.client.nthreads() if errors else {}
+        for error in (one for address, one in errors.items() if address in present):
+            raise error
+        return {address: one for address, one in results.items() if address not in errors}
 
     def trouble(self) -> ClusterError | None:
         """Why nothing will come from this cluster any more, or None."""
@@ -126,52 +133,64 @@ def connect(
     workers: int | None = None,
     threads: int | None = None,
     timeout: float = TIMEOUT,
+    arrival: Arrival | None = None,
 ) -> Cluster:
     """The first cluster there is: one that is named, the current client's, the environment's, or a new one.
 
     Args:
-        client: An open client; it stays open.
+        client: An open client; it stays open. Beside an asynchronous one we open our own to the same scheduler.
         scheduler: Address of a scheduler.
         scheduler_file: The JSON file that a scheduler has written.
         workers: Worker processes of a new cluster; default: one for each processor.
         threads: Threads of each; default 1, since Python code of one process runs one thread at a time.
         timeout: Seconds to wait for a scheduler.
+        arrival: How to wait for the first worker of a cluster that is there; None for not at all.
 
     Without any of the first three: the current default client, `DASK_SCHEDULER_ADDRESS`,
     `DASK_SCHEDULER_FILE` (also from Dask's configuration), else worker processes of this machine.
 
     Raises:
         ClusterError: It cannot be reached (the message names the address) or has other versions.
+        DeclarationError: An asynchronous client's cluster lives on the event loop that would wait for it.
+        Interrupted: The run was stopped while it waited for a worker.
     """
     if client is None and scheduler is None and scheduler_file is None:
         client = current_client()
         if client is None:
             scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
     if client is not None:
-        return _join(client)
+        with ExitStack() as stack:
+            return fitted(usable(client, stack), stack=stack.pop_all(), arrival=arrival)
     if scheduler is not None:
-        return _reach(scheduler, timeout=timeout)
+        return _reach(scheduler, timeout=timeout, arrival=arrival)
     if scheduler_file is not None:
-        return _reach(_address_in(Path(scheduler_file)), timeout=timeout)
+        return _reach(_address_in(Path(scheduler_file)), timeout=timeout, arrival=arrival)
     return _start(workers=workers or available_processors(), threads=threads or 1)
 
 
-def _join(client: Client) -> Cluster:
+def usable(client: Client, stack: ExitStack) -> Client:
+    """A client that can be waited for: the one that is given, or where that is asynchronous our own beside it.
+
+    Args:
+        client: Somebody's client.
+        stack: Closes what is opened here.
+
+    Raises:
+        ClusterError: It is none, or not connected.
+        DeclarationError: Its cluster lives on the event loop that would wait for it.
+    """
     from distributed import Client
 
     if not isinstance(client, Client):
         raise ClusterError(f"client= takes a distributed.Client, not {type(client).__name__}")
-    if client.asynchronous:
-        raise ClusterError("the client is asynchronous; give one made with asynchronous=False")
     if client.status != "running":
-        raise ClusterError(f"the client is not connected (it is {client.status}); open a new one")
-    return _fitted(client, stack=ExitStack())
-
-
-def _reach(address: str, *, timeout: float) -> Cluster:
-    with ExitStack() as stack:
-        client = stack.enter_context(_connected(address, timeout=timeout))
-        return _fitted(client, stack=stack.pop_all())
+        hint = "; await it first" if client.asynchronous else "; open a new one"
+        raise ClusterError(f"the client is not connected (it is {client.status}){hint}")
+    if not client.asynchronous:
+        return client
+    if client.cluster is not None:
+        refuse_own_loop(client.cluster)
+    return open_client(client.scheduler.address, stack, security=client.security)
 
 
 @contextmanager
@@ -185,40 +204,79 @@ def reached(
     Raises:
         ClusterError: None is named, or it cannot be reached.
     """
-    if scheduler is None and scheduler_file is None:
-        client = current_client()
-        if client is not None:
-            yield client
-            return
-        scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
-    address = scheduler or (_address_in(Path(scheduler_file)) if scheduler_file else None)
-    if address is None:
-        raise ClusterError("no cluster is named; give --scheduler or --scheduler-file")
-    with _connected(address, timeout=timeout) as client:
-        yield client
+    with ExitStack() as stack:
+        if scheduler is None and scheduler_file is None:
+            client = current_client()
+            if client is not None:
+                yield usable(client, stack)
+                return
+            scheduler, scheduler_file = _configured("scheduler-address"), _configured("scheduler-file")
+        address = scheduler or (_address_in(Path(scheduler_file)) if scheduler_file else None)
+        if address is None:
+            raise ClusterError("no cluster is named; give --scheduler or --scheduler-file")
+        yield open_client(address, stack, timeout=timeout)
 
 
-@contextmanager
-def _connected(address: str, *, timeout: float) -> Iterator[Client]:
+def open_client(address: str, stack: ExitStack, *, security: Any = None, timeout: float = TIMEOUT) -> Client:
+    """A client of our own, closed with the stack.
+
+    Raises:
+        ClusterError: There is no answer; the message names the address.
+    """
     from distributed import Client
 
     failures: tuple[type[BaseException], ...] = (OSError, ValueError, TypeError, *lost_errors())
     try:
-        client = Client(address, timeout=timeout, set_as_default=False)
+        return stack.enter_context(Client(address, security=security, timeout=timeout, set_as_default=False))
     except failures as error:
         raise unanswered(address, error) from error
-    with client:
-        yield client
 
 
-def _fitted(client: Client, *, stack: ExitStack) -> Cluster:
-    """A cluster that somebody else has started, after a look at its versions and with this package on it."""
+def refuse_own_loop(cluster: Any) -> None:
+    """Refuse to wait on the very event loop on which a cluster object lives, which would then never answer.
+
+    Raises:
+        DeclarationError: It does; the message says what to do.
+    """
+    running = None
+    with suppress(RuntimeError):
+        running = asyncio.get_running_loop()
+    if running is not None and getattr(cluster.loop, "asyncio_loop", None) is running:
+        raise DeclarationError(
+            f"{type(cluster).__name__} lives on the event loop that would wait for the run; "
+            "run it with wait=False, or on a thread: await asyncio.to_thread(...)"
+        )
+
+
+def fitted(client: Client, *, stack: ExitStack, arrival: Arrival | None = None, name: str = "the cluster") -> Cluster:
+    """A cluster that somebody else has started, after a look at its versions and with this package on it.
+
+    Args:
+        client: The connection.
+        stack: Closes what was opened for it; closed here where anything fails.
+        arrival: How to wait for its first worker; None for not at all.
+        name: What it is called in messages, before its address.
+
+    Raises:
+        ClusterError: It does not answer, or has other versions.
+        Interrupted: The run was stopped while it waited.
+    """
     from dataflow.engine import travel
 
-    with stack, connection_errors(client.scheduler.address):
+    address = client.scheduler.address
+    with stack, connection_errors(address):
+        if arrival is not None:
+            # Versions can be compared only where there is somebody to ask.
+            arrival.wait(client, cluster=f"{name} at {address}")
         travel.check_versions(client)
         travel.send_package(client)
         return Cluster(client, stack=stack.pop_all())
+
+
+def _reach(address: str, *, timeout: float, arrival: Arrival | None) -> Cluster:
+    with ExitStack() as stack:
+        client = open_client(address, stack, timeout=timeout)
+        return fitted(client, stack=stack.pop_all(), arrival=arrival)
 
 
 def _start(*, workers: int, threads: int) -> Cluster:

@@ -25,7 +25,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 from dataflow.errors import ClusterError
 
-_AGREEING = {"python": 2, "distributed": 3, "pyarrow": 1}
+_AGREEING = {"python": 2, "dask": 3, "distributed": 3, "pyarrow": 1}
 """How many leading numbers of a version must be the same on both sides."""
 _ON_WORKERS = ("pyarrow", "msgspec", "datasketches")
 """What the package needs where it runs and does not bring along."""
@@ -86,7 +86,7 @@ def mismatches(versions: Mapping[str, Any]) -> list[str]:
     places = {"the scheduler": versions["scheduler"]["packages"]}
     workers = {f"worker {address}": info["packages"] for address, info in versions["workers"].items()}
     found = []
-    for package in ("python", "distributed"):
+    for package in ("python", "dask", "distributed"):
         found += _differing(package, here=here, places=places | workers)
     for package in _ON_WORKERS:
         found += _differing(package, here=here, places=workers)

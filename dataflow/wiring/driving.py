@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
+from dataflow.engine.arrival import Arrival
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program
@@ -192,6 +193,7 @@ class Driving:
                 may_call=self._may_call,
                 keeper=keeper,
                 treasury=self._open_treasury(),
+                arrival=Arrival(stop=self.run._stop, say=self._say_waiting),
                 warn=lambda message: self._say_once((message,)),
             )
             stop = stack.enter_context(stop_on_signal(self.run._stop))
@@ -279,6 +281,9 @@ class Driving:
     def _note(self, note: str) -> None:
         self.run.notes.append(note)
         self._tell(Event(kind="noted", run=self.run.id, message=note))
+
+    def _say_waiting(self, message: str) -> None:
+        self._tell(Event(kind="waiting", run=self.run.id, message=message))
 
     def _hear(self, report: Report) -> None:
         """Take up how a task has ended."""

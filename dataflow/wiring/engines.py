@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from dataflow.engine.arrival import Arrival
 from dataflow.engine.cluster import Cluster, connect, current_client
 from dataflow.engine.drive import Engine
 from dataflow.engine.http.offline import refuse_processes
@@ -18,10 +19,11 @@ from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.resolve import Task
 from dataflow.store.commit import RunFolder
+from dataflow.wiring.clusters import make_cluster
 from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.reach import check_reach
 from dataflow.wiring.secrets import require_secrets, secrets_to_send, warn_if_open
-from dataflow.wiring.settings import SMALL_BYTES, Settings
+from dataflow.wiring.settings import PLACES, SMALL_BYTES, Settings
 from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import FACTORY
 
@@ -31,8 +33,8 @@ SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
 
 def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
     """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes."""
-    named = (settings.client, settings.scheduler, settings.scheduler_file, settings.workers)
-    if any(one is not None for one in named) or any(os.environ.get(one) for one in SCHEDULERS):
+    named = ("workers", *PLACES)
+    if any(getattr(settings, name) is not None for name in named) or any(os.environ.get(one) for one in SCHEDULERS):
         return True
     if graph.isolated or current_client() is not None:
         return True
@@ -63,16 +65,19 @@ def cluster_engine(
     source: SourcePlan,
     graph: Graph,
     keeper: CountKeeper,
-    treasury: Treasury | None = None,
+    arrival: Arrival,
     warn: Callable[[str], None],
+    treasury: Treasury | None = None,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with `home`, the job before.
 
     A cluster that is open to others is told to `warn`.
 
     Raises:
-        ClusterError: It cannot be reached, or has other versions.
-        DeclarationError: The job cannot be loaded there, or `flow.testing.offline` is on, which cannot reach it.
+        ClusterError: It cannot be made or reached, or has other versions.
+        DeclarationError: The job cannot be loaded there, `flow.testing.offline` is on, which cannot reach it, or
+            what should make the cluster cannot be called.
+        Interrupted: The run was stopped while it waited for the first worker.
         CatalogError: A worker of that cluster does not see the catalog.
         SourceError: A worker of that cluster does not see the source.
     """
@@ -81,15 +86,7 @@ def cluster_engine(
     calls = graph.calls_apis and setup["may_call"]
     if calls:
         refuse_processes()
-    cluster = home.enter_context(
-        connect(
-            settings.client,
-            scheduler=settings.scheduler,
-            scheduler_file=settings.scheduler_file,
-            workers=settings.workers,
-            threads=settings.threads,
-        )
-    )
+    cluster = home.enter_context(_cluster(settings, arrival=arrival, warn=warn))
     if cluster.workers is None:
         warn_if_open(cluster, warn)
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
@@ -108,6 +105,26 @@ def cluster_engine(
     engine = cluster.engine(assignment, run=setup["folder"]["run"], page=page)
     stack.callback(engine.close)
     return engine
+
+
+def _cluster(settings: Settings, *, arrival: Arrival, warn: Callable[[str], None]) -> Cluster:
+    if settings.cluster is None:
+        return connect(
+            settings.client,
+            scheduler=settings.scheduler,
+            scheduler_file=settings.scheduler_file,
+            workers=settings.workers,
+            threads=settings.threads,
+            arrival=arrival,
+        )
+    from dataflow.engine.foreign import join
+
+    ours = isinstance(settings.cluster, str)
+    if ours:
+        # Some take minutes for their scheduler alone, and say nothing.
+        arrival.say(f"starting a cluster: {settings.cluster}")
+    cluster = make_cluster(settings.cluster) if ours else settings.cluster
+    return join(cluster, ours=ours, workers=settings.workers, adapt=settings.adapt, arrival=arrival, warn=warn)
 
 
 def _open_plane(cluster: Cluster, keeper: CountKeeper) -> Callable[..., Any]:

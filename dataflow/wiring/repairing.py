@@ -18,7 +18,7 @@ from dataflow.wiring.preparation import DEFAULT_CATALOG
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.running import new_id, perform_repair
-from dataflow.wiring.settings import read_settings
+from dataflow.wiring.settings import moved, read_settings
 from dataflow.wiring.stopped import find_again
 
 
@@ -58,7 +58,7 @@ def repair_run(
     job = found or find_again(original)
 
     def again(service: str | None, **others: Any) -> Run:
-        return repair_run(current.id, catalog=catalog, service=service, found=job, **{**settings, **others})
+        return repair_run(current.id, catalog=catalog, service=service, found=job, **moved(settings, **others))
 
     current._repair = again
     given = {"catalog": catalog, "parameters": job.parameters, "limit": original.plan()["limit"]}

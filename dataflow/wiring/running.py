@@ -37,7 +37,7 @@ from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
-from dataflow.wiring.settings import Settings, read_settings
+from dataflow.wiring.settings import Settings, moved, read_settings
 from dataflow.wiring.stopped import (
     find_again,
     planned_specs,
@@ -76,7 +76,7 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
 
     def publish(**others: Any) -> None:
         # Whoever listened to the run may be gone by then.
-        elsewhere = read_settings({**settings, "on_event": None, "deadline": None, **others})
+        elsewhere = read_settings(moved({**settings, "on_event": None, "deadline": None}, **others))
         _Execution(job, elsewhere, current, program, as_it_is=True).perform()
 
     def repair(service: str | None, **others: Any) -> Run:
@@ -84,7 +84,8 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
 
         assert current.dataset is not None
         found = Found(job=job, program=program, parameters=dict(chosen.parameters), reference=reference)
-        elsewhere = {**settings, "on_event": None, "deadline": None, "wait": True, "if_changed": False, **others}
+        own = {**settings, "on_event": None, "deadline": None, "wait": True, "if_changed": False}
+        elsewhere = moved(own, **others)
         return repair_run(current.dataset.manifest["run"], found=found, service=service, **elsewhere)
 
     current._publish, current._repair = publish, repair

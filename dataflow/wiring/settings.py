@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from dataflow.errors import DeclarationError
 from dataflow.outcomes import Event
 from dataflow.services.prices import read_amount
 from dataflow.services.units import seconds
+from dataflow.wiring.clusters import check_name
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 
 TARGET_BYTES = 64 * 2**20
@@ -20,6 +22,9 @@ TARGET_BYTES = 64 * 2**20
 SMALL_BYTES = 16 * 2**20
 """Up to this size a source is run by threads of this process: starting worker processes would take longer."""
 
+
+PLACES = ("client", "scheduler", "scheduler_file", "cluster")
+"""The settings that name a cluster."""
 
 _OF_A_JOB = ("key", "max_failures", "min_found", "record_budget")
 """What people look for among the settings."""
@@ -34,8 +39,13 @@ class Settings:
         client: A `distributed.Client` to use; it is not closed. Default: the current one, if there is one.
         scheduler: The address of a Dask scheduler.
         scheduler_file: The file in which a scheduler left its address.
+        cluster: A cluster object of distributed, dask-jobqueue, dask-gateway, dask-kubernetes, Coiled, ..., which
+            stays open; or the text `MODULE:CALLABLE` or `FILE.py:CALLABLE` of a function without arguments that makes
+            one (or a client), which is closed at the end.
         workers: Worker processes to start on this machine; default: as many as processors for large sources,
-            and threads of this process for small ones.
+            and threads of this process for small ones. With `cluster`, the workers that it is scaled to.
+        adapt: The fewest and the most workers that `cluster` may have, `(0, 10)` or "0:10": as many as there is work
+            for. Default: its size is left as it is.
         threads: Threads of each worker process, or of this process. Default 1 for processes.
         limit: Run only the first N records of the source.
         deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept. Default:
@@ -58,7 +68,9 @@ class Settings:
     client: Any = None
     scheduler: str | None = None
     scheduler_file: str | None = None
+    cluster: Any = None
     workers: int | None = None
+    adapt: tuple[int, int] | None = None
     threads: int | None = None
     limit: int | None = None
     deadline: float | str | None = None
@@ -79,7 +91,7 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     """Settings from keyword arguments.
 
     Raises:
-        DeclarationError: A name is unknown, or a number is below 1.
+        DeclarationError: A name is unknown, a number is below 1, or two settings contradict each other.
     """
     known = [one.name for one in fields(Settings)]
     for name in given:
@@ -100,6 +112,8 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
+    settings = replace(settings, adapt=_range(settings.adapt))
+    _check_place(settings)
     if settings.budget is not None:
         read_amount(settings.budget, where="budget")
     if settings.deadline is not None:
@@ -111,3 +125,56 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     if settings.on_event is not None and not callable(settings.on_event):
         raise DeclarationError("on_event takes a function, which is called with each event")
     return settings
+
+
+def moved(given: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+    """The settings of a run for whoever goes on with it; another place or size takes the place of the run's own."""
+    dropped: set[str] = set()
+    if any(others.get(name) is not None for name in PLACES):
+        dropped |= {*PLACES, "workers", "threads", "adapt"}
+    elif any(others.get(name) is not None for name in ("workers", "adapt")):
+        dropped |= {"workers", "adapt"}
+    return {name: value for name, value in given.items() if name not in dropped} | others
+
+
+def _range(given: Any) -> tuple[int, int] | None:
+    """What `adapt` says: a pair, or MIN:MAX."""
+    if given is None:
+        return None
+    parts = given.split(":") if isinstance(given, str) else given
+    with suppress(TypeError, ValueError):
+        least, most = (int(part) if isinstance(part, str) else part for part in parts)
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in (least, most)) and 0 <= least <= most > 0:
+            return least, most
+    raise DeclarationError(
+        f"adapt takes MIN:MAX, the fewest and the most workers, such as 0:10 or (0, 10), not {given!r}"
+    )
+
+
+def _check_place(settings: Settings) -> None:
+    """Refuse what contradicts itself about where a run is done."""
+    cluster = settings.cluster
+    if cluster is None and settings.adapt is not None:
+        raise DeclarationError("--adapt (adapt=) sizes the cluster that --cluster (cluster=) gives; name that too")
+    if cluster is None:
+        return
+    others = [name for name in PLACES[:-1] if getattr(settings, name) is not None]
+    if others:
+        raise DeclarationError(f"cluster= and {others[0]}= name two clusters (--cluster and others); give one of them")
+    if settings.adapt is not None and settings.workers is not None:
+        raise DeclarationError(
+            "--workers (workers=) gives a cluster a fixed size and --adapt (adapt=) a range; give one of them"
+        )
+    if settings.threads is not None:
+        raise DeclarationError(
+            "--threads (threads=) is for workers that are started here; say it where the cluster is made"
+        )
+    if isinstance(cluster, str):
+        check_name(cluster)
+        return
+    from dataflow.engine.foreign import is_cluster
+
+    if not is_cluster(cluster):
+        raise DeclarationError(
+            f"cluster takes a cluster object or the text MODULE:CALLABLE, not {type(cluster).__name__}"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from dataflow.engine.arrival import Arrival
 from dataflow.engine.control.home import ask, process_plane
 from dataflow.engine.drive import Engine
 from dataflow.engine.http.offline import SESSIONS
@@ -32,6 +33,7 @@ def open_engine(
     may_call: bool,
     keeper: CountKeeper,
     treasury: Treasury | None,
+    arrival: Arrival,
     warn: Callable[[str], None],
 ) -> Engine:
     """Whoever does the tasks of a run, ready for them; closed with the stack.
@@ -46,6 +48,7 @@ def open_engine(
         may_call: Whether APIs may be called.
         keeper: Keeps long windows.
         treasury: Hands out the money, or None.
+        arrival: How to wait for the first worker of a cluster.
         warn: Told what deserves a look.
 
     Raises:
@@ -77,6 +80,7 @@ def open_engine(
             graph=planned.graph,
             keeper=keeper,
             treasury=treasury,
+            arrival=arrival,
             warn=warn,
         )
     if SESSIONS.current is None and may_call:

@@ -106,6 +106,26 @@ def test_what_workers_print_is_kept_off_stdout_too(command: Command) -> None:
     assert (ended.code, ended.json["version"]) == (0, 1)
 
 
+MAKER = """
+from distributed import LocalCluster
+
+def make():
+    return LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+"""
+
+
+@pytest.mark.parametrize(
+    ("cluster", "size"), [("makers:make", ("--adapt", "0:2")), ("makers.py:make", ("--workers", "1"))]
+)
+def test_a_run_on_a_cluster_that_the_command_names(
+    command: Command, tmp_path: Path, cluster: str, size: tuple[str, str]
+) -> None:
+    (tmp_path / "makers.py").write_text(MAKER)
+    ended = command("run", "jobs.py", "--json", "--cluster", cluster, *size)
+    assert (ended.code, ended.json["version"]) == (0, 1)
+    assert f"starting a cluster: {cluster}" in ended.err
+
+
 def test_the_options_of_a_run(command: Command, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("number\n1\n2\n3\n")
     given = ["--source", "other.csv", "--output", "other", "--catalog", "elsewhere", "--limit", "2", "--threads", "1"]
@@ -265,6 +285,11 @@ def test_a_held_output_ends_with_6(command: Command, tmp_path: Path) -> None:
         (["run", "jobs.py", "--limit", "0"], 2, "--limit"),
         (["run", "jobs.py", "--limt", "1"], 2, "--limit"),
         (["run", "jobs.py", "--scheduler-file", "missing.json"], 75, "missing.json is no scheduler file"),
+        (["run", "jobs.py", "--cluster", "absent:make"], 2, "there is no module absent"),
+        (["run", "jobs.py", "--cluster", "jobs.py:sized"], 2, "is called without arguments"),
+        (["run", "jobs.py", "--cluster", "a:b", "--scheduler", "tcp://h:1"], 2, "name two clusters"),
+        (["run", "jobs.py", "--cluster", "a:b", "--workers", "1", "--adapt", "0:1"], 2, "give one of them"),
+        (["run", "jobs.py", "--adapt", "0:1"], 2, "name that too"),
         (["run"], 2, "JOB"),
         (["rum"], 2, "rum"),
         (["failures", "nothing"], 2, "there is no dataset 'nothing'"),

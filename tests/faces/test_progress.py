@@ -57,6 +57,13 @@ def test_a_log_is_silent_about_commits_resumption_and_retries():
     assert stream.getvalue() == ""
 
 
+def test_what_a_run_waits_for_is_told_even_where_no_progress_is_shown():
+    stream = io.StringIO()
+    with progress_for(stream, enabled=False) as told:
+        told(Event(kind="waiting", run="r", message="waiting for the first worker of it"))
+    assert stream.getvalue() == "waiting for the first worker of it\n"
+
+
 def test_the_end_is_told_when_a_run_stops():
     stream = io.StringIO()
     progress_for(stream)(Event(kind="stopped", run="r", message="too many failures"))

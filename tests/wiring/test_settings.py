@@ -40,6 +40,11 @@ def test_settings_have_defaults_and_keep_what_is_given(tmp_path: Path) -> None:
     assert read_settings({"catalog": tmp_path, "workers": 2, "resume": False}).workers == 2
 
 
+def test_a_range_of_workers_is_read_from_a_text_or_a_pair() -> None:
+    assert read_settings({"cluster": "a:b", "adapt": "0:10"}).adapt == (0, 10)
+    assert read_settings({"cluster": "a:b", "adapt": [2, 2]}).adapt == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -54,6 +59,19 @@ def test_settings_have_defaults_and_keep_what_is_given(tmp_path: Path) -> None:
         ({"catalog": None}, "catalog takes the path or URL of a folder"),
         ({"parameters": ["a"]}, "parameters takes a mapping"),
         ({"on_event": 5}, "on_event takes a function"),
+        ({"cluster": 5}, "cluster takes a cluster object or the text MODULE:CALLABLE, not int"),
+        ({"cluster": "make"}, "'make' names no cluster; give MODULE:CALLABLE"),
+        ({"cluster": "a:b", "scheduler": "tcp://h:1"}, "cluster= and scheduler= name two clusters"),
+        ({"cluster": "a:b", "workers": 1, "adapt": "0:2"}, "fixed size.*a range; give one of them"),
+        ({"cluster": "a:b", "threads": 2}, "say it where the cluster is made"),
+        ({"adapt": "0:2"}, "sizes the cluster that --cluster"),
+        ({"cluster": "a:b", "adapt": "2:1"}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": "0:0"}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": "3"}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": "a:b"}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": (-1, 2)}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": (True, 2)}, "adapt takes MIN:MAX"),
+        ({"cluster": "a:b", "adapt": 4}, "adapt takes MIN:MAX"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_else(given: dict[str, Any], message: str) -> None:
@@ -70,7 +88,8 @@ def test_a_small_source_runs_on_threads_and_a_large_one_on_processes(monkeypatch
 
 
 @pytest.mark.parametrize(
-    "settings", [{"workers": 1}, {"scheduler": "tcp://h:1"}, {"scheduler_file": "f"}, {"client": object()}]
+    "settings",
+    [{"workers": 1}, {"scheduler": "tcp://h:1"}, {"scheduler_file": "f"}, {"client": object()}, {"cluster": "a:b"}],
 )
 def test_a_cluster_that_is_named_is_used(settings: dict[str, Any]) -> None:
     assert uses_processes(Settings(**settings), graph(), source(10))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -16,6 +16,26 @@ CATALOG = click.option("--catalog", default="datasets", show_default=True, help=
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
 SET = click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the job's function.")
 ENV_FILE = click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
+
+_WHERE = (
+    click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler."),
+    click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address."),
+    click.option(
+        "--cluster",
+        metavar="MODULE:CALLABLE",
+        help="A function, also FILE.py:NAME, that makes a cluster object; it is closed at the end.",
+    ),
+    click.option("--workers", type=click.IntRange(1), help="Worker processes to start here, or in --cluster."),
+    click.option("--adapt", metavar="MIN:MAX", help="Let --cluster have as many workers as there is work for."),
+    click.option("--threads", type=click.IntRange(1), help="Threads of each worker process that starts here."),
+)
+
+
+def where(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say who runs the partitions."""
+    for option in reversed(_WHERE):
+        command = option(command)
+    return command
 
 
 def read_env(env_file: str | None) -> None:

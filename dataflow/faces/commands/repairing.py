@@ -7,17 +7,14 @@ from typing import Any
 
 import click
 
-from dataflow.faces.commands.common import CATALOG, JSON, own_stdout, print_json, read_env
+from dataflow.faces.commands.common import CATALOG, JSON, own_stdout, print_json, read_env, where
 
 
 @click.command()
 @click.argument("run")
 @click.option("--service", help="Only the failures of this service; those of others stay without a call.")
 @CATALOG
-@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes to start here.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each worker process.")
+@where
 @click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
 @JSON

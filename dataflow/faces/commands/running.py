@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_stdout, parameters_of, print_json, read_env
+from dataflow.faces.commands.common import (
+    CATALOG,
+    ENV_FILE,
+    JSON,
+    SET,
+    own_stdout,
+    parameters_of,
+    print_json,
+    read_env,
+    where,
+)
 
 
 @click.command()
@@ -15,10 +25,7 @@ from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_std
 @click.option("--source", help="Another source than the job's: a path, glob, URL or dataset.")
 @click.option("--output", help="Another output dataset than the job's.")
 @CATALOG
-@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes to start here.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each worker process.")
+@where
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records.")
 @SET
 @click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
@@ -55,10 +62,7 @@ def run(job: str, source: str | None, output: str | None, as_json: bool, **optio
 @click.command()
 @click.argument("run")
 @CATALOG
-@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
-@click.option("--workers", type=click.IntRange(1), help="Worker processes to start here.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of each worker process.")
+@where
 @click.option("--env-file", type=click.Path(), help="A file of NAME=value lines that the job reads.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
 @JSON
@@ -91,7 +95,7 @@ def print_run(finished: Any, as_json: bool) -> None:
 
 def _run(job: str, *, source: str | None, output: str | None, env_file: str | None, shown: bool, **options: Any) -> Any:
     read_env(env_file)
-    if options["workers"] is not None:
+    if options["workers"] is not None and options["cluster"] is None:
         from dataflow.wiring.warming import warm_up
 
         warm_up(job)

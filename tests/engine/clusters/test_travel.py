@@ -21,7 +21,7 @@ from dataflow.errors import ClusterError
 
 ROOT = Path(__file__).parents[3]
 HERE = {"python": "3.11.7.final.0", "distributed": "2026.8.0", "pyarrow": "26.0.1"}
-HERE |= {"msgspec": "0.20.0", "datasketches": "5.2.0"}
+HERE |= {"msgspec": "0.20.0", "datasketches": "5.2.0", "dask": "2026.8.0"}
 
 
 def versions(*, scheduler: dict[str, str | None] | None = None, **workers: dict[str, str | None]) -> dict[str, Any]:
@@ -74,6 +74,33 @@ def test_every_package_that_differs_is_named_with_both_versions_and_its_place() 
 def test_what_workers_need_and_lack_is_named_once_for_all_of_them() -> None:
     many = {f"w{index}": {"msgspec": None} for index in range(3)}
     assert mismatches(versions(**many)) == ["msgspec is missing on worker w0 and 2 more and 0.20.0 here"]
+
+
+def test_a_dask_that_does_not_fit_its_distributed_is_named() -> None:
+    assert mismatches(versions(scheduler={"dask": "2026.7.1"}, a={})) == [
+        "dask is 2026.7.1 on the scheduler and 2026.8.0 here"
+    ]
+
+
+def test_workers_that_differ_in_different_ways_are_all_named() -> None:
+    found = mismatches(
+        versions(
+            a={"pyarrow": "25.0.0"},
+            b={"pyarrow": "24.0.0", "dask": "2026.3.0"},
+            c={"pyarrow": "25.0.0"},
+            d={},
+        )
+    )
+    assert found == [
+        "dask is 2026.3.0 on worker b and 2026.8.0 here",
+        "pyarrow is 25.0.0 on worker a and 1 more and 26.0.1 here",
+        "pyarrow is 24.0.0 on worker b and 26.0.1 here",
+    ]
+
+
+def test_without_workers_only_the_scheduler_is_compared() -> None:
+    assert mismatches(versions()) == []
+    assert len(mismatches(versions(scheduler={"distributed": "2026.3.0"}))) == 1
 
 
 def test_the_scheduler_needs_no_arrow() -> None:
