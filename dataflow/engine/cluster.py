@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.drive import lost_cluster
 from dataflow.engine.local import available_processors
-from dataflow.engine.submission import ClusterEngine, connection_errors, lost_errors, unanswered
+from dataflow.engine.submission import ClusterEngine, connection_errors, lost_errors, register_plugin, unanswered
 from dataflow.errors import ClusterError, DataflowError, DeclarationError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Cluster:
     def _register(self, plugin: WorkerPlugin) -> None:
         known: tuple[type[BaseException], ...] = (DataflowError, *lost_errors())
         try:
-            self.client.register_plugin(plugin)
+            register_plugin(self.client, plugin)
         except known:
             raise
         except Exception as error:

@@ -19,13 +19,16 @@ from dataflow.errors import ClusterError
 from dataflow.plan.resolve import Task
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, WorkerPlugin
 
     from dataflow.engine.live.sight import Sight
     from dataflow.engine.result import Completion
 
 _RECOUNT = 5.0
 """Seconds between two questions for the size of the cluster."""
+
+_TELLINGS = 4
+"""Times at most that all workers are told about a plugin: workers rarely leave at each of them."""
 
 
 class ClusterEngine:
@@ -213,6 +216,23 @@ class ClusterEngine:
             with suppress(*lost_errors()):
                 self.threads = sum(self._client.nthreads().values())
             self._recount_at = time.monotonic() + _RECOUNT
+
+
+def register_plugin(client: Client, plugin: WorkerPlugin) -> None:
+    """Register a plugin on all workers, also on those that join later.
+
+    A cluster that changes its size may take a worker away that was just told about it; then all are told again,
+    and whoever has the plugin already takes it anew. What a plugin raises on a worker comes through.
+    """
+    for _ in range(_TELLINGS - 1):
+        try:
+            client.register_plugin(plugin)
+        except lost_errors():
+            if client.status != "running":
+                raise
+        else:
+            return
+    client.register_plugin(plugin)
 
 
 @contextmanager

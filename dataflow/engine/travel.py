@@ -23,6 +23,7 @@ from typing import Any
 
 from distributed import Client, Worker, WorkerPlugin
 
+from dataflow.engine.submission import register_plugin
 from dataflow.errors import ClusterError
 
 _AGREEING = {"python": 2, "dask": 3, "distributed": 3, "pyarrow": 1}
@@ -191,7 +192,7 @@ def _arrive_at_scheduler(content: bytes, digest: str, version: str | None, *, da
 
 def _register(client: Client, plugin: PackagePlugin) -> str | None:
     try:
-        client.register_plugin(plugin)
+        register_plugin(client, plugin)
     except ImportError as error:
         return str(error)
     return None

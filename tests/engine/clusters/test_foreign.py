@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
+from distributed.comm import CommClosedError
 
 from dataflow.engine.arrival import Arrival
 from dataflow.engine.cluster import current_client
 from dataflow.engine.foreign import is_cluster, join
+from dataflow.engine.submission import register_plugin
 from dataflow.errors import ClusterError, DeclarationError
 
 Until = Callable[..., None]
@@ -157,6 +159,24 @@ def test_a_client_may_stand_for_its_cluster_and_both_are_closed() -> None:
 def test_fewer_workers_are_settled_before_anybody_asks_them() -> None:
     with join(local(3), ours=True, workers=1, warn=silent) as cluster:
         assert len(cluster.client.nthreads()) == 1
+
+
+def test_a_worker_that_leaves_while_it_is_told_something_is_not_missed() -> None:
+    class Leaving(WorkerPlugin):
+        name = "leaving"
+        told = 0
+
+        async def setup(self, worker: Worker) -> None:
+            Leaving.told += 1
+            if Leaving.told == 1:
+                raise CommClosedError("the worker has left")
+
+    with local() as given, Client(given, set_as_default=False) as client:
+        register_plugin(client, Leaving())
+        assert Leaving.told == 2
+        given.scale(0)
+        with join(given, ours=False, warn=silent) as cluster:
+            assert cluster.on_every_worker(threading.get_ident).keys() == client.nthreads().keys()
 
 
 def test_what_cannot_be_sized_is_told_so() -> None:
