@@ -11,7 +11,7 @@ from dataflow.wiring.doctor.findings import Finding, ok, problem, some, warning
 
 TOLD = ("python", "dataflow", "dask", "distributed", "pyarrow", "pandas")
 _SUBJECT = "versions"
-_LOOSE = ("dask", "pandas")
+_LOOSE = ("pandas",)
 """What a run does not insist on; a difference shows in services that use it."""
 _PAGES = {"bokeh": "the live page", "prometheus_client": "metrics"}
 _SAME = "use the same version in all places"

@@ -45,7 +45,7 @@ def test_the_same_versions_are_one_line() -> None:
         ({"distributed": "2026.3.0"}, Level.PROBLEM, "distributed is 2026.3.0 on worker a and 2026.8.0 here"),
         ({"pyarrow": None}, Level.PROBLEM, "pyarrow is missing on worker a and 26.0.1 here"),
         ({"dataflow": "0.0.9"}, Level.PROBLEM, "dataflow is 0.0.9 on worker a and 0.1.0 here"),
-        ({"dask": "2026.3.0"}, Level.WARNING, "dask is 2026.3.0 on worker a and 2026.8.0 here"),
+        ({"dask": "2026.3.0"}, Level.PROBLEM, "dask is 2026.3.0 on worker a and 2026.8.0 here"),
         ({"pandas": None}, Level.WARNING, "pandas is missing on worker a and 3.1.1 here"),
     ],
 )
