@@ -19,6 +19,7 @@ from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
 from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.policies.money import amount
+from dataflow.services.context import without_secrets
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.types import Declared
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
@@ -157,7 +158,7 @@ def describe(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = ""
-    return writable(text[:_LONGEST_ERROR]) or type(error).__name__
+    return writable(without_secrets(text)[:_LONGEST_ERROR]) or type(error).__name__
 
 
 def writable(text: str) -> str:

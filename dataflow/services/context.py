@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from dataflow.errors import ServiceError
 from dataflow.outcomes import Outcome
@@ -38,6 +39,7 @@ class Context:
         value = os.environ.get(name) or _sent.get(name)
         if value is None:
             raise ServiceError(f"the secret {name} is not set in the environment of the process that runs the service")
+        _revealed[value] = name
         return value
 
 
@@ -70,6 +72,24 @@ def is_set(name: str) -> bool:
 def keep_secrets(values: Mapping[str, str]) -> None:
     """Keep secrets that were sent to this process, in memory only; its environment goes first."""
     _sent.update(values)
+
+
+def without_secrets(text: str) -> str:
+    """A text from elsewhere without the secrets that were used in this process, each replaced by its name.
+
+    Providers and services repeat in errors what they were given, and errors are kept.
+    """
+    for value, name in list(_revealed.items()):
+        if len(value) >= _SHORTEST:
+            for form in dict.fromkeys((value, quote(value), quote_plus(value))):
+                if form in text:
+                    text = text.replace(form, f"<{name}>")
+    return text
+
+
+_revealed: dict[str, str] = {}
+_SHORTEST = 6
+"""Characters of a secret below which a text may hold it by chance."""
 
 
 class Outcomes(Mapping[str, Outcome]):
