@@ -20,6 +20,7 @@ _HOMES = {
     "breaker": "steering",
     "cancel": "submitting",
     "cache": "caching",
+    "dashboard": "watching",
     "datasets": "reading",
     "doctor": "examining",
     "explain": "trying",

@@ -15,12 +15,13 @@ _BETWEEN = 0.5
 """Seconds between two looks."""
 
 
-def follow(look: Callable[[], str], ended: Callable[[float], bool]) -> threading.Thread:
+def follow(look: Callable[[], str], ended: Callable[[float], bool], *, every: float = _BETWEEN) -> threading.Thread:
     """Show a page now, and again in the same place whenever it has changed, until the end.
 
     Args:
         look: Draws the page.
         ended: Waits at most so many seconds, and says whether it is over.
+        every: Seconds between two looks.
 
     Returns:
         The thread that follows; it ends after the last look.
@@ -32,7 +33,7 @@ def follow(look: Callable[[], str], ended: Callable[[float], bool]) -> threading
     def watch() -> None:
         shown, over = page, False
         while not over:
-            over = ended(_BETWEEN)
+            over = ended(every)
             found = look()
             if found != shown:
                 handle.update(notebook.HTML(found))

@@ -31,16 +31,20 @@ def page(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None, n
         nonce: What lets the script of this page run, and no other.
     """
     told = panels(boards, run=run)
-    sections = "".join(f'<section data-panel="{name}">{html}</section>' for name, html in told["panels"].items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{attribute(told['title'])}</title><style>{page_style()}</style></head>"
         f'<body><main class="dataflow" data-seen="{told["seen"]}">'
-        f'<p id="lost" class="word bad" role="status" hidden></p>{sections}</main>'
+        f'<p id="lost" class="word bad" role="status" hidden></p>{sections(told["panels"])}</main>'
         f'<script nonce="{nonce}">{script()}</script></body></html>'
     )
+
+
+def sections(panels: Mapping[str, str]) -> str:
+    """The panels as they stand below one another."""
+    return "".join(f'<section data-panel="{name}">{html}</section>' for name, html in panels.items())
 
 
 def policy(nonce: str) -> str:

@@ -27,7 +27,7 @@ def keep_board(folder: RunFolder, board: bytes) -> None:
 
 def read_board(folder: RunFolder) -> bytes | None:
     """The board that was shown last, or None."""
-    with suppress(FileNotFoundError), translated(f"run {folder.run}: reading its board"):
+    with translated(f"run {folder.run}: reading its board"), suppress(FileNotFoundError):
         return files_at(folder.root).read(folder.path(_BOARD))
     return None
 

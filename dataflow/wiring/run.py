@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import CatalogError, OutputLocked
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.statistics import Statistics
+
+if TYPE_CHECKING:
+    from dataflow.faces.dashboard import Dashboard
 
 _LOOK = 0.5
 """Seconds between two looks of somebody who waits for a run."""
@@ -50,6 +54,7 @@ class Run:
     _error: BaseException | None = None
     _publish: Callable[..., None] | None = None
     _repair: Callable[..., Run] | None = None
+    _board: Callable[[], dict[str, Any]] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -151,6 +156,16 @@ class Run:
         """
         self._stop.set()
 
+    def dashboard(self) -> Dashboard:
+        """The live page of this run for a notebook: it updates itself in place until the run has ended.
+
+        Elsewhere it is an object to print: where the run is, and the address of its page, if it has one.
+        """
+        from dataflow.faces.dashboard import Dashboard
+        from dataflow.wiring.plainboard import board_of_run
+
+        return Dashboard(lambda: board_of_run(self, now=time.time()), ended=self._has_ended)
+
     def to_pandas(self) -> Any:
         """The output as a pandas DataFrame with Arrow types."""
         return self._published().to_pandas()
@@ -174,6 +189,10 @@ class Run:
     def failures(self, *, inputs: bool = False) -> Any:
         """The outcomes that did not succeed, as an Arrow table; see `Dataset.failures`."""
         return self._so_far().failures(inputs=inputs)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Wait at most so long for the end of what goes on in the background, and say whether it has come."""
+        return self._thread is None or self._ended.wait(seconds)
 
     def _so_far(self) -> Dataset:
         """What was published, or what is committed by now."""

@@ -68,6 +68,7 @@ class Watching:
         self._clock = clock
         self._wall = wall
         self._began = clock()
+        self._until: float | None = None
         self._pace = Pace()
         self._rejects = Rejects()
         self._sight = Sight()
@@ -104,6 +105,7 @@ class Watching:
             budgets: What may be spent and what was.
         """
         self._folder, self._apis, self._head, self._budgets = folder, apis, head, budgets
+        self._run._board = self.snapshot
 
     def attach(self, engine: Engine | None) -> None:
         """Tell whoever runs the partitions from now on, and see through its eyes."""
@@ -143,6 +145,7 @@ class Watching:
 
     def close(self) -> None:
         """Show how the run has ended, and say that its calls rest."""
+        self._until = self._clock()
         if self._asked is not None:
             self._asked.cancel()
         with suppress(Exception):
@@ -160,9 +163,9 @@ class Watching:
     def snapshot(self) -> dict[str, Any]:
         """The board as it is now."""
         assert self._head is not None
-        if self._made is None:
+        run, now = self._run, self._clock() if self._until is None else self._until
+        if self._made is None or self._made.page != run.page:
             self._made = self._head()
-        run, now = self._run, self._clock()
         status = "stopping" if self._stopping and run.status == "running" else run.status
         snapshot = Snapshot(
             status=status,

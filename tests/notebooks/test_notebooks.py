@@ -53,6 +53,17 @@ TOLD = {
         ("whole.repair", "calls have mended them"),
         ("for version in", "leads-enriched@v3"),
     ],
+    "04_cluster_and_dashboard": [
+        ("cluster = LocalCluster", "workers=2"),
+        ("run.dashboard()", 'data-panel="services"'),
+        ("run.dashboard()", "tcp://127.0.0.1"),
+        ("run.page", "/dataflow"),
+        ("for api in told", "of 40/s"),
+        ("run.stop()", "run the same command again to go on"),
+        ("whole = job.run", "published by run"),
+        ("busiest", "120 are allowed"),
+        ("whole.dashboard()", "Published after"),
+    ],
 }
 """For each notebook: what a cell holds, and what its output has to hold."""
 
