@@ -11,7 +11,9 @@ from html import escape
 from dataflow.faces.texts import count, printable, share, shorten
 
 LONGEST = 300
-"""Characters of one value on a board."""
+"""Columns of one value on a board."""
+_MARKS = 4
+"""Characters that one column takes at most: a letter with its marks."""
 
 OUTCOMES = {
     "succeeded": "#259b6f",
@@ -30,12 +32,13 @@ TONES = {"good": "#259b6f", "busy": "#3f87d9", "warn": "#c77a17", "bad": "#d1584
 
 def text(value: object, most: int = LONGEST) -> str:
     """A text from elsewhere: in one line, shortened, escaped, and with a direction of writing of its own."""
-    return f"<bdi>{escape(shorten(printable(str(value)), most))}</bdi>"
+    return f"<bdi>{attribute(value, most)}</bdi>"
 
 
 def attribute(value: object, most: int = LONGEST) -> str:
     """The same for the value of an attribute in quotes."""
-    return escape(shorten(printable(str(value)), most))
+    # Marks that combine take no column each, so that columns alone would let any number of them pass.
+    return escape(shorten(printable(str(value)[: _MARKS * most]), most))
 
 
 def pill(label: str, tone: str, *, title: str = "") -> str:

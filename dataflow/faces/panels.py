@@ -40,7 +40,7 @@ _STATES = {
 }
 _BREAKERS = {"open": ("open", "bad"), "half_open": ("half open", "warn"), "held": ("held open", "bad")}
 _NOTICED = 0.01
-_MARK = re.compile(r"%%([tb])(\d+)%%")
+_MARK = re.compile(r"<!--([tb])(\d+)-->")
 
 
 def draw(board: Board, *, heard_ago: float = 0.0) -> dict[str, str]:

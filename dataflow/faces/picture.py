@@ -66,8 +66,8 @@ def inline_svg(explanation: Explanation) -> str:
 def live_svg(explanation: Explanation) -> str:
     """The graph as an element of a page that is filled in again and again.
 
-    Of each service, `%%tN%%` stands for a line of text and `%%bN%%` for what fills a bar of 100 by 3 units, where N is
-    its place among all services, those inside others counted.
+    Of each service, `<!--tN-->` stands for a line of text and `<!--bN-->` for what fills a bar of 100 by 3 units, where
+    N is its place among all services, those inside others counted. No escaped text can look like that.
     """
     places: dict[str, int] = {}
     for line in explanation.lines:
@@ -136,16 +136,16 @@ def _box(box: Box, place: int | None) -> str:
         f'<rect x="{box.x:g}" y="{box.y:.1f}" width="{box.width:g}" height="{box.height:g}" rx="6" '
         f'fill="{colour}" fill-opacity=".13" stroke="{colour}" stroke-width="1.3"/>'
         f'<rect x="{box.x:g}" y="{box.y:.1f}" width="5" height="{box.height:g}" rx="2.5" fill="{colour}"/>'
-        f"{_text(text, box.y + 18.5, box.name, size=13, bold=True)}"
-        f"{_text(text, box.y + 34, box.detail, faint=True) if place is None else _blank(box, place)}</g>"
+        f"{_text(text, box.y + 18.5, _safe(box.name), size=13, bold=True)}"
+        f"{_text(text, box.y + 34, _safe(box.detail), faint=True) if place is None else _blank(box, place)}</g>"
     )
 
 
 def _blank(box: Box, place: int) -> str:
     bar = f'x="{box.x + 14:g}" y="{box.y + box.height - 6:.1f}" width="{box.width - 24:g}" height="3"'
     return (
-        f"{_text(box.x + 14, box.y + 33, f'%%t{place}%%', faint=True)}"
-        f'<svg {bar} viewBox="0 0 100 3" preserveAspectRatio="none">%%b{place}%%</svg>'
+        f"{_text(box.x + 14, box.y + 33, f'<!--t{place}-->', faint=True)}"
+        f'<svg {bar} viewBox="0 0 100 3" preserveAspectRatio="none"><!--b{place}--></svg>'
     )
 
 
@@ -162,11 +162,11 @@ def describe(line: StepLine) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _text(x: float, y: float, text: str, *, size: int = 11, anchor: str = "start", **look: bool) -> str:
+def _text(x: float, y: float, html: str, *, size: int = 11, anchor: str = "start", **look: bool) -> str:
     extra = ' font-weight="600"' if look.get("bold") else ""
     extra += ' fill-opacity=".72"' if look.get("faint") else ""
     extra += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text x="{x:g}" y="{y:.1f}" font-size="{size}" fill="currentColor"{extra}>{_safe(text)}</text>'
+    return f'<text x="{x:g}" y="{y:.1f}" font-size="{size}" fill="currentColor"{extra}>{html}</text>'
 
 
 def _legend_places(explanation: Explanation) -> list[tuple[float, float, str]]:
