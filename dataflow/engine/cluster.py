@@ -47,7 +47,9 @@ class Cluster:
         self.workers = workers
         self._stack = stack
 
-    def engine(self, assignment: Assignment, *, run: str = "", page: str | None = None) -> ClusterEngine:
+    def engine(
+        self, assignment: Assignment, *, run: str = "", stretch: int = 0, page: str | None = None
+    ) -> ClusterEngine:
         """Load a job on every worker and give the engine that runs its partitions.
 
         Workers that are still starting load it when they join; what they raise then comes out of `drive`.
@@ -55,6 +57,7 @@ class Cluster:
         Args:
             assignment: The job.
             run: The id of the run.
+            stretch: How often it was gone on with.
             page: Where it is shown, or None.
 
         Raises:
@@ -67,7 +70,9 @@ class Cluster:
         plugin = JobPlugin(assignment, key=key)
         with connection_errors(self.address):
             self._register(plugin)
-            return ClusterEngine(self.client, key=key, plugin=plugin.name, trouble=self.trouble, run=run, page=page)
+            return ClusterEngine(
+                self.client, key=key, plugin=plugin.name, trouble=self.trouble, run=run, stretch=stretch, page=page
+            )
 
     def show(self) -> str | None:
         """See that the scheduler shows runs on a page; its address, or None where it has none.

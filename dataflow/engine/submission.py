@@ -40,6 +40,7 @@ class ClusterEngine:
         plugin: The name under which they hold it; taken from them at the end.
         trouble: Says why nothing will come from the cluster any more, or None; asked at every look.
         run: The id of the run, under which its board is shown.
+        stretch: How often it was gone on with.
         page: Where it is shown, or None.
     """
 
@@ -51,6 +52,7 @@ class ClusterEngine:
         plugin: str,
         trouble: Callable[[], ClusterError | None],
         run: str = "",
+        stretch: int = 0,
         page: str | None = None,
     ) -> None:
         from distributed import as_completed
@@ -60,6 +62,7 @@ class ClusterEngine:
         self._trouble = trouble
         self.page = page
         self._run = run or key
+        self._stretch = stretch
         self._key = key
         # One name for all keys: the scheduler keeps something for each name that it ever saw.
         self._name = f"dataflow-partition-{key}"
@@ -129,7 +132,8 @@ class ClusterEngine:
             return None
         from dataflow.engine.live.scheduler import start_telling
 
-        return start_telling(self._client, self._run, board=board, lines=list(lines), names=list(names))
+        given = {"board": board, "lines": list(lines), "names": list(names), "stretch": self._stretch}
+        return start_telling(self._client, self._run, **given)
 
     def close(self) -> None:
         """Take the job from the workers."""

@@ -102,7 +102,7 @@ def cluster_engine(
     secrets = secrets_to_send(services, cluster) if calls and cluster.workers is None else {}
     assignment = Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets)
     page = cluster.show() if settings.live else None
-    engine = cluster.engine(assignment, run=setup["folder"]["run"], page=page)
+    engine = cluster.engine(assignment, run=setup["folder"]["run"], stretch=setup["folder"]["epoch"], page=page)
     stack.callback(engine.close)
     return engine
 

@@ -13,6 +13,8 @@ from typing import Any
 
 KEPT = 50
 """Runs that are remembered; of more, those that were not heard of for the longest time are forgotten."""
+LATEST = "latest"
+"""What the run is called that was begun last."""
 LINES = 1000
 """Lines of the log of a run that are kept."""
 TELLS = 50.0
@@ -28,6 +30,7 @@ class Entry:
     Attributes:
         board: The board as JSON, empty until the driver has told one.
         heard: When the driver was heard last.
+        stretch: Which of the stretches of a run that is gone on with again and again this is; None before it is heard.
         names: Other ids by which it is asked for, such as that of its submission.
         cancelled: Whether somebody wants it stopped.
         attempts: How often a driver has begun it here.
@@ -37,6 +40,7 @@ class Entry:
 
     board: bytes = b""
     heard: float = 0.0
+    stretch: int | None = None
     names: frozenset[str] = frozenset()
     cancelled: bool = False
     attempts: int = 0
@@ -51,25 +55,33 @@ class Boards:
         self.runs: dict[str, Entry] = {}
 
     def tell(
-        self, run: str, *, board: bytes, now: float, lines: Iterable[str] = (), names: Iterable[str] = ()
+        self,
+        run: str,
+        *,
+        board: bytes,
+        now: float,
+        lines: Iterable[str] = (),
+        names: Iterable[str] = (),
+        stretch: int = 0,
     ) -> Entry:
-        """Take up what a driver says of its run; the entry says what it does not know."""
+        """Take up what a driver says of its run; the entry says what it does not know.
+
+        An empty board leaves the one that was told before. Who goes on with a run that was cancelled wants it to go on.
+        """
         entry = self.runs.pop(run, None) or Entry()
+        entry.cancelled &= entry.stretch in (None, stretch)
         for name in names:
             # A cancel may have come before the run had an id.
             before = self.runs.get(name) if name != run else None
             entry.cancelled |= before is not None and before.cancelled
-        entry.board, entry.heard = board, now
+        entry.board, entry.heard, entry.stretch = board or entry.board, now, stretch
         entry.names |= frozenset(names)
         entry.lines.extend(lines)
-        self.runs[run] = entry
-        while len(self.runs) > KEPT:
-            del self.runs[next(iter(self.runs))]
-        return entry
+        return self._keep(run, entry)
 
     def hear(self, run: str, *, worker: str, told: Mapping[str, Any], now: float) -> float:
         """Take up what a worker has under way for a run; it gets the seconds until it should tell again."""
-        found = self.runs.setdefault(run, Entry()).under_way
+        found = (self.runs.get(run) or self._keep(run, Entry())).under_way
         interval = max(1.0, (len(found) + 1) / TELLS)
         found[worker] = (now + _SILENCE * interval, told)
         return interval
@@ -88,21 +100,27 @@ class Boards:
     def cancel(self, run: str) -> bool:
         """Let the driver of a run know that it shall stop; whether that run is known."""
         entry = self.find(run)
-        known = entry is not None
-        self.runs.setdefault(run, entry or Entry()).cancelled = True
+        if entry is None and run != LATEST:
+            self._keep(run, Entry(cancelled=True))
         if entry is not None:
             entry.cancelled = True
-        return known
+        return entry is not None
 
     def find(self, run: str) -> Entry | None:
         """A run by its id or another of its names; `latest` is the one that was begun last."""
-        if run == "latest":
+        if run == LATEST:
             told = [entry for _, entry in sorted(self.runs.items()) if entry.board]
             return told[-1] if told else None
         entry = self.runs.get(run)
         if entry is not None and entry.board:
             return entry
         return next((one for one in self.runs.values() if run in one.names), entry)
+
+    def _keep(self, run: str, entry: Entry) -> Entry:
+        self.runs[run] = entry
+        while len(self.runs) > KEPT:
+            del self.runs[next(iter(self.runs))]
+        return entry
 
     def told(self) -> dict[str, Entry]:
         """The runs whose drivers have told something, the newest first: ids sort by time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -83,10 +83,10 @@ class LivePlugin(SchedulerPlugin):  # type: ignore[misc]
         """A worker has died or left."""
         self.boards.forget_worker(worker)
 
-    def tell(self, run: str, board: bytes, lines: Sequence[str] = (), names: Sequence[str] = ()) -> dict[str, Any]:
+    def tell(self, run: str, board: bytes, **given: Any) -> dict[str, Any]:
         """Keep the board of a run, and say what its driver does not see; as `Sight` takes it."""
         now = time.monotonic()
-        entry = self.boards.tell(run, board=board, now=now, lines=lines, names=names)
+        entry = self.boards.tell(run, board=board, now=now, **given)
         apis = self.apis()
         return {
             "apis": apis,
