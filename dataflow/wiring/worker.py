@@ -225,8 +225,7 @@ class PartitionWork:
         except Halted:
             return self._give_back(task, flights, stopped=STOPPED)
         finally:
-            del self._flights[flights]
-            CALLS.end(self.dataset, flights.tallies)
+            CALLS.end(self.dataset, flights.tallies, forget=lambda: self._flights.pop(flights))
         return replace(done, warnings=self._warnings())
 
     def _done(self, task: Task, flights: Flights) -> Completion:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from dataflow.engine.tally import Tally
@@ -65,9 +65,10 @@ class CallCollector:
         with self._lock:
             self._works = [one for one in self._works if one is not work]
 
-    def end(self, dataset: str, tallies: Mapping[str, Tally]) -> None:
-        """A partition has ended."""
+    def end(self, dataset: str, tallies: Mapping[str, Tally], *, forget: Callable[[], object]) -> None:
+        """A partition has ended, and `forget` takes it from those under way: who reads sees it in one place."""
         with self._lock:
+            forget()
             for service, tally in tallies.items():
                 self._past.setdefault((dataset, service), Past()).add(tally)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Labels = tuple[str, ...]
 
+FORM = 1
+"""The form of a board, as `telemetry.board` makes it; others are left out."""
+
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "dataflow_records": ("Records by where they ended.", ("dataset", "state")),
     "dataflow_outcomes": ("Records by service and outcome.", ("dataset", "service", "status")),
@@ -58,7 +61,7 @@ def counters_of(board: Mapping[str, Any]) -> Iterator[Sample]:
         yield "dataflow_calls", here, one["calls"]
         yield "dataflow_retries", here, one["retries"]
         if one["cost"]:
-            yield "dataflow_cost", (*here, board["currency"]), one["cost"]
+            yield "dataflow_cost", (*here, board["currency"] or ""), one["cost"]
         for reason, seconds in one["waited"].items():
             yield "dataflow_waited_seconds", (*here, reason), seconds
 
@@ -77,7 +80,7 @@ def gauges_of(board: Mapping[str, Any], *, heard_ago: float) -> Iterator[Sample]
                 yield f"dataflow_call_duration_{mark}_seconds", (dataset, one["name"]), one[mark]
     for budget in board["budgets"]:
         for part in ("spent", "limit"):
-            yield f"dataflow_budget_{part}", (dataset, budget["title"], board["currency"]), budget[part]
+            yield f"dataflow_budget_{part}", (dataset, budget["title"], board["currency"] or ""), budget[part]
 
 
 def gauges_of_api(api: str, status: Mapping[str, Any]) -> Iterator[Sample]:
@@ -139,11 +142,18 @@ class BoardCollector:
         yield from _families(CounterMetricFamily, _COUNTERS, grown)
         yield from _families(GaugeMetricFamily, _GAUGES, gauges)
 
+    def forget(self, plugin: LivePlugin) -> None:
+        """Read the boards of a scheduler no more."""
+        self.plugins.remove(plugin)
+        self._totals.pop(id(plugin), None)
+
     def _counted(self, plugin: LivePlugin, gauges: list[Sample]) -> dict[tuple[str, Labels], float]:
         totals, told = self._totals.setdefault(id(plugin), Totals()), plugin.boards.told()
         states: dict[str, int] = {}
         for run, entry in told.items():
             board = json.loads(entry.board)
+            if board.get("form") != FORM:
+                continue
             totals.take(run, counters_of(board))
             states[board["status"]] = states.get(board["status"], 0) + 1
             if board["status"] in _RUNNING:
@@ -159,8 +169,12 @@ def _families(
     make: Callable[..., Any], known: Mapping[str, tuple[str, Labels]], samples: Sequence[Sample]
 ) -> Iterator[Any]:
     families = {name: make(name, text, labels=labels) for name, (text, labels) in known.items()}
-    for name, labels, value in dict.fromkeys(samples):
-        families[name].add_metric([str(one) for one in labels], value)
+    values: dict[tuple[str, Labels], float] = {}
+    for name, labels, value in samples:
+        # Of two runs of a dataset that both seem to go on, the older one has died.
+        values.setdefault((name, labels), value)
+    for (name, labels), value in values.items():
+        families[name].add_metric(list(labels), value)
     yield from (family for family in families.values() if family.samples)
 
 
@@ -180,6 +194,6 @@ def watch_boards(plugin: LivePlugin) -> None:
 def leave_boards(plugin: LivePlugin) -> None:
     """Show the boards of a scheduler that ends no more."""
     if plugin in _collector.plugins:
-        _collector.plugins.remove(plugin)
+        _collector.forget(plugin)
         if not _collector.plugins:
             sys.modules["prometheus_client"].REGISTRY.unregister(_collector)

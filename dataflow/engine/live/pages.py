@@ -95,6 +95,6 @@ class Boards(_Drawn):
     def get(self) -> None:
         runs = {run: {**json.loads(board), "heard_ago": ago} for run, (board, ago) in self.boards.items()}
         for board in runs.values():
-            del board["graph"]
+            board.pop("graph", None)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.write(json.dumps({"runs": runs, "apis": self.plugin.apis()}))
