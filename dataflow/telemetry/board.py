@@ -152,9 +152,7 @@ def make_board(
         "seconds": round(snapshot.seconds, 3),
         "left": snapshot.left,
         "page": head.page,
-        "stage": None
-        if snapshot.stage is None
-        else dict(zip(("title", "done", "planned"), snapshot.stage, strict=True)),
+        "stage": _stage(snapshot.stage),
         "partitions": {"planned": snapshot.planned, "done": snapshot.done, "running": running},
         "records": {
             "planned": snapshot.records,

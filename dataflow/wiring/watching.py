@@ -156,7 +156,8 @@ class Watching:
         self._sight = Sight(workers=[{**one, "leases": {}} for one in self._sight.workers])
         with suppress(Exception):
             board = self._board()
-            self._show(board)
+            with suppress(Exception):
+                self._show(board)
             if self._engine is not None and (asked := self._engine.tell(board, lines=self._news(), names=self._names)):
                 asked.result(timeout=_LAST)
 
@@ -204,7 +205,8 @@ class Watching:
             with suppress(Exception):
                 board, lines = self._board(), self._news()
                 self._show(board)
-        self._asked = self._engine.tell(board, lines=lines, names=self._names)
+        with suppress(Exception):
+            self._asked = self._engine.tell(board, lines=lines, names=self._names)
 
     def _board(self) -> bytes:
         return msgspec.json.encode(self.snapshot())
@@ -216,12 +218,12 @@ class Watching:
         if not ended and now < self._shown + (SELDOM if is_slow(self._folder) else 0.0):
             return
         self._shown = now
+        if not ended and is_asked_to_stop(self._folder):
+            self._run.stop()
         keep_board(self._folder, board)
         if self._written != self._told:
             self._written = self._told
             keep_lines(self._folder, self._lines)
-        if not ended and is_asked_to_stop(self._folder):
-            self._run.stop()
 
     def _news(self) -> list[str]:
         """The lines that the cluster has not been told; those that were pushed out meanwhile are lost."""
