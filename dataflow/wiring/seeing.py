@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from dataflow.engine.cluster import connect
-from dataflow.errors import CatalogError
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.live import is_slow, read_board
+from dataflow.wiring.boards import Places
 from dataflow.wiring.plainboard import board_of_folder
 from dataflow.wiring.watching import SELDOM
 
@@ -66,26 +65,18 @@ def seeing(run: str, *, catalog: str, scheduler: str | None = None) -> Iterator[
         scheduler: The address of the cluster where it is looked for instead.
 
     Raises:
-        CatalogError: There is no such run.
+        CatalogError: There is no such run. What looks raises this too, where the cluster knows none.
         ClusterError: The cluster does not answer.
     """
     if scheduler is None:
         yield FolderSight(Catalog(catalog).run(run)).look
         return
-    from dataflow.engine.live.scheduler import ask
-
-    with connect(scheduler=scheduler) as cluster:
+    with Places(catalog, scheduler=scheduler) as places:
 
         def look() -> Seen:
-            told = ask(cluster.client, "boards")
-            found: str = next(iter(told), run) if run == "latest" else run
-            if found not in told:
-                raise CatalogError(
-                    f"the cluster at {scheduler} knows no run {run!r}; it knows {', '.join(told) or 'none'}"
-                )
-            return Seen(run=found, **told[found])
+            told = places.find(run)
+            return Seen(run=told.board["run"], board=msgspec.json.encode(told.board), heard_ago=told.heard_ago)
 
-        look()
         yield look
 
 

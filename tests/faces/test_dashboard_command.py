@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from distributed import LocalCluster
 
 import dataflow as flow
 from dataflow.errors import CatalogError
@@ -136,6 +137,17 @@ def test_a_page_is_named_only_where_it_answers_and_knows_the_run() -> None:
         assert answering_page(replace(seen, run="another")) is None
     assert answering_page(seen) is None
     assert answering_page(replace(seen, board=b'{"page": "file:///etc/passwd"}')) is None
+
+
+def test_a_run_on_a_cluster_is_looked_for_on_its_scheduler(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+        address, pipeline = cluster.scheduler_address, flow.Pipeline("p", [email])
+        run = pipeline.run(pa.table({"email": ["a"]}), "out", catalog=str(tmp_path), scheduler=address)
+        arguments = ["dashboard", "--scheduler", address, "--catalog", str(tmp_path / "nothing")]
+        assert CliRunner().invoke(dataflow, [*arguments, "latest"]).output == f"{run.page}?run={run.id}\n"
+        missing = CliRunner().invoke(dataflow, [*arguments, "nix"])
+        assert "CatalogError: the cluster has not heard of run 'nix'" in missing.output
+    assert "Published after" in run.dashboard()._repr_html_()
 
 
 def test_the_page_and_what_has_changed_are_answered() -> None:
