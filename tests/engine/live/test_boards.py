@@ -80,7 +80,7 @@ def test_a_cancel_may_come_before_the_run_has_an_id():
     boards = Boards()
     assert not boards.cancel("submitted")
     assert told(boards, "r", names=["submitted"]).cancelled
-    assert list(boards.runs) == ["r"]
+    assert list(boards.told()) == ["r"]
 
 
 def test_to_cancel_the_latest_run_makes_no_other_run_of_it():
@@ -97,3 +97,11 @@ def test_a_cancel_stops_only_the_stretch_it_was_meant_for():
     boards.cancel("r")
     assert told(boards, "r", stretch=1).cancelled
     assert not told(boards, "r", stretch=2).cancelled
+
+
+def test_a_submission_that_was_cancelled_stays_so_whoever_begins_it_anew():
+    boards = Boards()
+    assert [boards.attempt("submitted") for _ in range(2)] == [1, 2]
+    boards.cancel("submitted")
+    assert told(boards, "r", names=["submitted"], stretch=1).cancelled
+    assert told(boards, "r", names=["submitted"], stretch=2).cancelled
