@@ -29,9 +29,9 @@ def main() -> None:
     """Run it, and say how long it took."""
     given = json.loads(sys.argv[1])
     ended = threading.Event()
-    if given.get("scraped"):
-        import prometheus_client  # noqa: F401 - metrics are served where it is there
+    import prometheus_client  # noqa: F401 - every process of Dask has it that serves metrics
 
+    if given.get("scraped"):
         threading.Thread(target=scrape, args=(ended,), daemon=True).start()
     job = make(given["source"], rate=given.get("rate", 1000))
     settings = {"scheduler_file": given["file"]} if "file" in given else {"threads": 2}
