@@ -32,7 +32,7 @@ def counted(records: int, *, seed: int = 0, calls: bool = True) -> ServiceStatis
         timed_out=late,
         skipped=skipped,
         retries=failed,
-        cost=records * 0.002,
+        cost=records * 0.00005 if calls else 0.0,
         duration=Durations.of([0.05 + 0.001 * (at % 300) for at in range(300)]),
         waited=Waited(rate=0.12 * records, concurrency=0.03 * records) if calls else Waited(),
         errors={"HTTP 503": failed} if failed else {},

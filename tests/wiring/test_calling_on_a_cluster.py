@@ -17,6 +17,7 @@ import pytest
 from distributed import Client
 
 import dataflow as flow
+from dataflow.engine.control.scheduler import read_status
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 
@@ -58,6 +59,17 @@ def finished(process: subprocess.Popen[str], *, code: int = 0) -> str:
     return out if code == 0 else err
 
 
+def wait_for_calls_that_wait(address: str) -> None:
+    """Wait until both runs have calls that an open breaker keeps."""
+    deadline = time.monotonic() + 60
+    with Client(address, set_as_default=False) as client:
+        while (status := read_status(client)["shared"])["holders"] < 2 or not status["waiting_for"].get("breaker"):
+            assert time.monotonic() < deadline, status
+            time.sleep(0.1)
+        # What is counted as waiting has to be worth a millisecond.
+        time.sleep(0.5)
+
+
 def test_two_runs_share_one_limit_and_one_breaker(cluster: Callable[[], Any], tmp_path: Path) -> None:
     address, _ = cluster()
     with Client(address, set_as_default=False) as client:
@@ -86,7 +98,7 @@ def test_two_runs_share_one_limit_and_one_breaker(cluster: Callable[[], Any], tm
             )
             for name in ("a", "b")
         ]
-        time.sleep(4)
+        wait_for_calls_that_wait(address)
         assert server.counts()["calls"] == 0
         finished(command("breaker", "shared", "auto", *at, folder=tmp_path))
         told = [json.loads(finished(run)) for run in runs]
