@@ -60,6 +60,7 @@ def board_of_run(run: Run, *, now: float) -> dict[str, Any]:
     snapshot = Snapshot(
         status=run.status,
         reason=run.reason,
+        error=None if run._error is None else type(run._error).__name__,
         counts=_merged(run.dataset.records()) if unchanged and run.dataset is not None else run.counts,
         planned=run.partitions,
         done=run.done,

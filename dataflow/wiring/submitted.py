@@ -18,8 +18,8 @@ from dataflow.errors import OutputLocked
 from dataflow.plan.pipeline import Job
 from dataflow.store.filesystem import is_remote
 from dataflow.store.sources import Source
-from dataflow.telemetry.board import Head, Rejects, Snapshot, make_board
 from dataflow.wiring.jobs import Reference, as_job
+from dataflow.wiring.plainboard import board_of_run
 from dataflow.wiring.run import Run
 from dataflow.wiring.running import run_to_a_stop
 
@@ -130,23 +130,5 @@ def _tell_end(submission: Submission, run: Run, client: Any) -> None:
     """Show how a run has ended that had no time to show itself."""
     with suppress(Exception):
         if not ask(client, "heard", run=submission.id):
-            board = msgspec.json.encode(ended_board(run, now=time.time()))
+            board = msgspec.json.encode(board_of_run(run, now=time.time()))
             start_telling(client, run.id, board=board, lines=[], names=[submission.id]).result(timeout=_LAST)
-
-
-def ended_board(run: Run, *, now: float) -> dict[str, Any]:
-    """The board of a run that was over before it had one."""
-    head = Head(run=run.id, dataset=run.output, catalog=run.catalog, pipeline=run.output or "a job", started=now)
-    snapshot = Snapshot(
-        status=run.status,
-        reason=run.reason,
-        error=type(run._error).__name__ if run._error is not None else None,
-        counts=run.counts,
-        planned=run.partitions,
-        done=run.done,
-        seconds=run.duration,
-        version=run.version,
-        warnings=run.warnings,
-        notes=run.notes,
-    )
-    return make_board(head, snapshot, rejects=Rejects(), apis={}, now=now)
