@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -53,10 +52,10 @@ def drive(payload: bytes, client: Any) -> dict[str, Any]:
     """Drive a submitted run to its end; how it ended is on its board, whatever that was.
 
     Args:
-        payload: A pickled `Submission`, which came from the client through the memory of the scheduler.
+        payload: A `Submission` as JSON.
         client: A connection of its own.
     """
-    submission: Submission = pickle.loads(payload)
+    submission = msgspec.json.decode(payload, type=Submission)
     again = ask(client, "attempt", run=submission.id) > 1
     try:
         run = _driven(submission, client, again=again)

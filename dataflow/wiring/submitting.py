@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import pickle
 import time
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from dataflow.engine.cluster import Cluster, connect
 from dataflow.engine.live.scheduler import ask
@@ -83,7 +84,9 @@ def submit(
     with connect(scheduler=scheduler, scheduler_file=scheduler_file) as cluster:
         page = cluster.show()
         secrets = secrets_to_send(job.pipeline.every, cluster)
-        hand_over(cluster.client, run=submission.id, function=DRIVER, payload=pickle.dumps(submission), secrets=secrets)
+        hand_over(
+            cluster.client, run=submission.id, function=DRIVER, payload=msgspec.json.encode(submission), secrets=secrets
+        )
         return _begun(cluster, submission, page, dataset=job.output, wait=wait)
 
 

@@ -109,6 +109,12 @@ def test_a_secret_of_the_workers_is_found_in_no_page_log_or_memory_of_their_clus
 
     from dataflow.wiring.jobs import find_job
 
+    def known(dask_scheduler: Any) -> str:
+        """All that a scheduler knows of its tasks and plugins; defined here, so that it travels as code."""
+        tasks = [(one.key, one.run_spec, one.annotations) for one in dask_scheduler.tasks.values()]
+        plugins = {name: vars(plugin) for name, plugin in dask_scheduler.plugins.items() if "dataflow" in name}
+        return repr(tasks) + repr(plugins)
+
     monkeypatch.setenv("ACME_KEY", SECRET)
     monkeypatch.setenv("OTHER_KEY", "canary-4711-%C3%BCmlaut")
     with echo() as port:
@@ -122,11 +128,4 @@ def test_a_secret_of_the_workers_is_found_in_no_page_log_or_memory_of_their_clus
                 with urllib.request.urlopen(f"{base}/{path}") as answer:
                     assert not holds(answer.read()), path
             assert not holds(repr(client.get_worker_logs()) + repr(client.get_scheduler_logs()))
-            assert not holds(repr(client.get_events()) + repr(client.story()) + repr(client.run_on_scheduler(_tasks)))
-
-
-def _tasks(dask_scheduler: Any) -> str:
-    """All that a scheduler knows of its tasks and plugins."""
-    return repr([(one.key, one.run_spec, one.annotations) for one in dask_scheduler.tasks.values()]) + repr(
-        {name: vars(plugin) for name, plugin in dask_scheduler.plugins.items() if "dataflow" in name}
-    )
+            assert not holds(repr(client.get_events()) + repr(client.story()) + repr(client.run_on_scheduler(known)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import dataflow as flow
@@ -201,7 +201,7 @@ def test_a_submission_travels_with_its_job_and_its_folder(tmp_path: Path, monkey
     assert found.reference is not None
     given = Submission(id="s", program=found.program, reference=found.reference)
     monkeypatch.chdir("/")
-    job = job_of(pickle.loads(pickle.dumps(given)))
+    job = job_of(msgspec.json.decode(msgspec.json.encode(given), type=Submission))
     assert (job.source, job.output, job.keys) == (str(tmp_path / "names.csv"), "other", ("name",))
 
 
