@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
-from dataflow.engine.cluster import connect, current_client
-from dataflow.errors import ClusterError
-from dataflow.wiring.engines import SCHEDULERS
+from dataflow.engine.cluster import connect
+from dataflow.wiring.boards import require_named
 
 State = Literal["open", "closed", "auto"]
 
@@ -31,9 +29,7 @@ def hold_breaker(
     Raises:
         ClusterError: No cluster is named, or it cannot be reached.
     """
-    named = scheduler or scheduler_file or current_client() or any(os.environ.get(name) for name in SCHEDULERS)
-    if not named:
-        raise ClusterError("name a cluster with --scheduler or --scheduler-file: a breaker is held where the calls are")
+    require_named(scheduler, scheduler_file, why="a breaker is held where the calls are")
     from dataflow.engine.control import scheduler as control
 
     with connect(scheduler=scheduler, scheduler_file=scheduler_file) as cluster:

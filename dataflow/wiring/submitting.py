@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -77,7 +77,7 @@ def submit(
     submission = Submission(
         id=new_id(),
         program=found.program,
-        reference=replace(found.reference),
+        reference=found.reference,
         parameters=found.parameters,
         settings=settings,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, SchedulerPlugin
@@ -176,11 +175,6 @@ def read_status(client: Client) -> dict[str, dict[str, Any]]:
     """
     status: dict[str, dict[str, Any]] = ask(client, "status")
     return status
-
-
-def start_status(client: Client) -> Future[dict[str, dict[str, Any]]]:
-    """Ask for what `read_status` gives without waiting for it; the future fails where that would raise."""
-    return asyncio.run_coroutine_threadsafe(_ask(client.scheduler, {"do": "status"}), client.loop.asyncio_loop)
 
 
 def hold_breaker(client: Client, api: str, *, state: Held | None) -> None:

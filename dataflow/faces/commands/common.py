@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -17,9 +17,16 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 SET = click.option("--set", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the job's function.")
 ENV_FILE = click.option("--env-file", type=click.Path(), help="A file of NAME=value lines with secrets.")
 
+SCHEDULER = click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
+SCHEDULER_FILE = click.option(
+    "--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address."
+)
+SOURCE = click.option("--source", help="Another source than the job's: a path, glob, URL or dataset.")
+OUTPUT = click.option("--output", help="Another output dataset than the job's.")
+
 _WHERE = (
-    click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler."),
-    click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address."),
+    SCHEDULER,
+    SCHEDULER_FILE,
     click.option(
         "--cluster",
         metavar="MODULE:CALLABLE",
@@ -31,9 +38,41 @@ _WHERE = (
 )
 
 
+_HOW = (
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records."),
+    SET,
+    click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on."),
+    click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan."),
+    click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds."),
+    click.option(
+        "--deadline",
+        metavar="DURATION",
+        callback=lambda context, option, value: float(value) if value and value.isdecimal() else value,
+        help='End cleanly after "90s", "2h", ... instead of the job\'s own deadline; exit code 4.',
+    ),
+    click.option(
+        "--budget",
+        type=click.FloatRange(0),
+        metavar="MONEY",
+        help="Spend no more on paid services in this run, instead of the job's own budget; exit code 4.",
+    ),
+    ENV_FILE,
+    click.option("--profile", is_flag=True, help="Estimate the distinct values of each column."),
+)
+
+
 def where(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say who runs the partitions."""
-    for option in reversed(_WHERE):
+    return _with(_WHERE, command)
+
+
+def how(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say how a job is run, wherever it is."""
+    return _with(_HOW, command)
+
+
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
         command = option(command)
     return command
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import click
 
-from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_stdout, parameters_of, print_json, read_env
+from dataflow.faces.commands.common import (
+    CATALOG,
+    ENV_FILE,
+    JSON,
+    SCHEDULER,
+    SCHEDULER_FILE,
+    SET,
+    own_stdout,
+    parameters_of,
+    print_json,
+    read_env,
+)
 
 
 @click.command()
 @click.argument("job", required=False)
 @CATALOG
-@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
+@SCHEDULER
+@SCHEDULER_FILE
 @SET
 @ENV_FILE
 @JSON

@@ -9,9 +9,10 @@ import click
 
 from dataflow.faces.commands.common import (
     CATALOG,
-    ENV_FILE,
     JSON,
-    SET,
+    OUTPUT,
+    SOURCE,
+    how,
     own_stdout,
     parameters_of,
     print_json,
@@ -22,30 +23,12 @@ from dataflow.faces.commands.common import (
 
 @click.command()
 @click.argument("job")
-@click.option("--source", help="Another source than the job's: a path, glob, URL or dataset.")
-@click.option("--output", help="Another output dataset than the job's.")
+@SOURCE
+@OUTPUT
 @CATALOG
 @where
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records.")
-@SET
-@click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
-@click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
-@click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds of it.")
+@how
 @click.option("--offline", is_flag=True, help="Call no API: answers come from the cache only.")
-@click.option(
-    "--deadline",
-    metavar="DURATION",
-    callback=lambda context, option, value: float(value) if value and value.isdecimal() else value,
-    help='End cleanly after "90s", "2h", ... instead of the job\'s own deadline; exit code 4.',
-)
-@click.option(
-    "--budget",
-    type=click.FloatRange(0),
-    metavar="MONEY",
-    help="Spend no more on paid services in this run, instead of the job's own budget; exit code 4.",
-)
-@ENV_FILE
-@click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
 @click.option("--no-progress", is_flag=True, help="Show no progress on stderr.")
 @JSON
 def run(job: str, source: str | None, output: str | None, as_json: bool, **options: Any) -> None:

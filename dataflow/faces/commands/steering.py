@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from dataflow.faces.commands.common import JSON, print_json
+from dataflow.faces.commands.common import JSON, SCHEDULER, SCHEDULER_FILE, print_json
 
 
 @click.command()
 @click.argument("api")
 @click.argument("state", type=click.Choice(["open", "closed", "auto"]))
-@click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-@click.option("--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address.")
+@SCHEDULER
+@SCHEDULER_FILE
 @JSON
 def breaker(api: str, state: Any, scheduler: str | None, scheduler_file: str | None, as_json: bool) -> None:
     """Hold the breaker of API open (no call starts) or closed, for all runs of a cluster; auto lets it go."""

@@ -11,9 +11,12 @@ import click
 
 from dataflow.faces.commands.common import (
     CATALOG,
-    ENV_FILE,
     JSON,
-    SET,
+    OUTPUT,
+    SCHEDULER,
+    SCHEDULER_FILE,
+    SOURCE,
+    how,
     own_stdout,
     parameters_of,
     print_json,
@@ -21,29 +24,17 @@ from dataflow.faces.commands.common import (
     read_env,
 )
 
-SCHEDULER = click.option("--scheduler", metavar="ADDR", help="The address of a Dask scheduler.")
-SCHEDULER_FILE = click.option(
-    "--scheduler-file", metavar="FILE", help="The file in which a scheduler left its address."
-)
 _EVERY = 1.0
 
 
 @click.command()
 @click.argument("job")
-@click.option("--source", help="Another source than the job's: a path, glob, URL or dataset.")
-@click.option("--output", help="Another output dataset than the job's.")
+@SOURCE
+@OUTPUT
 @CATALOG
 @SCHEDULER
 @SCHEDULER_FILE
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records.")
-@SET
-@click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on.")
-@click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan.")
-@click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds of it.")
-@click.option("--deadline", metavar="DURATION", help='End cleanly after "90s", "2h", ...; `status` tells.')
-@click.option("--budget", type=click.FloatRange(0), metavar="MONEY", help="Spend no more on paid services.")
-@ENV_FILE
-@click.option("--profile", is_flag=True, help="Estimate the distinct values of each column.")
+@how
 @JSON
 def submit(
     job: str, source: str | None, output: str | None, env_file: str | None, as_json: bool, **options: Any
