@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.engine.cluster import current_client, reached
-from dataflow.engine.live.scheduler import ask
 from dataflow.errors import CatalogError, ClusterError
 from dataflow.store.catalog import Catalog, RunRecord
 from dataflow.store.commit import RunFolder
@@ -81,6 +80,8 @@ class Places:
         return bool(self._scheduler or self._file or any(os.environ.get(name) for name in SCHEDULERS))
 
     def _ask(self, do: str, **given: Any) -> Any:
+        from dataflow.engine.live.scheduler import ask
+
         if self._client is None:
             opened = reached(scheduler=self._scheduler, scheduler_file=self._file)
             self._client = self._stack.enter_context(opened)
