@@ -64,14 +64,20 @@ def panels(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None)
     if chosen is None:
         return {"seen": "none", "title": "dataflow", "panels": {"head": _EMPTY}}
     board, heard_ago = boards[chosen]
-    values = json.loads(board)
-    drawn = draw(values, heard_ago=heard_ago)
+    told = json.loads(board)
+    drawn = draw(told, heard_ago=heard_ago)
     listed = _runs(list(boards), chosen)
     return {
         "seen": seen(boards, run=run),
-        "title": f"{values.get('status', '')}: {values.get('dataset', '')} · dataflow",
+        "title": f"{told.get('status', '')}: {told.get('dataset', '')} · dataflow",
         "panels": {**({"runs": listed} if listed else {}), **drawn},
     }
+
+
+def values(boards: Mapping[str, tuple[bytes, float]]) -> dict[str, dict[str, Any]]:
+    """The boards for machines: by run, with the seconds since its driver was heard, and without the picture."""
+    found = {run: {**json.loads(board), "heard_ago": ago} for run, (board, ago) in boards.items()}
+    return {run: {name: one for name, one in told.items() if name != "graph"} for run, told in found.items()}
 
 
 def seen(boards: Mapping[str, tuple[bytes, float]], *, run: str | None = None) -> str:

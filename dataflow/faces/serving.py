@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
+from dataflow.engine.live.pages import HEADERS
 from dataflow.errors import DataflowError
-from dataflow.faces.page import page, panels, policy, seen
+from dataflow.faces.page import page, panels, policy, seen, values
 
 HOST = "127.0.0.1"
 UNASKED = 60.0
@@ -21,7 +22,6 @@ UNASKED = 60.0
 
 _EVERY = 0.5
 _PLAIN, _JSON, _HTML = "text/plain; charset=utf-8", "application/json; charset=utf-8", "text/html; charset=utf-8"
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 Boards = Mapping[str, tuple[bytes, float]]
 
@@ -62,7 +62,7 @@ def answer(target: str, boards: Callable[[], Boards], *, nonce: str) -> Answer:
         case "/dataflow/panels":
             return _panels(boards(), query)
         case "/dataflow.json":
-            return Answer(kind=_JSON, text=json.dumps({"runs": _values(boards()), "apis": {}}))
+            return Answer(kind=_JSON, text=json.dumps({"runs": values(boards()), "apis": {}}))
     return Answer(status=404, text="there is /dataflow and /dataflow.json\n")
 
 
@@ -71,13 +71,6 @@ def _panels(boards: Boards, query: Mapping[str, str]) -> Answer:
     if query.get("seen") == seen(boards, run=run):
         return Answer(status=204)
     return Answer(kind=_JSON, text=json.dumps(panels(boards, run=run)))
-
-
-def _values(boards: Boards) -> dict[str, dict[str, object]]:
-    runs = {run: {**json.loads(board), "heard_ago": ago} for run, (board, ago) in boards.items()}
-    for values in runs.values():
-        del values["graph"]
-    return runs
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -101,7 +94,7 @@ class _Request(BaseHTTPRequestHandler):
     def _say(self, said: Answer) -> None:
         body = said.text.encode()
         self.send_response(said.status)
-        headers = {"Content-Type": said.kind, "Content-Length": str(len(body)), **_HEADERS, **said.headers}
+        headers = {"Content-Type": said.kind, "Content-Length": str(len(body)), **HEADERS, **said.headers}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

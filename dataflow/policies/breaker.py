@@ -235,6 +235,11 @@ def hold(status: BreakerStatus, held: Held | None) -> BreakerStatus:
     return status if held == status.held else BreakerStatus(held=held)
 
 
+def shown_state(state: str, held: str | None) -> str:
+    """The state of a breaker in one word for people: `held` where somebody holds it open by hand."""
+    return {"open": "held", "closed": "closed"}.get(held or "", state)
+
+
 def opened_for(status: BreakerStatus, now: float) -> float:
     """Seconds since it opened without having closed again, half-open periods included; 0 while closed or held.
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataflow.policies.breaker import shown_state
 from dataflow.telemetry.services import STATUSES, ServiceStatistics, money
 from dataflow.telemetry.statistics import Statistics
 
@@ -220,7 +221,6 @@ def _counts(part: ServiceStatistics) -> dict[str, Any]:
 def _api(name: str, declared: Mapping[str, Any], status: Mapping[str, Any] | None) -> dict[str, Any]:
     known = status or {}
     breaker = known.get("breaker", {})
-    held = {"open": "held", "closed": "closed", None: breaker.get("state", "closed")}
     return {
         "name": name,
         **declared,
@@ -229,7 +229,7 @@ def _api(name: str, declared: Mapping[str, Any], status: Mapping[str, Any] | Non
         "in_flight": known.get("in_flight", 0),
         "concurrency": known.get("concurrency", declared.get("concurrency")),
         "waiting": dict(known.get("waiting_for", {})),
-        "breaker": held[breaker.get("held")],
+        "breaker": shown_state(breaker.get("state", "closed"), breaker.get("held")),
         "rest": breaker.get("rest", 0.0),
         "pause": known.get("pause", 0.0),
     }

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dataflow.outcomes import Traffic
+from dataflow.policies.breaker import shown_state
 
 
 def traffic_of(status: Mapping[str, Mapping[str, Any]], *, apis: Collection[str]) -> tuple[Traffic, ...]:
@@ -16,7 +17,6 @@ def traffic_of(status: Mapping[str, Mapping[str, Any]], *, apis: Collection[str]
 
 def _traffic(api: str, status: Mapping[str, Any]) -> Traffic:
     breaker = status["breaker"]
-    held = {"open": "held", "closed": "closed", None: breaker["state"]}
     return Traffic(
         api=api,
         rate=status["rate"],
@@ -24,7 +24,7 @@ def _traffic(api: str, status: Mapping[str, Any]) -> Traffic:
         in_flight=status["in_flight"],
         concurrency=status["concurrency"],
         waiting=dict(status["waiting_for"]),
-        breaker=held[breaker["held"]],
+        breaker=shown_state(breaker["state"], breaker["held"]),
         rest=breaker["rest"],
         pause=status["pause"],
     )

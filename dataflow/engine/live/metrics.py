@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dataflow.outcomes import Status
+from dataflow.policies.breaker import shown_state
+
 if TYPE_CHECKING:
     from dataflow.engine.live.scheduler import LivePlugin
 
@@ -56,7 +59,7 @@ def counters_of(board: Mapping[str, Any]) -> Iterator[Sample]:
         yield "dataflow_records", (dataset, state), board["records"][state]
     for one in board["services"]:
         here = dataset, one["name"]
-        for status in ("succeeded", "cached", "not_found", "failed", "timed_out", "skipped", "not_attempted"):
+        for status in map(str, Status):
             yield "dataflow_outcomes", (*here, status), one[status]
         yield "dataflow_calls", here, one["calls"]
         yield "dataflow_retries", here, one["retries"]
@@ -93,9 +96,9 @@ def gauges_of_api(api: str, status: Mapping[str, Any]) -> Iterator[Sample]:
         yield "dataflow_api_in_flight_limit", (api,), status["concurrency"]
     for reason, calls in status["waiting_for"].items():
         yield "dataflow_api_waiting", (api, reason), calls
-    held = {"open": "held", "closed": "closed", None: status["breaker"]["state"]}[status["breaker"]["held"]]
+    shown = shown_state(status["breaker"]["state"], status["breaker"]["held"])
     for state in _BREAKER:
-        yield "dataflow_api_breaker", (api, state), float(state == held)
+        yield "dataflow_api_breaker", (api, state), float(state == shown)
 
 
 class Totals:

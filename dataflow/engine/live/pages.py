@@ -17,7 +17,8 @@ from tornado.web import RequestHandler
 if TYPE_CHECKING:
     from dataflow.engine.live.scheduler import LivePlugin
 
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+"""What every answer says, whoever serves the page."""
 
 
 def add_pages(plugin: LivePlugin) -> None:
@@ -54,7 +55,7 @@ class _Drawn(RequestHandler):
         self.plugin = plugin
 
     def set_default_headers(self) -> None:
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             self.set_header(name, value)
 
     @property
@@ -93,8 +94,6 @@ class Boards(_Drawn):
     """All boards as JSON, for machines: by run, with the seconds since its driver was heard."""
 
     def get(self) -> None:
-        runs = {run: {**json.loads(board), "heard_ago": ago} for run, (board, ago) in self.boards.items()}
-        for board in runs.values():
-            board.pop("graph", None)
+        runs = self.faces.values(self.boards)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.write(json.dumps({"runs": runs, "apis": self.plugin.apis()}))
