@@ -19,28 +19,25 @@ from typing import Any
 from dataflow.engine.exporting import flushed
 from dataflow.engine.program import Program
 from dataflow.engine.tracing import beginning
-from dataflow.errors import CatalogError, GuardrailReached, Interrupted, LimitReached
+from dataflow.errors import GuardrailReached, Interrupted, LimitReached
 from dataflow.outcomes import Event
-from dataflow.plan.fingerprint import changes
 from dataflow.plan.pipeline import Job
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
-from dataflow.store.effects import sent_once
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.announcing import Announcer, tell_run
 from dataflow.wiring.budgets import read_budgets
-from dataflow.wiring.caching import Remembers, check_recall, merge_segments
+from dataflow.wiring.caching import check_recall, merge_segments
 from dataflow.wiring.driving import Driving
+from dataflow.wiring.entering import Entry
 from dataflow.wiring.jobs import Found, Reference
-from dataflow.wiring.memory import recalled
-from dataflow.wiring.planning import Planned, carries, is_current, is_whole, plan_job, plan_values, schemas_of
+from dataflow.wiring.planning import Planned, is_current, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings, moved, read_settings
 from dataflow.wiring.stopped import (
     find_again,
-    planned_specs,
     publishable,
     published_as,
     require_same_plan,
@@ -181,7 +178,6 @@ class _Execution:
         names: Sequence[str] = (),
     ) -> None:
         self.repair = repair
-        self.reference = reference
         self.as_it_is = as_it_is
         self.job = job
         self.settings = settings
@@ -189,6 +185,7 @@ class _Execution:
         self.program = program
         self.began = time.perf_counter()
         self.catalog = Catalog(settings.catalog)
+        self.entry = Entry(job=job, catalog=self.catalog, settings=settings, run=run, reference=reference)
         budget = job.budget if settings.budget is None else settings.budget
         self.budgets = None if as_it_is else read_budgets(job.pipeline.every, budget=budget)
         self.watching = Watching(
@@ -227,10 +224,10 @@ class _Execution:
         if self.as_it_is:
             self._publish_as_it_is(stack, tell)
             return
-        planned = self._plan(self._before)
+        planned = self._plan(lambda: self.entry.plan_before(self.repair))
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         if self.repair is not None:
-            folder = self._enter_repair(planned, self.repair)
+            folder = self.entry.enter_repair(planned, self.repair)
             self.run.id = folder.run
             self._finish(planned, folder, None, stack=stack, tell=tell)
             return
@@ -240,20 +237,13 @@ class _Execution:
             self.run.dataset, self.run.status = newest, "unchanged"
             self.run.notes.append(f"nothing has changed since {newest}")
             return
-        folder = self._enter(planned, newest)
+        folder = self.entry.enter(planned, newest)
         self.run.id = folder.run
         self._finish(planned, folder, newest, stack=stack, tell=tell)
 
     def _plan(self, before: Callable[[], Mapping[str, Any] | None]) -> Planned:
         settings = self.settings
         return plan_job(self.job, self.catalog, limit=settings.limit, parameters=settings.parameters, before=before)
-
-    def _before(self) -> Mapping[str, Any] | None:
-        """The plan of the run that this one may go on with, or mends."""
-        if self.repair is not None:
-            return self.catalog.run(self.repair.run).plan()
-        unfinished = self.catalog.unfinished(self.job.output) if self.settings.resume else None
-        return None if unfinished is None else unfinished.plan()
 
     def _publish_as_it_is(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""
@@ -313,72 +303,6 @@ class _Execution:
         driving.say_shortfalls()
         merge_segments(planned.graph, folder.root, warn=driving.say)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))
-
-    def _enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
-        """The unfinished run where it has the same plan, else a new one."""
-        unfinished, recall = self._unfinished(), self.settings.recall
-        remembers, since = self._left_by(planned, newest), None
-        if unfinished is not None:
-            differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
-            late = [name for name in recall if name not in recalled(unfinished)]
-            if self.settings.resume and not differing and not late:
-                return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
-            reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
-            if self.settings.resume and not differing:
-                # What it has paid for is not what it took from the cache.
-                reason = f"asked to recall {', '.join(late)}"
-                remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
-            unfinished.abandon(reason)
-            self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
-            for service in sent_once(unfinished):
-                self.run.warnings.append(
-                    f"what `{service}` has sent for run {unfinished.run} is sent again by this run"
-                )
-        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
-        return self.catalog.start(
-            self.job.output,
-            run_id=self.run.id,
-            plan=plan,
-            schemas=schemas_of(planned),
-            key=self.job.keys,
-            remembers=remembers.recalling(recall, since=since).to_dict(),
-        )
-
-    def _enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
-        """The same repair where it is unfinished, else a new one."""
-        repaired = self.catalog.run(repair.run)
-        require_same_plan(repaired, planned.fingerprints, to_be="repaired")
-        unfinished = self.catalog.unfinished(self.job.output)
-        if unfinished is not None and Repair.of(unfinished) == repair:
-            return unfinished.resume(as_it_is=True)
-        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
-        return self.catalog.start(
-            self.job.output,
-            run_id=self.run.id,
-            plan=plan | repair.plan_values(),
-            schemas=schemas_of(planned),
-            key=self.job.keys,
-            remembers=Remembers.left_by(repaired).to_dict(),
-        )
-
-    def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
-        """The answers that a run has left which was published as it is."""
-        if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
-            return Remembers()
-        with suppress(CatalogError):
-            # Where somebody has removed what is told about that run, its own answers are paid for again.
-            return Remembers.left_by(self.catalog.run(newest.manifest["run"]))
-        return Remembers()
-
-    def _unfinished(self) -> RunFolder | None:
-        """The run that could go on; one that was killed while it was published as it is, is published first."""
-        found = self.catalog.unfinished(self.job.output)
-        placed = None if found is None else found.placed()
-        if found is None or placed is None or is_whole(placed):
-            return found
-        dataset = found.resume(as_it_is=True).publish(planned_specs(found))
-        self.run.notes.append(f"run {found.run} is published as it was, as {dataset}")
-        return None
 
 
 def _execution(

@@ -9,7 +9,7 @@ import pytest
 
 import dataflow as flow
 from dataflow.errors import DeclarationError
-from dataflow.plan.pipeline import check_dataset_name
+from dataflow.plan.checks import check_dataset_name
 
 
 @flow.transformation

@@ -1,0 +1,119 @@
+"""How a run begins: it goes on with an unfinished one of the same plan, or starts anew and says why.
+
+Everything here happens under the lock of the output; what is then done with the folder is the business of `running`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.errors import CatalogError
+from dataflow.plan.fingerprint import changes
+from dataflow.plan.pipeline import Job
+from dataflow.store.catalog import Catalog
+from dataflow.store.commit import RunFolder
+from dataflow.store.dataset import Dataset
+from dataflow.store.effects import sent_once
+from dataflow.wiring.caching import Remembers
+from dataflow.wiring.jobs import Reference
+from dataflow.wiring.memory import recalled
+from dataflow.wiring.planning import Planned, carries, is_whole, plan_values, schemas_of
+from dataflow.wiring.repair import Repair
+from dataflow.wiring.run import Run
+from dataflow.wiring.settings import Settings
+from dataflow.wiring.stopped import planned_specs, require_same_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """The way into the folder of a run.
+
+    Attributes:
+        job: What is run.
+        catalog: Where its output goes.
+        settings: Of the run.
+        run: What the user holds; what was decided is noted there.
+        reference: How a command named the job, or None.
+    """
+
+    job: Job
+    catalog: Catalog
+    settings: Settings
+    run: Run
+    reference: Reference | None
+
+    def plan_before(self, repair: Repair | None) -> Mapping[str, Any] | None:
+        """The plan of the run that this one may go on with, or mends."""
+        if repair is not None:
+            return self.catalog.run(repair.run).plan()
+        unfinished = self.catalog.unfinished(self.job.output) if self.settings.resume else None
+        return None if unfinished is None else unfinished.plan()
+
+    def enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
+        """The unfinished run where it has the same plan, else a new one."""
+        unfinished, recall = self._unfinished(), self.settings.recall
+        remembers, since = self._left_by(planned, newest), None
+        if unfinished is not None:
+            differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
+            late = [name for name in recall if name not in recalled(unfinished)]
+            if self.settings.resume and not differing and not late:
+                return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
+            reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
+            if self.settings.resume and not differing:
+                # What it has paid for is not what it took from the cache.
+                reason = f"asked to recall {', '.join(late)}"
+                remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
+            unfinished.abandon(reason)
+            self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
+            for service in sent_once(unfinished):
+                self.run.warnings.append(
+                    f"what `{service}` has sent for run {unfinished.run} is sent again by this run"
+                )
+        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
+        return self.catalog.start(
+            self.job.output,
+            run_id=self.run.id,
+            plan=plan,
+            schemas=schemas_of(planned),
+            key=self.job.keys,
+            remembers=remembers.recalling(recall, since=since).to_dict(),
+        )
+
+    def enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
+        """The same repair where it is unfinished, else a new one."""
+        repaired = self.catalog.run(repair.run)
+        require_same_plan(repaired, planned.fingerprints, to_be="repaired")
+        unfinished = self.catalog.unfinished(self.job.output)
+        if unfinished is not None and Repair.of(unfinished) == repair:
+            return unfinished.resume(as_it_is=True)
+        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
+        return self.catalog.start(
+            self.job.output,
+            run_id=self.run.id,
+            plan=plan | repair.plan_values(),
+            schemas=schemas_of(planned),
+            key=self.job.keys,
+            remembers=Remembers.left_by(repaired).to_dict(),
+        )
+
+    def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
+        """The answers that a run has left which was published as it is."""
+        if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
+            return Remembers()
+        with suppress(CatalogError):
+            # Where somebody has removed what is told about that run, its own answers are paid for again.
+            return Remembers.left_by(self.catalog.run(newest.manifest["run"]))
+        return Remembers()
+
+    def _unfinished(self) -> RunFolder | None:
+        """The run that could go on; one that was killed while it was published as it is, is published first."""
+        found = self.catalog.unfinished(self.job.output)
+        placed = None if found is None else found.placed()
+        if found is None or placed is None or is_whole(placed):
+            return found
+        dataset = found.resume(as_it_is=True).publish(planned_specs(found))
+        self.run.notes.append(f"run {found.run} is published as it was, as {dataset}")
+        return None
