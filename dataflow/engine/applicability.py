@@ -5,6 +5,7 @@ The order of the tests is fixed, so the reason of a skip does not depend on timi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -80,11 +81,13 @@ def _too_dear(step: Step, environment: Environment, asking: Mask) -> Mask:
     """The records for which a paid service would exceed what such services may cost for one, by their prices."""
     dear = np.zeros(environment.size, np.bool_)
     for cap in step.caps:
-        spent = np.full(environment.size, _price(step), np.int64)
-        for index in cap.before:
-            price = _price(environment.graph.steps[index])
-            spent += np.where(_applied(environment.effects[index], environment.size), price, 0)
-        dear |= spent > cap.most
+        prices = {index: _price(environment.graph.steps[index]) for index in cap.before}
+        # In the largest unit of which all prices are whole numbers, so that their sums fit.
+        unit = math.gcd(_price(step), *prices.values()) or 1
+        spent = np.full(environment.size, _price(step) // unit, np.int64)
+        for index, price in prices.items():
+            spent += np.where(_applied(environment.effects[index], environment.size), price // unit, 0)
+        dear |= spent > cap.most // unit
     return asking & dear
 
 

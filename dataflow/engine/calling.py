@@ -39,7 +39,7 @@ class Answers:
         seconds: Seconds of each call, where places share calls; else those of the places.
         attempts: Requests made, where a call may take several.
         statuses: HTTP statuses of the last answers.
-        costs: What the calls cost, in millionths; 0 where a place is missing.
+        costs: What the calls cost, in trillionths; 0 where a place is missing.
         tokens: That models used for all of them.
         remembered: Places that needed no call, since the answer was known.
         not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
@@ -70,7 +70,7 @@ class Answers:
         return amount(sum(self.costs.values())) if self.costs else 0.0
 
     def pay(self, row: int, cost: int) -> None:
-        """Add millionths that were spent for a place."""
+        """Add trillionths that were spent for a place."""
         if cost:
             self.costs[row] = self.costs.get(row, 0) + cost
 

@@ -29,7 +29,7 @@ class Tally:
         statuses: Records by how they ended: each that shares no call once.
         calls: Attempts made.
         retries: Those among them that repeated one.
-        cost: In millionths.
+        cost: In trillionths.
         waited: Seconds by reason.
         seconds: Seconds of each call, newest last, since the last look.
         durations: Of the calls before.

@@ -7,7 +7,7 @@ from typing import Any
 
 from dataflow.faces.markup import WEAK, dot, facts, faint, folded, marked, named, plain, sentences, table_of_markup
 from dataflow.faces.plots import STATUS_COLOURS
-from dataflow.faces.texts import cell, duration, printable, shorten
+from dataflow.faces.texts import cell, duration, money, printable, shorten
 from dataflow.outcomes import Status
 from dataflow.wiring.story import Chapter, Story
 
@@ -99,11 +99,11 @@ def _told(chapter: Chapter) -> str:
     if chapter.duration:
         parts.append(duration(chapter.duration))
     if chapter.cost:
-        parts.append(f"cost {chapter.cost:g}")
+        parts.append(f"cost {money(chapter.cost)}")
     if chapter.age is not None:
         parts.append(f"answer of {chapter.answered}, {_age(chapter.age)} old")
     if chapter.answer_cost:
-        parts.append(f"paid {chapter.answer_cost:g}")
+        parts.append(f"paid {money(chapter.answer_cost)}")
     if chapter.verdict is not None:
         parts.append("valid" if not chapter.verdict else f"invalid: {'; '.join(chapter.verdict) or 'false'}")
     return ", ".join(parts)

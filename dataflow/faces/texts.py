@@ -6,6 +6,7 @@ What comes from data is made harmless for a terminal here; for HTML it is escape
 from __future__ import annotations
 
 import unicodedata
+from decimal import Decimal
 from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -69,7 +70,7 @@ def share(value: float) -> str:
 
 def money(value: float) -> str:
     """An amount of money; more places for less of it."""
-    return f"{value:,.2f}" if value >= 1 else f"{value:.4g}"
+    return f"{value:,.2f}" if value >= 1 else f"{Decimal(f'{value:.4g}'):f}"
 
 
 def printable(text: str) -> str:

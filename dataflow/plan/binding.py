@@ -57,7 +57,7 @@ def bind(
         name: The pipeline's name.
         invalid: What an invalid verdict means, `keep` or `reject`.
         tables: The schema of the table of each lookup, by service name.
-        record_budget: What the paid services may cost for one record, in millionths.
+        record_budget: What the paid services may cost for one record, in trillionths.
         durations: Average seconds of a call by name of a service, as far as they are known.
 
     Raises:

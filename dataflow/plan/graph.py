@@ -65,7 +65,7 @@ class Cap:
 
     Attributes:
         before: Those listed before, by their places.
-        most: In millionths.
+        most: In trillionths.
     """
 
     before: tuple[int, ...]

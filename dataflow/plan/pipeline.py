@@ -274,8 +274,8 @@ class Job:
         return (self.key,) if isinstance(self.key, str) else tuple(self.key)
 
     @property
-    def record_millionths(self) -> int | None:
-        """What the paid services may cost for one record, in millionths."""
+    def record_trillionths(self) -> int | None:
+        """What the paid services may cost for one record, in trillionths."""
         return None if self.record_budget is None else read_amount(self.record_budget, where="record_budget")
 
     @property

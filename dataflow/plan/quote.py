@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dataflow.plan.hours import Hours
 from dataflow.plan.intervals import Interval
 from dataflow.plan.rates import Rates
+from dataflow.policies.money import PLACES, cleaned
 
 NOTHING = Interval.exactly(0.0)
 
@@ -195,7 +196,7 @@ class Quote:
             "records": self.records,
             "currency": self.currency,
             "calls": plain(self.calls),
-            "cost": plain(self.cost, digits=6),
+            "cost": plain(self.cost, digits=PLACES),
             "seconds": plain(self.hours.seconds, digits=3),
             "binding": None
             if binding is None
@@ -207,7 +208,7 @@ class Quote:
             },
             "per_row": {
                 "calls": plain(self.row_calls),
-                "cost": plain(self.row_cost, digits=6),
+                "cost": plain(self.row_cost, digits=PLACES),
                 "seconds": plain(self.row_seconds, digits=3),
             },
             "budget": self.budget,
@@ -240,7 +241,7 @@ def _service(one: ServiceQuote) -> dict[str, Any]:
         "keys": plain(one.keys),
         "cached": one.cached,
         "calls": plain(one.calls),
-        "cost": plain(one.cost, digits=6),
+        "cost": plain(one.cost, digits=PLACES),
         "depends_on": list(one.after),
         "estimated": one.estimated,
         "rates": {
@@ -264,4 +265,5 @@ def plain(interval: Interval, *, digits: int = 0) -> dict[str, float | None]:
 def _number(value: float, digits: int) -> float | None:
     if math.isinf(value):
         return None
-    return round(value, digits) if digits else round(value)
+    # What a product of floats leaves behind its fifteenth digit is noise.
+    return round(cleaned(value), digits) if digits else round(value)

@@ -1,23 +1,32 @@
-"""Money as whole millionths of a currency: reading amounts, rounding up, sharing out. Pure."""
+"""Money as whole trillionths of a currency: reading amounts, adding up tokens, sharing out, writing. Pure.
+
+A trillionth is so small that prices of one token are whole numbers of it, so that sums are exact; what is shown is
+rounded once, at the end.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-UNIT = 1_000_000
-"""Millionths in one of the currency."""
+PLACES = 12
+"""Decimal places of an amount."""
+UNIT = 10**PLACES
+"""Trillionths in one of the currency."""
+_MILLION = 10**6
+_EXACT = Context(prec=100, rounding=ROUND_HALF_EVEN)
+_CERTAIN = 15
+"""Digits of a sum of floats that adding them in some order leaves as they are."""
 
 
-def millionths(amount: float | Decimal) -> int:
-    """An amount in millionths, rounded up; a float is what it shows, so that 0.1 is a tenth.
+def trillionths(amount: float | Decimal) -> int:
+    """An amount in trillionths, rounded; a float is what it shows, so that 0.1 is a tenth.
 
     Raises:
         ValueError: It is negative, or no number.
         TypeError: It is something else.
     """
-    return rounded_up(exact(amount) * UNIT)
+    return rounded(_EXACT.multiply(exact(amount), Decimal(UNIT)))
 
 
 def exact(amount: float | Decimal) -> Decimal:
@@ -35,29 +44,44 @@ def exact(amount: float | Decimal) -> Decimal:
     return found
 
 
-def rounded_up(amount: Decimal) -> int:
-    """Millionths that are no whole number, rounded up."""
-    return math.ceil(amount)
+def rounded(amount: Decimal) -> int:
+    """Trillionths that are no whole number, rounded; only nothing is nothing."""
+    return max(int(amount.to_integral_value(ROUND_HALF_EVEN)), 1 if amount else 0)
 
 
 def amount(money: int) -> float:
-    """Millionths as a number of the currency."""
-    return round(money / UNIT, 6)
+    """Trillionths as a number of the currency."""
+    found: float = money / UNIT
+    return found
+
+
+def cleaned(amount: float) -> float:
+    """A sum of amounts without what adding floats in some order has left."""
+    return round(float(f"{amount:.{_CERTAIN}g}"), PLACES)
+
+
+def figure(money: int) -> str:
+    """Trillionths as a number for people: `1,234.50`; more places only where they hold something."""
+    whole, rest = divmod(money, UNIT)
+    digits = f"{rest:0{PLACES}d}".rstrip("0").ljust(2, "0")
+    return f"{whole:,}.{digits}"
 
 
 def written(money: int, currency: str) -> str:
-    """Millionths for people: `USD 12.50`; more places only where they hold something."""
-    whole, rest = divmod(money, UNIT)
-    digits = f"{rest:06d}".rstrip("0").ljust(2, "0")
-    return f"{currency} {whole:,}.{digits}"
+    """Trillionths for people: `USD 12.50`."""
+    return f"{currency} {figure(money)}"
 
 
 def for_tokens(tokens: Iterable[tuple[int, Decimal]]) -> int:
     """What tokens cost, given how many there are of each kind and what a million of them costs."""
-    return rounded_up(sum((count * price for count, price in tokens), Decimal(0)))
+    costs = (_EXACT.multiply(Decimal(count * (UNIT // _MILLION)), price) for count, price in tokens)
+    total = Decimal(0)
+    for cost in costs:
+        total = _EXACT.add(total, cost)
+    return rounded(total)
 
 
 def shared_out(money: int, places: int) -> list[int]:
-    """An amount cut into parts for so many places: as equal as millionths can be, with nothing lost."""
+    """An amount cut into parts for so many places: as equal as trillionths can be, with nothing lost."""
     each, rest = divmod(money, places)
     return [each + (at < rest) for at in range(places)]

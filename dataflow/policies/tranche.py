@@ -14,7 +14,7 @@ _SOON, _LATE = 1.0, 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tranche:
-    """What is handed out of one purse; amounts in millionths.
+    """What is handed out of one purse; amounts in trillionths.
 
     Attributes:
         limit: What may be handed out in all.

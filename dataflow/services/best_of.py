@@ -15,6 +15,7 @@ from typing import Any, get_args
 import pyarrow as pa
 
 from dataflow.errors import AllFailed, DeclarationError, NotFound
+from dataflow.policies.money import amount
 from dataflow.policies.scoring import Budget, Candidate, Quality, Speed, Wanted, best, score
 from dataflow.services.composite import (
     OUTCOMES,
@@ -47,7 +48,6 @@ CANDIDATES = "candidates"
 """What a service that picks is given: the answers as JSON texts."""
 
 _TEXTS = Declared(text="list[str] | None", arrow=pa.list_(pa.string()), nullable=True)
-_MILLION = 1_000_000
 
 Pick = Callable[[Sequence[Any]], int]
 
@@ -209,7 +209,7 @@ def _candidate(service: Service, name: str, durations: Mapping[str, float]) -> C
     return Candidate(
         quality=service.options.get("quality"),
         seconds=durations.get(f"{name}.{service.name}", durations.get(service.name)),
-        price=None if nominal is None else nominal / _MILLION,
+        price=None if nominal is None else amount(nominal),
     )
 
 

@@ -116,7 +116,7 @@ class Condition:
 class Policy:
     """How a service is called and what its failure means; see `Options` for each field.
 
-    `ceiling` is what it and the other members of its composite may cost for one record, in millionths.
+    `ceiling` is what it and the other members of its composite may cost for one record, in trillionths.
     """
 
     priority: Priority

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from dataflow.errors import DeclarationError
-from dataflow.policies.money import exact, for_tokens, millionths
+from dataflow.policies.money import exact, for_tokens, trillionths
 
 if TYPE_CHECKING:
     from dataflow.services.service import Service
@@ -22,8 +22,12 @@ OPTIONS = ("price", "currency", "max_price", "budget", "billed")
 """The options of a service that are about money."""
 
 _TAKES = "a number from 0, flow.PerRecord(...), flow.PerMillionTokens(input=, output=) or a function of the answer"
-_INPUT = ("prompt_tokens", "input_tokens")
-_OUTPUT = ("completion_tokens", "output_tokens")
+_USAGES = ("usage", "usageMetadata", "usage_metadata")
+_INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "prompt_token_count", "inputTokens")
+_OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "candidates_token_count", "outputTokens")
+_THOUGHTS = ("thoughtsTokenCount", "thoughts_token_count")
+"""Output that is not counted among the output."""
+_TOTAL = ("total_tokens", "totalTokenCount", "total_token_count", "totalTokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,14 @@ class PerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerMillionTokens:
-    """A price for the tokens that an answer counts in its `usage`.
+    """A price for the tokens that an answer counts in its `usage` or `usageMetadata`.
+
+    An answer that counts what was sent and nothing that came back, as one with embeddings does, has no output.
 
     Args:
-        input: For a million tokens that were sent: `prompt_tokens` or `input_tokens`.
-        output: For a million tokens that came back: `completion_tokens` or `output_tokens`.
+        input: For a million tokens that were sent: `prompt_tokens`, `input_tokens` or `promptTokenCount`.
+        output: For a million tokens that came back: `completion_tokens`, `output_tokens`, or `candidatesTokenCount`
+            with `thoughtsTokenCount`.
     """
 
     input: float
@@ -52,7 +59,7 @@ class PerMillionTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What the calls of one service cost; amounts in millionths of the currency.
+    """What the calls of one service cost; amounts in trillionths of the currency.
 
     Attributes:
         currency: Three letters or so.
@@ -92,7 +99,7 @@ class Price:
         if self.tokens is not None:
             return for_tokens(zip(tokens_of(answer), self.tokens, strict=True))
         assert self.function is not None
-        return millionths(self.function(answer))
+        return trillionths(self.function(answer))
 
 
 def tokens_of(answer: Any) -> tuple[int, int]:
@@ -101,14 +108,27 @@ def tokens_of(answer: Any) -> tuple[int, int]:
     Raises:
         Exception: It counts none.
     """
-    usage = answer["usage"]
-    return _count(usage, _INPUT), _count(usage, _OUTPUT)
+    found = answer if isinstance(answer, Mapping) else {}
+    usage = next((found[name] for name in _USAGES if found.get(name) is not None), None)
+    if not isinstance(usage, Mapping):
+        raise KeyError("usage")
+    sent, received, total = _count(usage, _INPUT), _count(usage, _OUTPUT), _count(usage, _TOTAL)
+    if received is not None:
+        received += _count(usage, _THOUGHTS) or 0
+    if sent is None and total is None:
+        raise ValueError(f"usage holds no {' or '.join(_INPUT)}")
+    if sent is None:
+        sent = max(0, (total or 0) - (received or 0))
+    if received is None:
+        received = 0 if total is None else max(0, total - sent)
+    return sent, received
 
 
-def _count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int:
-    count = next((usage[name] for name in names if usage.get(name) is not None), None)
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ValueError(f"usage holds no {' or '.join(names)}")
+def _count(usage: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The count of the first of these names that is there, None where none is."""
+    name, count = next(((name, usage[name]) for name in names if usage.get(name) is not None), ("", None))
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+        raise ValueError(f"{name} of usage is no count")
     return count
 
 
@@ -154,13 +174,13 @@ def _read(given: Any, *, name: str) -> dict[str, Any]:
 
 
 def read_amount(given: Any, *, where: str, takes: str = "a number from 0") -> int:
-    """An amount of money as an author gives it, in millionths.
+    """An amount of money as an author gives it, in trillionths.
 
     Raises:
         DeclarationError: It is none.
     """
     try:
-        return millionths(given)
+        return trillionths(given)
     except (TypeError, ValueError):
         raise DeclarationError(f"{where} takes {takes}") from None
 

@@ -49,7 +49,7 @@ class Waterfall:
     Attributes:
         services: They, as their author gave them.
         until: Whether an answer is good, or None where every answer is.
-        ceiling: What they may cost together for one record, in millionths, or None.
+        ceiling: What they may cost together for one record, in trillionths, or None.
         provider_column: The column that names who has answered; None for `<name>_provider`.
         members: They under the name of the whole.
     """

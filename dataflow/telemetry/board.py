@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataflow.policies.breaker import shown_state
-from dataflow.telemetry.services import STATUSES, ServiceStatistics, money
+from dataflow.policies.money import cleaned
+from dataflow.telemetry.services import STATUSES, ServiceStatistics
 from dataflow.telemetry.statistics import Statistics
 
 FORM = 1
@@ -165,7 +166,7 @@ def make_board(
             "not_attempted": counts.not_attempted_records,
             "per_second": snapshot.speed,
         },
-        "cost": money(counts.cost + sum(_costs(under_way))),
+        "cost": cleaned(counts.cost + sum(_costs(under_way))),
         "currency": counts.currency,
         "budgets": list(snapshot.budgets),
         "services": [_service(one, counts, under_way) for one in head.services],
@@ -209,7 +210,7 @@ def _counts(part: ServiceStatistics) -> dict[str, Any]:
         **{status: getattr(part, status) for status in STATUSES},
         "deduplicated": part.deduplicated,
         "retries": part.retries,
-        "cost": money(part.cost),
+        "cost": cleaned(part.cost),
         "p50": part.duration.percentile(0.5),
         "p95": part.duration.percentile(0.95),
         "waited": part.waited.to_dict(),

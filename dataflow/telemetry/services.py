@@ -13,6 +13,7 @@ from typing import Any
 
 from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Priority, Status
+from dataflow.policies.money import cleaned
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
@@ -29,11 +30,6 @@ _waits = attrgetter(*_WAITS)
 def added(rows: Iterable[tuple[int, ...]]) -> list[int]:
     """The sum of every column."""
     return [sum(column) for column in zip(*rows, strict=True)]
-
-
-def money(value: float) -> float:
-    """Rounded to a millionth, which removes what adding floats in some order has left."""
-    return round(value, 6)
 
 
 def _longest(streaks: Iterable[Streak | None]) -> Streak | None:
@@ -173,7 +169,7 @@ class ServiceStatistics:
             kind=first.kind,
             priority=first.priority,
             **counts,
-            cost=math.fsum(part.cost for part in parts),
+            cost=cleaned(math.fsum(part.cost for part in parts)),
             tokens=Tokens.merged(part.tokens for part in parts),
             duration=Durations.merged([part.duration for part in parts]),
             waited=Waited.merged([part.waited for part in parts]),
@@ -215,7 +211,7 @@ class ServiceStatistics:
             "priority": self.priority.value,
             **({"member_of": self.member_of} if self.member_of else {}),
             **{name: getattr(self, name) for name in names},
-            "cost": money(self.cost),
+            "cost": cleaned(self.cost),
             **({"tokens": self.tokens.to_dict()} if self.tokens else {}),
             "duration": self.duration.report(),
             "waited": self.waited.report(),

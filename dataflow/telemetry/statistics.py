@@ -14,10 +14,11 @@ from operator import attrgetter
 from typing import Any
 
 from dataflow.outcomes import Kind
+from dataflow.policies.money import cleaned
 from dataflow.telemetry.columns import ColumnStatistics
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.report import Report
-from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added, money
+from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added
 
 __all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Streak", "Waited", "unbalanced"]
 
@@ -162,7 +163,7 @@ class Statistics:
             "total_duration": round(duration, 3),
             "records_per_second": round(self.total_records / duration, 1) if duration > 0 else None,
             "completeness": None if self.completeness is None else round(self.completeness, 6),
-            "cost": money(self.cost),
+            "cost": cleaned(self.cost),
             **({"currency": self.currency} if self.currency else {}),
             "services": {name: part.report() for name, part in self.services.items()},
             "columns": {name: part.report() for name, part in self.columns.items()},
@@ -192,7 +193,7 @@ def _merged(parts: Sequence[Statistics]) -> Statistics:
     return Statistics(
         **counts,
         completeness_sum=math.fsum(part.completeness_sum for part in parts),
-        cost=math.fsum(part.cost for part in parts),
+        cost=cleaned(math.fsum(part.cost for part in parts)),
         currency=next((part.currency for part in parts if part.currency), ""),
         services={name: ServiceStatistics.merged(name, group) for name, group in services.items()},
         columns={name: ColumnStatistics.merged(name, group) for name, group in columns.items()},

@@ -22,7 +22,7 @@ class Budget:
 
     Attributes:
         title: What it is called in messages.
-        amount: Millionths in one run.
+        amount: Trillionths in one run.
         least: What a call that it pays costs at most.
         option: How to raise it.
     """

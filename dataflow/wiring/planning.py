@@ -38,7 +38,7 @@ class Planned:
     @property
     def binding(self) -> dict[str, Any]:
         """What `bind_pipeline` was given by name."""
-        return {"record_budget": self.job.record_millionths, "durations": dict(self.durations)}
+        return {"record_budget": self.job.record_trillionths, "durations": dict(self.durations)}
 
 
 def plan_job(
@@ -67,7 +67,9 @@ def plan_job(
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
     durations = durations_of(job.pipeline, catalog, output=job.output, before=before)
-    graph = bind_pipeline(job.pipeline, source.schema, tables, record_budget=job.record_millionths, durations=durations)
+    graph = bind_pipeline(
+        job.pipeline, source.schema, tables, record_budget=job.record_trillionths, durations=durations
+    )
     check_key(job.keys, graph)
     parts = fingerprints(
         graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters

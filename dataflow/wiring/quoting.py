@@ -25,6 +25,7 @@ from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.plan.pipeline import Job, Pipeline
 from dataflow.plan.quote import Called, KeyCount, Quote, Tariff
 from dataflow.plan.rates import rates_of
+from dataflow.policies.money import amount
 from dataflow.services.prices import Price
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import read
@@ -34,8 +35,6 @@ from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, 
 from dataflow.wiring.keycounts import KeyCounter
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
 from dataflow.wiring.trial import Trial, run_sample
-
-_MILLION = 1_000_000
 
 
 def quote_job(job: Job, *, catalog: str = DEFAULT_CATALOG, sample: int | None = None) -> Quote:
@@ -156,14 +155,14 @@ def _called(step: Step) -> Called:
 def tariff_of(price: Price) -> Tariff:
     """The price of a service as a quote takes it."""
     if price.comes_with_answer:
-        most = float("inf") if price.most is None else price.most / _MILLION
+        most = float("inf") if price.most is None else amount(price.most)
         likely = 0.0 if price.most is None else most / 2
         call = Interval(low=0.0, likely=likely, high=most)
     else:
-        call = Interval.exactly(price.call / _MILLION)
+        call = Interval.exactly(amount(price.call))
     return Tariff(
         call=call,
-        record=price.record / _MILLION,
+        record=amount(price.record),
         billed=price.billed,
         currency=price.currency,
         from_answer=price.comes_with_answer,

@@ -12,8 +12,8 @@ from dataflow.engine.marks import Effect
 from dataflow.errors import CriticalServiceFailed
 from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.graph import Step
+from dataflow.policies.money import cleaned
 from dataflow.services.signature import Form
-from dataflow.telemetry.services import money
 
 _UNCALLED = (Status.SKIPPED, Status.NOT_ATTEMPTED)
 _FAILED = (Status.FAILED, Status.TIMED_OUT)
@@ -126,7 +126,7 @@ def metadata_of(
         failure_count=len(failures),
         failures=failures,
         completeness=output.get("completeness") if "completeness" in environment.graph.output.names else share,
-        cost=money(cost_of(environment)),
+        cost=cleaned(cost_of(environment)),
         rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",
         cached_count=sum(one.status is Status.CACHED for one in found),
         not_attempted=tuple(one for one in uncalled if one.status is Status.NOT_ATTEMPTED),

@@ -171,7 +171,7 @@ def _bound(
         job.pipeline,
         schema_of_text(plan["source"]),
         tables,
-        record_budget=job.record_millionths,
+        record_budget=job.record_trillionths,
         durations=plan.get(PLANNED),
     )
     prepare_arrow(graph)

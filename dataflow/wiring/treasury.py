@@ -14,7 +14,7 @@ from typing import Any
 
 from dataflow.engine.http.settings import RUN_PURSE, Money, purse_of
 from dataflow.errors import ClusterError, LimitReached, StoreError
-from dataflow.policies.money import millionths, written
+from dataflow.policies.money import amount, cleaned, trillionths, written
 from dataflow.policies.tranche import Tranche
 from dataflow.store.commit import RunFolder
 from dataflow.store.spend import Spend, SpendFile
@@ -104,7 +104,7 @@ class Treasury:
             self._write({name: Spend(authorised=one, settled=one) for name, one in final.items()})
 
     def standing(self) -> list[tuple[str, int, int]]:
-        """For each purse what it is called, what was spent from it over all drives, and what may be, in millionths."""
+        """For each purse what it is called, what was spent from it over all drives, and what may be, in trillionths."""
         return [
             (budget.title, self._before[name] + self.spent(name), budget.amount)
             for name, budget in self._budgets.named.items()
@@ -121,7 +121,7 @@ class Treasury:
         spent = self._before[name] + self.spent(name)
         lost = self._uncertain.get(name)
         uncertain = f" ({written(lost, currency)} of it cannot be accounted for after a crash)" if lost else ""
-        example = f"such as --budget {_rounded(2 * budget.amount)}" if name == RUN_PURSE else "in the job"
+        example = f"such as --budget {2 * amount(budget.amount):.15g}" if name == RUN_PURSE else "in the job"
         return LimitReached(
             f"the {budget.title} of {written(budget.amount, currency)} is used up: {written(spent, currency)} spent"
             f"{uncertain}, {done} of {partitions} partitions done, {partitions - done} left; what is done and paid for "
@@ -136,11 +136,11 @@ class Treasury:
         before: dict[str, int] = {}
         for name, budget in self._budgets.named.items():
             spend = found.get(name, Spend())
-            before[name] = max(spend.authorised, millionths(round(costs.get(name, 0.0), 6)))
+            before[name] = max(spend.authorised, trillionths(cleaned(costs.get(name, 0.0))))
             if (lost := spend.authorised - spend.settled) > 0:
-                amount = written(lost, self._budgets.currency)
+                text = written(lost, self._budgets.currency)
                 self._uncertain[name] = lost
-                warn(f"{amount} of the {budget.title} cannot be accounted for after a crash and counts as spent")
+                warn(f"{text} of the {budget.title} cannot be accounted for after a crash and counts as spent")
         return before
 
     def _hand_out(self) -> None:
@@ -188,7 +188,3 @@ class Treasury:
     def _write(self, purses: dict[str, Spend]) -> None:
         kept = {name: one for name, one in self._file.read().items() if name not in purses}
         self._file.write({**kept, **purses})
-
-
-def _rounded(money: int) -> str:
-    return f"{money / 1_000_000:g}"

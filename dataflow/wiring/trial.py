@@ -26,11 +26,10 @@ from dataflow.plan.graph import Step
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
 from dataflow.plan.quote import Quote
-from dataflow.policies.money import millionths, written
+from dataflow.policies.money import cleaned, trillionths, written
 from dataflow.services.signature import Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import read
-from dataflow.telemetry.services import money
 from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
@@ -64,7 +63,7 @@ class Bill:
         """The bill in a sentence."""
         calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
         parts = [f"{calls} for a sample of {self.records:,}"]
-        parts += [written(millionths(self.cost), self.currency)] if self.currency else []
+        parts += [written(trillionths(self.cost), self.currency)] if self.currency else []
         parts += [f"{self.cached:,} answered by the cache"] if self.cached else []
         return ", ".join(parts)
 
@@ -97,7 +96,7 @@ class Trial:
             records=self.environment.size,
             calls=sum(part.calls for part in parts),
             cached=sum(part.cached for part in parts),
-            cost=money(counts.cost),
+            cost=cleaned(counts.cost),
             currency=currency_of(step.service for step in self.prepared.graph.every),
         )
 

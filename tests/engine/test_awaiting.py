@@ -20,6 +20,7 @@ from dataflow.engine.environment import Environment
 from dataflow.engine.resources import make_resources
 from dataflow.engine.waiting import IOLoop
 from dataflow.plan.binding import bind
+from dataflow.policies.money import UNIT
 from dataflow.services.service import Service
 
 TABLE = pa.table({"x": [1]})
@@ -170,7 +171,7 @@ def test_equal_calls_are_made_once_also_when_they_fail() -> None:
             made.append(x)
             await asyncio.sleep(0.01)
             answers = Answers(values=[x], calls=1)
-            answers.pay(0, 500_000)
+            answers.pay(0, UNIT // 2)
             if x < 0:
                 answers.raise_at(0, LookupError("bad"))
             return answers

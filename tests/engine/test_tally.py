@@ -10,6 +10,7 @@ import pytest
 from dataflow.engine.tally import Tally, merged_tallies, status_of
 from dataflow.errors import NotFound, Skip
 from dataflow.outcomes import Kind, Priority, Status
+from dataflow.policies.money import trillionths
 from dataflow.telemetry.services import ServiceStatistics
 
 
@@ -22,7 +23,7 @@ def tally(*seconds: float, cost: int = 0) -> Tally:
 
 
 def test_what_is_read_is_json_that_the_statistics_of_a_service_take():
-    told = json.loads(json.dumps(tally(0.1, 0.3, cost=2_500_000).read()))
+    told = json.loads(json.dumps(tally(0.1, 0.3, cost=trillionths(2.5)).read()))
     part = ServiceStatistics.from_dict({**told, "kind": Kind.ENRICHMENT, "priority": Priority.IMPORTANT})
     assert (part.records, part.succeeded, part.calls, part.retries, part.cost) == (2, 2, 4, 2, 5.0)
     assert (part.duration.count, part.waited.rate) == (2, 1.0)

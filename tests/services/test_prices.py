@@ -9,7 +9,8 @@ import pytest
 
 import dataflow as flow
 from dataflow.errors import DeclarationError
-from dataflow.services.prices import Price, read_price
+from dataflow.policies.money import UNIT, trillionths
+from dataflow.services.prices import Price, read_price, tokens_of
 
 ACME = flow.API("acme", "https://acme.example")
 
@@ -30,7 +31,7 @@ def test_a_service_without_a_price_is_free() -> None:
 
 @pytest.mark.parametrize(
     ("price", "alone", "seven"),
-    [(0.01, 10_000, 10_000), (2, 2_000_000, 2_000_000), (flow.PerRecord(0.01), 10_000, 70_000), (0, 0, 0)],
+    [(0.01, 10**10, 10**10), (2, 2 * UNIT, 2 * UNIT), (flow.PerRecord(0.01), 10**10, 7 * 10**10), (0, 0, 0)],
 )
 def test_a_price_holds_for_a_call_or_for_each_of_its_records(price: Any, alone: int, seven: int) -> None:
     found = price_of(price=price)
@@ -42,15 +43,56 @@ def test_a_price_holds_for_a_call_or_for_each_of_its_records(price: Any, alone: 
     [
         {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010},
         {"input_tokens": 1000, "output_tokens": 10},
+        {"inputTokens": 1000, "outputTokens": 10, "totalTokens": 1010},
+        {"prompt_tokens": 1000, "completion_tokens": None, "total_tokens": 1010},
+        {"completion_tokens": 10, "total_tokens": 1010},
     ],
 )
-def test_tokens_are_read_from_the_usage_of_either_kind_of_answer(usage: dict[str, int]) -> None:
+def test_tokens_are_read_from_the_usage_of_any_kind_of_answer(usage: dict[str, int]) -> None:
     price = price_of(price=flow.PerMillionTokens(input=0.15, output=0.6))
-    assert price.of({"usage": usage}) == 156
+    assert price.of({"usage": usage}) == trillionths(0.000156)
     assert price.nominal() is None
 
 
-@pytest.mark.parametrize("answer", [{}, [], None, {"usage": {}}, {"usage": {"input_tokens": -1, "output_tokens": 1}}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 1000},
+        {"prompt_tokens": 1000, "total_tokens": 1000},
+        {"total_tokens": 1000},
+        {"input_tokens": 1000, "output_tokens": None},
+    ],
+)
+def test_an_answer_that_counts_only_what_was_sent_has_no_output(usage: dict[str, int]) -> None:
+    price = price_of(price=flow.PerMillionTokens(input=0.02, output=50))
+    assert price.of({"data": [[0.1]], "usage": usage}) == trillionths(0.00002)
+
+
+@pytest.mark.parametrize(
+    ("usage", "received"),
+    [
+        ({"promptTokenCount": 8, "candidatesTokenCount": 2, "totalTokenCount": 10}, 2),
+        ({"promptTokenCount": 8, "candidatesTokenCount": 2, "thoughtsTokenCount": 30, "totalTokenCount": 40}, 32),
+        ({"promptTokenCount": 8, "thoughtsTokenCount": 30, "totalTokenCount": 38}, 30),
+        ({"promptTokenCount": 8, "totalTokenCount": 8}, 0),
+    ],
+)
+def test_tokens_are_read_from_the_metadata_of_an_answer(usage: dict[str, int], received: int) -> None:
+    assert tokens_of({"candidates": [], "usageMetadata": usage}) == (8, received)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        [],
+        None,
+        {"usage": {}},
+        {"usage": {"input_tokens": -1, "output_tokens": 1}},
+        {"usage": 3},
+        {"usage": {"output_tokens": 1}},
+    ],
+)
 def test_an_answer_without_usage_says_no_price(answer: Any) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         price_of(price=flow.PerMillionTokens(input=1, output=1)).of(answer)
@@ -58,7 +100,11 @@ def test_an_answer_without_usage_says_no_price(answer: Any) -> None:
 
 def test_a_function_says_the_price_of_an_answer_and_max_price_the_most() -> None:
     price = price_of(price=lambda answer: answer["credits"] * 0.002, max_price=0.05, budget=10)
-    assert (price.of({"credits": 3}), price.nominal(), price.budget) == (6_000, 50_000, 10_000_000)
+    assert (price.of({"credits": 3}), price.nominal(), price.budget) == (
+        trillionths(0.006),
+        trillionths(0.05),
+        10 * UNIT,
+    )
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), "1", None])

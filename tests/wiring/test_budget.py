@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 from provider.serve import Running, serve
 
 from dataflow.engine.http.settings import RUN_PURSE
+from dataflow.policies.money import UNIT, trillionths
 from dataflow.store.commit import RunFolder
 from dataflow.store.spend import Spend, SpendFile
 
@@ -99,7 +100,7 @@ def test_a_budget_is_spent_to_the_cent_and_a_larger_one_goes_on(bench: Bench, op
     assert (bench.calls, told["status"], told["statistics"]["cost"]) == (ALLOWED, "stopped", 3.0)
     assert "the budget of USD 3.00 is used up: USD 3.00 spent" in said
     assert "such as --budget 6" in said
-    assert bench.spend == {RUN_PURSE: Spend(authorised=3_000_000, settled=3_000_000)}
+    assert bench.spend == {RUN_PURSE: Spend(authorised=3 * UNIT, settled=3 * UNIT)}
     told, _ = bench.run(*options, "--budget", "10", code=0)
     assert (bench.calls, told["status"], told["statistics"]["total_records"]) == (KEYS, "published", KEYS)
 
@@ -112,10 +113,10 @@ def test_a_killed_driver_begins_no_fresh_budget_and_loses_little_of_it(bench: Be
     process.kill()
     process.communicate()
     written = bench.spend[RUN_PURSE]
-    assert 1_000_000 <= written.authorised <= 3_000_000
+    assert UNIT <= written.authorised <= 3 * UNIT
     bench.run(*options, code=4)
     assert ALLOWED * 0.9 <= bench.calls <= ALLOWED
-    assert bench.spend[RUN_PURSE].authorised == 3_000_000
+    assert bench.spend[RUN_PURSE].authorised == 3 * UNIT
     bench.run(*options, "--budget", "20", code=0)
 
 
@@ -123,11 +124,22 @@ def test_what_a_crash_has_left_counts_as_spent_and_is_said(bench: Bench) -> None
     bench.run("--threads", "2", "--budget", "1", code=4)
     (path,) = (bench.folder / "catalog" / "paid" / "_runs").iterdir()
     folder = RunFolder(root=str(bench.folder / "catalog"), dataset="paid", run=path.name, epoch=1)
-    SpendFile(folder).write({RUN_PURSE: Spend(authorised=1_370_000, settled=1_000_000)})
+    SpendFile(folder).write({RUN_PURSE: Spend(authorised=trillionths(1.37), settled=UNIT)})
     before = bench.calls
     _, said = bench.run("--threads", "2", "--budget", "2", code=4)
     assert bench.calls - before == 63
     assert "USD 2.00 spent (USD 0.37 of it cannot be accounted for after a crash)" in said
+
+
+def test_what_an_older_version_wrote_in_millionths_is_read_as_that(bench: Bench) -> None:
+    bench.run("--threads", "2", "--budget", "1", code=4)
+    (path,) = (bench.folder / "catalog" / "paid" / "_runs").iterdir()
+    (path / "spend").write_bytes(
+        b'{"run":{"authorised":1370000,"settled":1370000}}'.replace(b"run", RUN_PURSE.encode())
+    )
+    before = bench.calls
+    bench.run("--threads", "2", "--budget", "2", code=4)
+    assert bench.calls - before == 63
 
 
 def test_a_damaged_file_gives_no_fresh_budget(bench: Bench) -> None:

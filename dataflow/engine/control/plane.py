@@ -29,7 +29,7 @@ from dataflow.engine.control.windows import Windows
 from dataflow.errors import ClusterError
 from dataflow.policies.breaker import Held
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Changes whenever an older holder or plane would misread a message."""
 EXCHANGES = 200.0
 """In a second, over all holders, at most; then the interval grows."""
@@ -122,7 +122,7 @@ class Plane:
                 self._windows_of(api).learn(source, rows, written=written, now=now)
 
     def authorise(self, run: str, *, purses: Mapping[str, Mapping[str, int]], now: float) -> dict[str, dict[str, Any]]:
-        """Let the holders of a run spend more, in millionths; only its driver does, after it has written that down.
+        """Let the holders of a run spend more, in trillionths; only its driver does, after it has written that down.
 
         Args:
             run: Whose money.

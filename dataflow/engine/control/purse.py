@@ -1,7 +1,7 @@
 """The money of one purse, as far as its driver has authorised it, and who has been granted how much of it.
 
 All that a holder tells and is told are sums since it began, so that a message may come twice, or late, and changes
-nothing then. Money is in whole millionths. Pure; the scheduler imports this module: nothing but the standard library.
+nothing then. Money is in whole trillionths. Pure; the scheduler imports this module: nothing but the standard library.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPERATION = "dataflow_control"
 """What the scheduler is asked for; without a version, so that two planes never share a cluster unseen."""
+_WIDEST, _WIDE = 1 << 63, "\0int:"
 _HOLDERS = 1000
 """Gates of one process that are remembered; those that were closed long ago are forgotten first."""
 
@@ -52,7 +53,7 @@ class ControlPlugin(SchedulerPlugin):  # type: ignore[misc]
         try:
             if member is not None:
                 self._belongs(given.get("holder") or given["request"]["holder"], member)
-            return {"answer": _OPERATIONS[do](self.plane, now=now, **given)}
+            return {"answer": _packed(_OPERATIONS[do](self.plane, now=now, **_unpacked(given)))}
         except (ClusterError, KeyError, TypeError) as error:
             problem = str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
             return {"refused": problem}
@@ -187,12 +188,28 @@ def hold_breaker(client: Client, api: str, *, state: Held | None) -> None:
 
 
 async def _ask(scheduler: Any, message: dict[str, Any]) -> Any:
-    reply = await getattr(scheduler, OPERATION)(**message)
+    reply = _unpacked(await getattr(scheduler, OPERATION)(**_packed(message)))
     if reply is None:
         raise ClusterError("there is no control plane on this cluster; its scheduler may have been started anew")
     if "refused" in reply:
         raise ClusterError(reply["refused"])
     return reply["answer"]
+
+
+def _packed(value: Any) -> Any:
+    """Values with whole numbers of more than 64 bits as text, which is how a message can hold a sum of money."""
+    if isinstance(value, dict):
+        return {name: _packed(one) for name, one in value.items()}
+    wide = isinstance(value, int) and not -_WIDEST <= value < _WIDEST
+    return f"{_WIDE}{value}" if wide else value
+
+
+def _unpacked(value: Any) -> Any:
+    """What `_packed` was given."""
+    if isinstance(value, dict):
+        return {name: _unpacked(one) for name, one in value.items()}
+    wide = isinstance(value, str) and value.startswith(_WIDE)
+    return int(value.removeprefix(_WIDE)) if wide else value
 
 
 async def _elsewhere(asking: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Any:

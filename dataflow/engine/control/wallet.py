@@ -38,7 +38,7 @@ class Reservation:
 
     Attributes:
         purses: Where it comes from; the whole amount from each.
-        amount: Millionths.
+        amount: Trillionths.
         desk: Where the attempt waits for its turn.
         waited: Seconds that it waited for the money.
         sent: Whether the attempt has begun.
@@ -134,7 +134,7 @@ class Wallet:
 
         Args:
             purses: Their names.
-            amount: Millionths.
+            amount: Trillionths.
             desk: The API whose gate is next: little money waits there, so that a slow one leaves some to others.
             patience: Seconds to wait at most; None for as long as it takes.
 

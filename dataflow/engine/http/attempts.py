@@ -155,7 +155,7 @@ class Call:
         answer: That of the attempt that is being made, or None until it is there.
         billing: What its attempts cost, or None where they are free.
         records: That it asks for.
-        cost: Of the attempts so far, in millionths.
+        cost: Of the attempts so far, in trillionths.
         reserved: The money for the attempt that comes next or is being made, or None.
         waiting: Requests of it that wait for their turn now, and
         in_flight: those that are being answered.

@@ -1,6 +1,6 @@
 """What the attempts of one service cost: whether one is paid for, and what its answer says.
 
-Money is in whole millionths here. Nothing is sent or waited for.
+Money is in whole trillionths here. Nothing is sent or waited for.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.outcomes import Status
+from dataflow.policies.money import cleaned
 from dataflow.store.cache.compacting import newest
 from dataflow.store.cache.connection import TURN, Connection, alone, journal_path
 from dataflow.store.cache.segments import Damaged, Segments
@@ -115,7 +116,7 @@ def _of_folder(segments: Segments, folder: str, warn: Callable[[str], object]) -
         bytes=size,
         oldest=_text(ends["min"]),
         newest=_text(ends["max"]),
-        cost=_money(pc.sum(table["cost"]).as_py() or 0.0),
+        cost=cleaned(pc.sum(table["cost"]).as_py() or 0.0),
     )
 
 
@@ -140,16 +141,12 @@ def _waiting(
         bytes=size,
         oldest=_text(datetime.fromtimestamp(oldest / 1e6, UTC)),
         newest=_text(datetime.fromtimestamp(newest / 1e6, UTC)),
-        cost=_money(cost),
+        cost=cleaned(cost),
     )
 
 
 def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-
-
-def _money(amount: float) -> float:
-    return round(amount, 6)
 
 
 def _added(one: Holding, other: Holding) -> Holding:
@@ -163,7 +160,7 @@ def _added(one: Holding, other: Holding) -> Holding:
         bytes=one.bytes + other.bytes,
         oldest=min(one.oldest, other.oldest),
         newest=max(one.newest, other.newest),
-        cost=_money(one.cost + other.cost),
+        cost=cleaned(one.cost + other.cost),
     )
 
 

@@ -55,7 +55,7 @@ def look_at_binding(job: Job, plan: SourcePlan | None, *, catalog: str) -> list[
         job.pipeline,
         schema,
         tables,
-        record_budget=job.record_millionths,
+        record_budget=job.record_trillionths,
         durations=durations_of(job.pipeline, datasets),
     )
     check_key(job.keys, graph)

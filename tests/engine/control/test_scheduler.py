@@ -17,6 +17,7 @@ from distributed import Client, LocalCluster
 
 from dataflow.engine.control.gate import Gate
 from dataflow.engine.control.limits import Limits
+from dataflow.engine.control.plane import PROTOCOL
 from dataflow.engine.control.scheduler import ClientLine, ask, hold_breaker, install, read_status
 from dataflow.errors import ClusterError
 from dataflow.policies.retry import Attempt
@@ -159,3 +160,17 @@ def test_a_scheduler_that_lacks_the_package_gets_it_with_the_plane(foreign: Any)
         loaded = {name for name in known if name.startswith("dataflow.")}
         assert {name.split(".")[1] for name in loaded} <= {"engine", "errors", "policies"}
         assert "pyarrow" not in known
+
+
+def test_a_budget_of_more_than_sixty_four_bits_reaches_the_plane_and_comes_back(client: Client) -> None:
+    install(client)
+    purse = {"authorised": 10**22, "limit": 10**22, "portion": 10**20}
+    assert ask(client, "authorise", run="large", purses={"run": purse})["run"]["spent"] == 0
+    request = {
+        "protocol": PROTOCOL,
+        "holder": "one",
+        "run": "large",
+        "purses": {"run": {"asked": 10**20, "least": 10**19, "spent": 0, "returned": 0, "out": 0}},
+    }
+    assert ask(client, "exchange", request=request)["purses"]["run"]["granted"] == 10**20
+    assert ask(client, "close_run", run="large")["run"]["held"] == 10**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import warnings
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -27,6 +28,15 @@ def test_every_call_costs_its_price_and_records_that_share_it_nothing_more(bench
     assert costs(run) == (0.08, 0.08)
     assert run.statistics["currency"] == "USD"
     assert "cost USD 0.08" in run_text(view_run(run))
+
+
+@pytest.mark.parametrize(
+    ("price", "cost"),
+    [(0.0000001, 0.00001), (0.000000000001, 0.0000000001), (Decimal("0.00000123456"), 0.000123456), (0.1, 10.0)],
+)
+def test_a_hundred_calls_cost_a_hundred_times_the_price(bench: Any, price: Any, cost: float) -> None:
+    run = bench.run(bench.company(price=price), [f"k{at}.example" for at in range(100)])
+    assert costs(run) == (cost, cost)
 
 
 def test_attempts_that_reached_the_provider_cost_too(bench: Any) -> None:
