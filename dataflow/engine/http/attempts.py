@@ -14,7 +14,14 @@ from dataflow.errors import RetryLater
 from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.effects import Reach
-from dataflow.policies.retry import Attempt, Retry, attempt_of_status, is_retryable_status, retry_after
+from dataflow.policies.retry import (
+    IDEMPOTENT_METHODS,
+    Attempt,
+    Retry,
+    attempt_of_status,
+    is_retryable_status,
+    retry_after,
+)
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 if TYPE_CHECKING:
@@ -313,6 +320,11 @@ class Request:
     url: str
     headers: dict[str, str]
     body: bytes | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it says by itself that a provider acts on it once however often it comes."""
+        return self.method in IDEMPOTENT_METHODS or any(name.lower() == "idempotency-key" for name in self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

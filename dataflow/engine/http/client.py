@@ -16,7 +16,7 @@ from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Re
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.settings import Halted
 from dataflow.policies.deadline import Deadline
-from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, attempt_of_status, is_retryable_status
+from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
 from dataflow.services.template import is_allowed
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
         whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
-        repeatable = sent.method in IDEMPOTENT_METHODS or "idempotency-key" in sent.headers
-        terms = replace(whole.terms, repeatable=repeatable)
+        terms = replace(whole.terms, repeatable=sent.is_repeatable)
         call = Call(terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole, billing=whole.billing)
         last: list[Answer] = []
 

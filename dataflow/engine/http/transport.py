@@ -7,7 +7,6 @@ and one session serves both declarative services and the `httpx.AsyncClient` tha
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import ssl
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from dataflow.engine.http.attempts import Answer, AttemptError, Request
+from dataflow.engine.http.connections import Connector, NeverArrived, opened
 from dataflow.policies.retry import Attempt
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ CONNECT = 5.0
 _CHUNK = 64 * 1024
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow"}
 _INFLATE = 32 + zlib.MAX_WBITS
-
-
-_opened: contextvars.ContextVar[list[bool]] = contextvars.ContextVar("dataflow_opened")
-"""Of the request that is being sent: gets an entry where a connection is opened for it."""
-
-
-class _Connector(aiohttp.TCPConnector):  # type: ignore[misc]
-    """Notes which requests open a connection; aiohttp's own tracing costs a tenth of a call."""
-
-    async def _create_connection(self, *arguments: Any, **options: Any) -> Any:
-        _opened.get([]).append(True)
-        return await super()._create_connection(*arguments, **options)
 
 
 class Transport:
@@ -57,7 +45,7 @@ class Transport:
         """The session, opened with the first request."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
+                connector=Connector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={**_HEADERS, **self.api.headers},
@@ -69,25 +57,31 @@ class Transport:
         return self._session
 
     async def send(self, request: Request) -> Answer:
-        """Send the request once.
+        """Send the request, on another connection where the server had closed one before it had the request.
 
         Raises:
             AttemptError: No whole answer came.
         """
-        opened: list[bool] = []
-        _opened.set(opened)
-        try:
-            async with self.session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                headers=request.headers,
-                data=request.body,
-                allow_redirects=False,
-            ) as response:
-                body = await self._body(response)
-                return Answer(status=response.status, headers=response.headers, body=body)
-        except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
-            raise translate(error, reused=not opened) from error
+        while True:
+            opens: list[bool] = []
+            opened.set(opens)
+            try:
+                return await self._send(request)
+            except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
+                # It was sent nowhere, so that sending it is still the same attempt; each time a connection is used up.
+                if opens or not _never_arrived(error, request):
+                    raise translate(error, reused=not opens) from error
+
+    async def _send(self, request: Request) -> Answer:
+        async with self.session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+        ) as response:
+            body = await self._body(response)
+            return Answer(status=response.status, headers=response.headers, body=body)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body, decompressed here, so that a small body cannot become a huge one in between."""
@@ -112,6 +106,16 @@ class Transport:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _never_arrived(error: Exception, request: Request) -> bool:
+    """Whether a request on a connection that had been used before was lost before it came to the server.
+
+    Where that is only likely, it must do no harm to send it again.
+    """
+    if isinstance(error, NeverArrived):
+        return error.sure or request.is_repeatable
+    return isinstance(error, aiohttp.ClientConnectionResetError)
 
 
 def too_long(most: int, *, status: int) -> AttemptError:

@@ -72,8 +72,8 @@ def test_a_server_that_closes_between_calls_loses_no_record_and_sees_no_call_twi
     said = run.statistics["services"]["company"]
     assert (said["succeeded"], said["failed"]) == (30, 0)
     assert bench.seen()["calls"] == 30
-    # Whether a request was read before its connection went cannot be known: it counts as a call.
-    assert said["calls"] == 30 + said["retries"]
+    # Only a request that came while its connection was being closed may look like a call: the others are none.
+    assert said["calls"] == 30 + said["retries"] <= 31
 
 
 def unused_port() -> int:
