@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from dataflow.policies.keepalive import BELIEVED, Keepalive
 
 
@@ -13,7 +15,7 @@ def test_nothing_is_known_at_first() -> None:
 
 def test_a_connection_is_not_used_near_the_age_at_which_others_were_closed() -> None:
     assert Keepalive().end(5.0, now=1.0).trusted(2.0) == 4.0
-    assert Keepalive().end(0.0625, now=1.0).trusted(2.0) == 0.0425
+    assert Keepalive().end(0.05, now=1.0).trusted(2.0) == pytest.approx(0.03)
     assert Keepalive().end(0.001, now=1.0).trusted(2.0) == 0.0
 
 
