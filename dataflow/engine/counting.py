@@ -238,7 +238,7 @@ class _Walk:
         service = step.service
         store = self._store if service.api is not None and not is_unlike(step) and service.returns else None
         returns: Any = service.returns
-        return Memory(store, service=service.name, returns=returns, from_json=service.endpoint is not None)
+        return Memory(store, service=service.name, returns=returns)
 
     def _opened(self, step: Step, inherited: Mask, deciders: frozenset[str], sure: StepKeys) -> StepKeys:
         """What the records may ask for that others decide about."""

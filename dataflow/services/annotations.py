@@ -161,7 +161,7 @@ def _literal(annotation: Any, where: str) -> Declared | None:
     def mismatch(value: Any) -> str | None:
         return scalar.mismatch(value) or (None if value in allowed else message)
 
-    return Declared(text=name_of(annotation), arrow=scalar.arrow, mismatch=mismatch)
+    return Declared(text=name_of(annotation), arrow=scalar.arrow, mismatch=mismatch, among=values)
 
 
 def _list(annotation: Any, where: str) -> Declared | None:
@@ -186,6 +186,7 @@ def _list(annotation: Any, where: str) -> Declared | None:
         mismatch=mismatch,
         plain=plain and (lambda value: [plain(one) for one in value]),
         build=build and (lambda value: [None if one is None else build(one) for one in value]),
+        item=item,
     )
 
 
@@ -211,6 +212,7 @@ def _map(annotation: Any, where: str) -> Declared | None:
         mismatch=mismatch,
         plain=lambda value: [(key, plain(one)) for key, one in value.items()],
         build=lambda pairs: _dict(pairs, build),
+        item=declared,
     )
 
 

@@ -39,6 +39,8 @@ class Declared:
         fields: The declared fields of a record type, in order; None for everything else.
         optional: The fields that a value may leave out.
         model: The class of a record type.
+        item: What the items of a list, or the values of a dict, are; None for everything else.
+        among: The values of a Literal; empty where any of the type will do.
     """
 
     text: str
@@ -51,6 +53,8 @@ class Declared:
     fields: Mapping[str, Declared] | None = None
     optional: frozenset[str] = frozenset()
     model: Any = None
+    item: Declared | None = None
+    among: tuple[Any, ...] = ()
 
 
 ANYTHING = Declared(text="Any", arrow=None, nullable=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
+from dataflow.engine.http.losses import Losses
 from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
 from dataflow.engine.live.calls import CALLS
@@ -149,6 +150,7 @@ def make_work(
         DataflowError: A class cannot be set up, or the cache cannot be opened.
     """
     told: list[str] = []
+    losses = Losses()
     memory = open_memory(graph, folder, parameters=setup["parameters"], warn=told.append)
     settings = CallSettings(
         line=line,
@@ -161,9 +163,10 @@ def make_work(
         offline=setup["offline"],
         money=None if setup["money"] is None else Money(**setup["money"]),
         limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
+        losses=losses,
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
-    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told)
+    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told, losses=losses)
 
 
 class PartitionWork:
@@ -182,6 +185,7 @@ class PartitionWork:
         memory: Memory | None = None,
         turns: Turns | None = None,
         told: list[str],
+        losses: Losses,
     ) -> None:
         self._graph = graph
         self._folder = folder
@@ -194,6 +198,7 @@ class PartitionWork:
         self._memory = memory
         self._turns = turns
         self._told = told
+        self._losses = losses
         self._halted = False
         self._pulse: Any = None
         self.dataset = folder.dataset
@@ -283,7 +288,7 @@ class PartitionWork:
 
     def _warnings(self) -> tuple[str, ...]:
         """What services and limits had to say since the last partition."""
-        self._told += [] if self._memory is None else self._memory.news()
+        self._told += self._losses.news() + ([] if self._memory is None else self._memory.news())
         count = len(self._told)
         said = tuple(self._told[:count])
         del self._told[:count]

@@ -30,6 +30,7 @@ from dataflow.engine.http.billing import Billing, billed_whole
 from dataflow.engine.http.calls import MOST, Calling, Check, Shared, make_calls, recalled, share, spread_answers
 from dataflow.engine.http.chat import ChatCall
 from dataflow.engine.http.functions import apply, perform
+from dataflow.engine.http.losses import Losses
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
@@ -89,6 +90,7 @@ class Callers:
         session: Session | None = None,
     ) -> None:
         self._settings = settings
+        self._losses = settings.losses or Losses()
         self._secret = secret
         self._session = session
         self._double: Callers | None = None
@@ -192,6 +194,8 @@ class Callers:
                 asked.making = partial(tracked.effects.flushed, making)
             yield asked
             on.flights.spent.append((step.service, spent_on(asked.answers)))
+        for sentence in () if self._settings.losses is not None else self._losses.news():
+            self._settings.warn(sentence)
 
     def client(self, api: API) -> Any:
         """The `httpx.AsyncClient` for functions of an API."""
@@ -287,6 +291,7 @@ class Callers:
                 service=service.name,
                 returns=service.returns,
                 from_json=service.endpoint is not None,
+                losses=self._losses,
             ),
             keyed=service.endpoint is not None and service.endpoint.keyed,
             prefix=f"{service.name}-{service.policy.version}",

@@ -1,7 +1,7 @@
 """What a service remembers of the calls that were made for it: answers by key, in whichever store is given.
 
-A value is kept as JSON and read back under the type that the service declares, as an answer is. Where answers
-are kept is the business of the store, which the engine is given.
+A value is kept in the form that `services.kept` gives its declared type. Where answers are kept is the business of
+the store, which the engine is given; what cannot be kept, or read back, is counted, since it is paid for again.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
+from dataflow.engine.http.losses import Losses
 from dataflow.errors import NotFound
 from dataflow.outcomes import Status
-from dataflow.services.answers import AnswerReader, read_answer
+from dataflow.services.kept import KeptForm, NotKept
 from dataflow.services.types import Declared
 
 if TYPE_CHECKING:
     from dataflow.engine.calling import Answers
+
+
+_STEP = 1e-3
+"""Seconds by which an answer is at least newer than the one that it stands in for."""
 
 
 class Remembered(Protocol):
@@ -60,53 +63,61 @@ class Memory:
         store: Where they are kept, or None to remember nothing.
         service: The name of the service.
         returns: What it returns.
-        from_json: Whether its values were read from JSON, so that they come back as they are.
+        from_json: Whether its values were read from JSON, so that they are of that type for sure.
+        losses: Counts the answers that are paid for again, since they cannot be kept or read back.
     """
 
-    def __init__(self, store: AnswerStore | None, *, service: str, returns: Declared, from_json: bool = False) -> None:
+    def __init__(
+        self,
+        store: AnswerStore | None,
+        *,
+        service: str,
+        returns: Declared,
+        from_json: bool = False,
+        losses: Losses | None = None,
+    ) -> None:
         self._store = store
         self._service = service
         self._returns = returns
         self._from_json = from_json
-        self._reader = AnswerReader(returns=returns)
+        self._form = KeptForm(returns)
+        self._losses = losses or Losses()
+        self._unread: dict[bytes, float] = {}
 
     def recall(self, keys: Sequence[bytes], answers: Answers) -> set[int]:
         """Fill in the answers that are known; the places of those that are."""
         if self._store is None:
             return set()
         known = self._store.get_many(keys, service=self._service)
-        return {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, known[key])}
+        return {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, key, known[key])}
 
-    def _fill(self, answers: Answers, at: int, found: Remembered) -> bool:
+    def _fill(self, answers: Answers, at: int, key: bytes, found: Remembered) -> bool:
         if found.status is Status.NOT_FOUND:
             answers.raised[at] = NotFound()
             return True
         try:
-            answers.values[at] = read_answer(found.value, self._reader)
-        except (ValueError, NotFound):
-            # Kept under another declaration: asked for anew.
+            answers.values[at] = self._form.read(found.value)
+        except NotKept as error:
+            self._losses.add(self._service, str(error), kept=True)
+            self._unread[key] = found.created
             return False
         return True
 
     def remember(self, key: bytes, value: Any, cost: float = 0.0) -> None:
-        """Keep the value of a call and what it cost, where JSON gives the value back as it was."""
+        """Keep the value of a call and what it cost; one of another type than declared is the failure of its record."""
         if self._store is None:
             return
         if value is None and not self._returns.nullable:
             self._keep(key, Status.NOT_FOUND, b"", cost)
             return
-        plain = self._plain(value)
-        try:
-            data = msgspec.json.encode(plain)
-            same = self._from_json or bool(self._plain(read_answer(data, self._reader)) == plain)
-        except (TypeError, ValueError, NotFound, msgspec.MsgspecError):
+        if not self._from_json and self._returns.mismatch(value) is not None:
             return
-        # JSON writes NaN as null.
-        if same:
-            self._keep(key, Status.SUCCEEDED, data, cost)
-
-    def _plain(self, value: Any) -> Any:
-        return value if self._returns.plain is None or value is None else self._returns.plain(value)
+        try:
+            data = self._form.write(value)
+        except NotKept as error:
+            self._losses.add(self._service, str(error))
+            return
+        self._keep(key, Status.SUCCEEDED, data, cost)
 
     def remember_error(self, key: bytes, error: BaseException, cost: float = 0.0) -> None:
         """Keep that nothing was found, and what that cost; no other error is kept."""
@@ -115,4 +126,6 @@ class Memory:
 
     def _keep(self, key: bytes, status: Status, value: bytes, cost: float) -> None:
         assert self._store is not None
-        self._store.put_answer(key, status=status, value=value, created=time.time(), service=self._service, cost=cost)
+        # Newer than the one that it stands in for, also where a wrong clock has dated that one.
+        created = max(time.time(), self._unread.pop(key, 0.0) + _STEP) if self._unread else time.time()
+        self._store.put_answer(key, status=status, value=value, created=created, service=self._service, cost=cost)

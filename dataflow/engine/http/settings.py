@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dataflow.engine.control.link import Line
     from dataflow.engine.http.effects import EffectJournal
+    from dataflow.engine.http.losses import Losses
     from dataflow.engine.http.memory import AnswerStore
     from dataflow.engine.http.quality import Limits
     from dataflow.engine.spending import Spent
@@ -68,6 +69,7 @@ class CallSettings:
         may_call: False makes no call at all: a record whose answer is not remembered is not attempted.
         offline: Whether that is since only the cache may answer.
         money: The budgets, or None where nothing limits what is spent.
+        losses: Counts the answers that are paid for again, for whoever tells of them; None to `warn` after each call.
     """
 
     line: Line | None = None
@@ -80,6 +82,7 @@ class CallSettings:
     may_call: bool = True
     offline: bool = False
     money: Money | None = None
+    losses: Losses | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
