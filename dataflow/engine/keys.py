@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from dataflow.plan.code import stable
+from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Step
+from dataflow.plan.identity import api_identity, type_identity, value_identity
+from dataflow.services.endpoint import Endpoint
 from dataflow.services.keys import Keys
-from dataflow.services.signature import Form, Injected
+from dataflow.services.llm import Chat
+from dataflow.services.service import Service
+from dataflow.services.signature import Injected
 
 KNOWN, LONGEST = 50_000, 100
 """Keys of texts that are kept for a service, and characters of a text whose key is: about 10 MB."""
@@ -68,24 +72,36 @@ def is_unlike(step: Step) -> bool:
 
 
 def definition(step: Step) -> str:
-    """What a service asks, as a text; of a function what it is given, since `version=` says what it does."""
-    service = step.service
-    if service.endpoint is None:
-        given = [*sorted(service.constants.items()), *sorted(service.policy.setup.items())]
-        return f"function {stable(given)}" if given else "function"
-    one, columns = service.endpoint, [column.name for column in step.inputs]
-    if service.form is Form.LLM:
-        return repr(["llm", *one.meaning, service.returns and service.returns.text, columns])
-    sources = [None if template is None else template.source for template in (one.url, one.params, one.json)]
-    return repr(
-        [
-            one.method,
-            *sources,
-            sorted(one.headers.items()),
-            one.select,
-            one.not_found,
-            service.returns and service.returns.text,
-            columns,
-            *([] if one.batch is None else one.batch.meaning),
-        ]
-    )
+    """What a service asks and what it gives, as a text; of a function what it is given, since `version=` says the rest.
+
+    Two that are equal ask the same account for the same thing, and understand the answer alike.
+    """
+    return _definition(step.service, tuple(column is None for read in step.reads for column in read.columns))
+
+
+@lru_cache(maxsize=256)
+def _definition(service: Service, absent: tuple[bool, ...]) -> str:
+    gives = None if service.returns is None else type_identity(service.returns)
+    asks = _asked_by_function(service) if service.endpoint is None else _asked(service.endpoint)
+    return repr([service.form.value, asks, gives, absent if any(absent) else ()])
+
+
+def _asked_by_function(service: Service) -> list[Any]:
+    names = [[one.name, *(one.declared.fields or ())] if one.is_record else one.name for one in service.parameters]
+    given = [value_identity(dict(one)) for one in (service.constants, service.policy.setup)]
+    return [None if service.api is None else api_identity(service.api), names, *given]
+
+
+def _asked(one: Endpoint | Chat) -> list[Any]:
+    if isinstance(one, Chat):
+        return [api_identity(one.api), *one.meaning]
+    templates = (one.url, one.params, one.json)
+    return [
+        api_identity(one.api, one.headers),
+        one.method,
+        *(None if template is None else stable(template.source) for template in templates),
+        stable(one.select),
+        sorted(one.not_found),
+        None if one.accept is None else code_digest(one.accept),
+        None if one.batch is None else one.batch.meaning,
+    ]

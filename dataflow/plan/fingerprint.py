@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
+from dataflow.plan.identity import api_identity, type_identity
 from dataflow.plan.partitions import SourceFile
 from dataflow.services.endpoint import Endpoint
 from dataflow.services.llm import Chat
@@ -89,7 +90,7 @@ def _describe(step: Step, table: pa.Table | None) -> list[Any]:
         None if service.function is None else code_digest(service.function),
         None if service.lookup is None else [stable(service.lookup.on), stable(service.lookup.select)],
         None if table is None else table_digest(table),
-        None if service.api is None else [service.api.name, service.api.url],
+        None if service.api is None else api_identity(service.api),
         None if service.endpoint is None else _endpoint(service.endpoint),
     ]
 
@@ -101,7 +102,7 @@ def _endpoint(one: Endpoint | Chat) -> list[Any]:
     return [
         one.method,
         [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)],
-        sorted(one.headers.items()),
+        sorted((name.lower(), value) for name, value in one.headers.items()),
         stable(one.select),
         None if one.accept is None else code_digest(one.accept),
         one.not_found,
@@ -119,7 +120,7 @@ def _declared(one: Declared) -> list[Any]:
     """What an annotation says, field by field, with the code of its class."""
     fields = [(name, _declared(field)) for name, field in (one.fields or {}).items()]
     model = None if one.model in (None, dict) else code_digest(one.model)
-    return [one.text if not fields else "", str(one.arrow), one.nullable, fields, model]
+    return [one.text if not fields else "", str(one.arrow), type_identity(one), fields, model]
 
 
 def table_digest(table: pa.Table) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import pyarrow as pa
 import pytest
@@ -299,3 +299,32 @@ def best(**options: Any) -> flow.Service:
 )
 def test_what_a_composite_writes_and_how_it_decides_is_part_of_a_plan(one: flow.Service, other: flow.Service) -> None:
     assert changes(prints(one), prints(other)) == ["service tel"]
+
+
+def test_an_account_counts_with_all_that_its_provider_sees() -> None:
+    def parts(**options: Any) -> dict[str, str]:
+        account = flow.API(options.pop("name", "acme"), options.pop("url", "https://acme.example"), **options)
+        asked = flow.enrichment(api=account, name="asked", returns=str)(lambda email: email)
+        return prints(account.get("company", "/{email}", returns=str), asked)
+
+    both = ["service company", "service asked"]
+    assert changes(parts(), parts(rate="5/s", concurrency=1, timeout="5s")) == []
+    assert changes(parts(headers={"A": "1"}), parts(headers={"a": "1"})) == []
+    for options in (
+        {"name": "other"},
+        {"url": "https://eu.acme.example"},
+        {"headers": {"Accept-Language": "de"}},
+        {"auth": flow.bearer("KEY")},
+    ):
+        assert changes(parts(), parts(**options)) == both
+
+
+def test_the_type_of_an_answer_counts_down_to_the_last_field() -> None:
+    def part(returns: Any) -> dict[str, str]:
+        return prints(flow.API("acme", "https://acme.example").get("company", "/{email}", returns=returns))
+
+    for before, after in (
+        (list[TypedDict("A", {"a": int})], list[TypedDict("A", {"a": int | None})]),  # type: ignore[operator]
+        (dict[str, Literal["a"]], dict[str, Literal["b"]]),
+    ):
+        assert changes(part(before), part(after)) == ["service company"]
