@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dataflow.engine.http.offline import SESSIONS
@@ -18,6 +19,8 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.files import files_at
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.memory import origin_of
+
+_LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +47,48 @@ class Remembers:
             recall=head.get("recall", {}),
         )
 
-    def recalling(self, services: Sequence[str], *, since: str | None = None) -> Remembers:
-        """The same without older answers of some services: by default none from before now."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        return Remembers(since=self.since, of=self.of, recall=self.recall | dict.fromkeys(services, since or now))
+    def recalling(self, services: Mapping[str, str]) -> Remembers:
+        """The same without the answers of some services from before a time; see `recalled_since`."""
+        return Remembers(since=self.since, of=self.of, recall=self.recall | dict(services))
 
     def to_dict(self) -> dict[str, Any]:
         """What the run's head says, as plain JSON values."""
         named = {"answers_since": self.since, "answers_of": self.of, "recall": self.recall}
         return {name: value for name, value in named.items() if value}
+
+
+def recalled_since(graph: Graph, root: str, services: Sequence[str], *, since: str | None = None) -> dict[str, str]:
+    """Since when the answers of services count that are recalled, as ISO text in UTC.
+
+    That is after the last answer there is, which a clock that was wrong may have dated ahead: the new ones are dated
+    no earlier, so that on every host they are the newer ones.
+
+    Args:
+        graph: The bound pipeline.
+        root: The catalog.
+        services: Their names.
+        since: By the clock; now by default.
+
+    Raises:
+        StoreError: The cache cannot be read.
+    """
+    now = since or _iso(datetime.now(UTC))
+    origins = [origin_of(step) for step in graph.every if step.service.name in services]
+    if not origins or SESSIONS.current is not None:
+        return dict.fromkeys(services, now)
+    with Cache(root) as cache:
+        cache.know(origins)
+        newest = {origin.service: cache.newest(origin) or 0.0 for origin in origins}
+    ahead = {name: _after(last) for name, last in newest.items() if last > time.time()}
+    return dict.fromkeys(services, now) | ahead
+
+
+def _after(seconds: float) -> str:
+    return _iso(datetime.fromtimestamp(min(seconds, _LAST), UTC) + timedelta(microseconds=1))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
 
 
 def check_recall(graph: Graph, services: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.effects import sent_once
-from dataflow.wiring.caching import Remembers
+from dataflow.wiring.caching import Remembers, recalled_since
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries, is_whole, plan_values, schemas_of
@@ -79,7 +79,7 @@ class Entry:
             plan=plan,
             schemas=schemas_of(planned),
             key=self.job.keys,
-            remembers=remembers.recalling(recall, since=since).to_dict(),
+            remembers=remembers.recalling(self._recalled(planned, since)).to_dict(),
         )
 
     def enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
@@ -98,6 +98,9 @@ class Entry:
             key=self.job.keys,
             remembers=Remembers.left_by(repaired).to_dict(),
         )
+
+    def _recalled(self, planned: Planned, since: str | None) -> dict[str, str]:
+        return recalled_since(planned.graph, self.catalog.root, self.settings.recall, since=since)
 
     def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
         """The answers that a run has left which was published as it is."""

@@ -26,6 +26,9 @@ from dataflow.store.cache.cache import Cache
 from dataflow.store.cache.connection import journal_path
 from dataflow.store.commit import RunFolder
 
+APART = 60.0
+"""Seconds by which the clocks of hosts may differ without a word."""
+
 
 class Keeper(Protocol):
     """Whatever holds answers by key: the cache, or a dict for what must not reach it."""
@@ -44,7 +47,8 @@ class Terms:
     Attributes:
         origin: Whose answers they are.
         policy: For how long answers of others serve; None where only those of the run itself do.
-        own_since: Since when an answer was paid for by the run itself, so that it serves whatever its age.
+        own_since: Since when an answer was paid for by the run itself, so that it serves whatever its age; infinite
+            without a run. New ones are dated no earlier, whatever the clock of this host says.
         salt: What goes into the key beside the call, so that it serves only where this is the same; may be empty.
         private: Whether new answers stay on this host.
     """
@@ -63,14 +67,22 @@ class Memory:
         keeper: Where answers are.
         services: The terms of each service, by its name; the others are not remembered.
         clock: Seconds since 1970.
+        warn: Called with what the user should see.
     """
 
     def __init__(
-        self, keeper: Keeper, services: Mapping[str, Terms], *, clock: Callable[[], float] = time.time
+        self,
+        keeper: Keeper,
+        services: Mapping[str, Terms],
+        *,
+        clock: Callable[[], float] = time.time,
+        warn: Callable[[str], object] = lambda sentence: None,
     ) -> None:
         self._keeper = keeper
         self._services = services
         self._clock = clock
+        self._warn = warn
+        self._ahead: set[str] = set()
 
     def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Answer]:
         """The answers of a service that serve now."""
@@ -79,16 +91,20 @@ class Memory:
             return {}
         asked = dict(zip((salted(key, terms.salt) for key in keys), keys, strict=True)) if terms.salt else None
         found = self._keeper.get_many(keys if asked is None else list(asked))
-        since = {status: self._serves_since(terms, status) for status in (Status.SUCCEEDED, Status.NOT_FOUND)}
-        if asked is None:
-            return {key: answer for key, answer in found.items() if answer.created >= since[answer.status]}
-        return {asked[key]: answer for key, answer in found.items() if answer.created >= since[answer.status]}
+        now = self._clock()
+        since = {status: _serves_since(terms, status, now=now) for status in (Status.SUCCEEDED, Status.NOT_FOUND)}
+        served = {key: answer for key, answer in found.items() if answer.created >= since[answer.status]}
+        others = terms.policy is not None and service not in self._ahead
+        if others and any(answer.created > now + APART for answer in served.values()):
+            self._tell_ahead(service)
+        return served if asked is None else {asked[key]: answer for key, answer in served.items()}
 
-    def _serves_since(self, terms: Terms, status: Status) -> float:
-        if terms.policy is None:
-            return terms.own_since
-        fresh = terms.policy.serves_since(self._clock(), found=status is Status.SUCCEEDED)
-        return min(fresh, terms.own_since)
+    def _tell_ahead(self, service: str) -> None:
+        self._ahead.add(service)
+        self._warn(
+            f"`{service}`: answers of its cache are dated in the future, by a clock that was wrong; they serve as if "
+            f"they had just been given; --recall {service} (recall=) calls again"
+        )
 
     def put_answer(
         self, key: bytes, *, status: Status, value: bytes, created: float, service: str, cost: float
@@ -96,7 +112,8 @@ class Memory:
         """Keep an answer."""
         terms = self._services.get(service)
         if terms is not None:
-            answer = Answer(status, value, created, cost)
+            given = created if math.isinf(terms.own_since) else max(created, terms.own_since)
+            answer = Answer(status, value, given, cost)
             self._keeper.put(salted(key, terms.salt), answer, origin=terms.origin, private=terms.private)
 
     @property
@@ -121,6 +138,12 @@ class Memory:
         """Write what is not written, and let go of the cache."""
         if isinstance(self._keeper, Cache):
             self._keeper.close()
+
+
+def _serves_since(terms: Terms, status: Status, *, now: float) -> float:
+    if terms.policy is None:
+        return terms.own_since
+    return min(terms.policy.serves_since(now, found=status is Status.SUCCEEDED), terms.own_since)
 
 
 def salted(key: bytes, salt: bytes) -> bytes:
@@ -204,7 +227,7 @@ def open_memory(
             shared.flush()
     cache = Cache(folder.root)
     take_up(cache, terms, warn=warn)
-    return Memory(cache, terms)
+    return Memory(cache, terms, warn=warn)
 
 
 def take_up(cache: Cache, terms: Mapping[str, Terms], *, warn: Callable[[str], object]) -> None:
@@ -302,7 +325,7 @@ def shared_memory(graph: Graph, root: str, *, warn: Callable[[str], object]) -> 
         # Parameters differ from call to call.
         if step.service.policy.cache is not None and not reads_context(step)
     }
-    return Memory(OfProcess(root, terms, warn=warn), terms) if terms else None
+    return Memory(OfProcess(root, terms, warn=warn), terms, warn=warn) if terms else None
 
 
 def _calling(graph: Graph) -> list[Step]:

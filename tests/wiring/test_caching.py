@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,15 +36,17 @@ class Desk:
         # Nothing is sent there: the functions answer by themselves.
         self.api = flow.API(f"desk{next(_numbers)}", "http://127.0.0.1:9", concurrency=None)
 
-    def news(self, name: str = "news", **options: Any) -> flow.Service:
+    def news(self, name: str = "news", *, version_of: str = "", **options: Any) -> flow.Service:
         """A service that asks about the column `key`."""
         asked = self.asked
 
         def ask(key) -> str:  # type: ignore[no-untyped-def]
+            if key == os.environ.get("BROKEN"):
+                raise DeclarationError("broken")
             asked.append(key)
             if key == "nothing":
                 raise flow.NotFound
-            return f"{type(key).__name__} {key!r}"
+            return f"{version_of or type(key).__name__} {key!r}"
 
         service: flow.Service = flow.enrichment(**{"api": self.api, "name": name, "retry": False, **options})(ask)
         return service
@@ -180,6 +184,50 @@ def test_a_run_that_has_used_older_answers_gives_way_to_one_that_recalls_them(de
     assert sorted(desk.calls()) == ["a", "b"]
     assert run.id != caught.value.run.id
     assert "is abandoned (asked to recall news); a new run starts" in run.notes[0]
+
+
+@pytest.mark.parametrize("hours", [0.01, 1, 24 * 365])
+def test_an_answer_that_a_wrong_clock_has_dated_ahead_is_recalled_for_good(
+    desk: Desk, on_host: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    on_host("ahead")
+    true = time.time
+    with monkeypatch.context() as wrong:
+        wrong.setattr(time, "time", lambda: true() + hours * 3600)
+        desk.run(desk.news(), ["a", "b"])
+    desk.asked.clear()
+    on_host("here")
+    served = desk.run(desk.news(), ["a", "b"], output="served")
+    assert desk.calls() == []
+    assert [one for one in served.warnings if "in the future" in one] == (
+        [] if hours < 0.1 else [one for one in served.warnings if "--recall news" in one]
+    )
+    with pytest.raises(Interrupted):
+        desk.run(desk.news(), ["a", "b"], output="again", recall=["news"], offline=True)
+    desk.run(desk.news(version_of="new"), ["a"], output="part", recall=["news"])
+    desk.run(desk.news(version_of="new"), ["a", "b"], output="again", recall=["news"])
+    assert sorted(desk.calls()) == ["a", "a", "b"]
+    for host in ("here", "ahead", "third"):
+        on_host(host)
+        later = desk.run(desk.news(), ["a", "b"], output=f"later-{host}")
+        assert later.to_arrow()["news"].to_pylist() == ["new 'a'", "new 'b'"]
+    assert desk.calls() == []
+
+
+def test_answers_of_a_recall_serve_its_run_when_it_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = time.time
+    with monkeypatch.context() as wrong:
+        wrong.setattr(time, "time", lambda: true() + 3600)
+        desk.run(desk.news(), ["a", "b"])
+    desk.asked.clear()
+    monkeypatch.setenv("BROKEN", "b")
+    with pytest.raises(DeclarationError, match="broken"):
+        desk.run(desk.news(), ["a", "b"], output="other", recall=["news"])
+    monkeypatch.delenv("BROKEN")
+    assert desk.asked == ["a"]
+    desk.asked.clear()
+    desk.run(desk.news(), ["a", "b"], output="other")
+    assert desk.calls() == ["b"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ _ASKED = 1000
 _GET = "SELECT key, found, value, created, cost FROM answers WHERE key IN ({})"
 _OTHERS = """SELECT count(*) FROM answers WHERE origin IN (SELECT id FROM origins
     WHERE service = :service AND version = :version AND definition = :definition AND code IS NOT :code)"""
+_NEWEST = """SELECT max(created) FROM answers WHERE origin IN (SELECT id FROM origins
+    WHERE service = :service AND version = :version AND definition = :definition)"""
 _OTHER = """SELECT 1 FROM origins
     WHERE service = :service AND version = :version AND definition = :definition AND code IS NOT :code LIMIT 1"""
 _KEPT_PRIVATE = 90 * 86_400.0
@@ -39,7 +41,8 @@ class Cache:
     """Answers for several threads of one process, beside other processes and hosts with caches of theirs.
 
     It holds connections and a thread, so each process makes its own: it does not travel by pickle, and one that
-    came through a fork refuses to work. An answer replaces an older one under its key, never a newer one.
+    came through a fork refuses to work. An answer replaces an older one under its key, never a newer one, and what is
+    put here also one that is dated in the future.
 
     Args:
         root: The catalog.
@@ -153,6 +156,17 @@ class Cache:
             return int(connection.execute(_OTHERS, named).fetchone()[0])
 
         return self._reading.run(count)
+
+    def newest(self, origin: Origin) -> float | None:
+        """When the last answer of a service and definition was given, by whatever clock; None where there is none.
+
+        Raises:
+            StoreError: The index cannot be read, or what was put before cannot be written.
+        """
+        self.flush()
+        named = {name: getattr(origin, name) for name in ("service", "version", "definition")}
+        found = self._reading.run(lambda connection: connection.execute(_NEWEST, named).fetchone()[0])
+        return None if found is None else int(found) / 1e6
 
     def flush(self) -> None:
         """Return when all that was put before is on disk.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from dataflow.errors import StoreError
@@ -30,6 +31,9 @@ PUT = """INSERT INTO answers (key, source, origin, found, created, cost, value) 
     created = excluded.created, cost = excluded.cost, value = excluded.value
     WHERE excluded.created >= answers.created"""
 
+_PUT_NOW = PUT + " OR answers.created > {now}"
+"""The same for an answer that was given just now: one that a wrong clock has dated ahead gives way to it."""
+
 _WAITS = "INSERT INTO waiting (keys, source, created) VALUES (?, ?, ?)"
 _ORIGIN = "INSERT OR IGNORE INTO origins (id, service, version, definition, code) VALUES (?, ?, ?, ?, ?)"
 
@@ -39,10 +43,12 @@ class Journal:
 
     Args:
         connection: The file, for this object alone.
+        clock: Seconds since 1970.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, clock: Callable[[], float] = time.time) -> None:
         self._connection = connection
+        self._clock = clock
         self._origins: dict[int, Origin] = {}
         self._pending: dict[bytes, Row] = {}
         self._underway: dict[bytes, Row] = {}
@@ -150,7 +156,7 @@ class Journal:
         connection.execute("BEGIN IMMEDIATE")
         note_origins(connection, [self._origins[number] for number in {row[2] for row in batch}])
         # In the order of the tree, whose pages are then touched once each.
-        connection.executemany(PUT, sorted(batch))
+        connection.executemany(_PUT_NOW.format(now=round(self._clock() * 1e6)), sorted(batch))
         for source in (WAITING, PRIVATE):
             rows = [row for row in batch if row[1] == source]
             if rows:

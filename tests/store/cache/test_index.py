@@ -57,6 +57,19 @@ def test_a_later_answer_takes_the_place_of_an_earlier_one_and_never_the_other_wa
     assert kept(root, path, 1) == {1: b'"new"'}
 
 
+def test_an_answer_from_the_future_gives_way_to_one_that_is_given_now(cache: Cache, root: str, path: Path) -> None:
+    assert cache.newest(COMPANY) is None
+    cache.put(key(1), answer(b'"ahead"', created=time.time() + 3600), origin=COMPANY)
+    cache.flush()
+    newest = cache.newest(COMPANY)
+    assert newest is not None
+    assert newest > time.time() + 3000
+    with Cache(root, path=path) as other:
+        other.put(key(1), answer(b'"now"', created=time.time()), origin=COMPANY)
+        other.flush()
+    assert kept(root, path, 1) == {1: b'"now"'}
+
+
 def test_an_answer_reaches_the_disk_without_being_asked_for(cache: Cache, root: str, path: Path) -> None:
     fill(cache, 1)
     deadline = time.monotonic() + 20
