@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -16,12 +17,14 @@ import pyarrow as pa
 from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import Answers, judge
 from dataflow.engine.environment import Environment
+from dataflow.engine.gathering import Companion, Together
+from dataflow.engine.http.settings import Execution
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Clock, Effect
 from dataflow.engine.partition import arguments_of, execution_of, finish, nothing, run_step
 from dataflow.engine.resources import Resources
 from dataflow.engine.tracing import serving, told_effect
-from dataflow.engine.waiting import TIMEOUT, call_async
+from dataflow.engine.waiting import TIMEOUT, Flights, call_async
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.context import working_for
 from dataflow.services.signature import Form
@@ -37,17 +40,38 @@ class Threads(Protocol):
 
 
 class SharedCalls:
-    """The calls of APIs that are under way or made for some records together: equal ones are made once."""
+    """The calls of APIs that are under way or made for some records together: equal ones are made once.
+
+    Attributes:
+        together: The records, which share the requests of services with `batch=`.
+        flights: What is under way for several of them.
+    """
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, bytes], asyncio.Future[Answers]] = {}
+        self.together = Together()
+        self.flights = Flights()
 
-    async def answers(self, step: Step, inputs: tuple[Any, ...], make: Callable[[], Awaitable[Answers]]) -> Answers:
+    def close(self) -> None:
+        """End what nobody waits for any more."""
+        self.together.close()
+        self.flights.cancel()
+
+    async def answers(
+        self,
+        step: Step,
+        inputs: tuple[Any, ...],
+        make: Callable[[], Awaitable[Answers]],
+        *,
+        record: Companion | None = None,
+    ) -> Answers:
         """What a service says to some inputs; whoever is not the first to ask pays nothing."""
         if is_unlike(step):
             return await make()
         key = step.service.name, key_of(step, keys_of(step))(inputs)
         if (asked := self._made.get(key)) is not None:
+            if record is not None:
+                record.passes(step.service.name)
             return _again(await asyncio.shield(asked))
         self._made[key] = asyncio.ensure_future(make())
         return await self._made[key]
@@ -73,6 +97,7 @@ async def await_graph(
     computing: Threads,
     waiting: Threads,
     calls: SharedCalls | None = None,
+    record: Companion | None = None,
     clock: Clock = time.perf_counter,
 ) -> Environment:
     """Run every service of the graph over a few records; cancelling it cancels what it has called.
@@ -84,12 +109,21 @@ async def await_graph(
         computing: Where services compute, one after the other.
         waiting: Where services wait that cannot be awaited, side by side.
         calls: What this shares with others, where the table is a single record.
+        record: Which of these others it is; None where it shares no requests.
         clock: Seconds, for the durations.
 
     Returns:
         All columns in all versions still needed, and what each step did.
     """
-    drive = _Drive(Environment(graph, table), resources, computing=computing, waiting=waiting, calls=calls, clock=clock)
+    drive = _Drive(
+        Environment(graph, table),
+        resources,
+        computing=computing,
+        waiting=waiting,
+        calls=calls,
+        record=record,
+        clock=clock,
+    )
     with working_for(resources.context.run):
         return await drive.run()
 
@@ -105,6 +139,7 @@ class _Drive:
         computing: Threads,
         waiting: Threads,
         calls: SharedCalls | None,
+        record: Companion | None,
         clock: Clock,
     ) -> None:
         self._environment = environment
@@ -112,6 +147,7 @@ class _Drive:
         self._computing = computing
         self._waiting = waiting
         self._calls = calls
+        self._record = record
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         steps = environment.graph.steps
@@ -154,6 +190,8 @@ class _Drive:
         if not self._computes and self._next_local() is not None:
             self._computes = True
             self._start(self._compute())
+        if self._record is not None:
+            self._record.moves(computes=self._computes)
         if not self._tasks:
             self._ended.set_result(None)
 
@@ -206,6 +244,8 @@ class _Drive:
         rows = exclusions.rows
         size = environment.size if rows is None else len(rows)
         if size == 0 and environment.size > 0:
+            if self._record is not None:
+                self._record.passes(step.service.name)
             return finish(step, environment, exclusions, nothing(step))
         began = clock()
         function, columns = arguments_of(step, environment, resources, rows=rows, size=size)
@@ -231,4 +271,27 @@ class _Drive:
         make = partial(self._resources.callers.acall, step, function, columns=columns, size=len(places), on=on)
         if self._calls is None or len(places) != 1:
             return await make()
-        return await self._calls.answers(step, tuple(column[0] for column in columns), make)
+        inputs = tuple(column[0] for column in columns)
+        if self._record is not None and (batch := getattr(step.service.endpoint, "batch", None)) is not None:
+            make = partial(self._ask_together, step, inputs, size=batch.size, on=on)
+        return await self._calls.answers(step, inputs, make, record=self._record)
+
+    async def _ask_together(self, step: Step, inputs: tuple[Any, ...], *, size: int, on: Execution) -> Answers:
+        """Call a service whose records share requests, unless what it says is known."""
+        callers, record, calls = self._resources.callers, self._record, self._calls
+        assert callers is not None
+        assert record is not None
+        assert calls is not None
+        columns = [[one] for one in inputs]
+        with callers.asking(step, None, columns=columns, size=1, on=on, group_of=None) as asked:
+            known = asked.making is None
+        if known:
+            record.passes(step.service.name)
+            return asked.answers
+        flights = calls.flights
+
+        async def ask(rows: Sequence[tuple[Any, ...]]) -> Answers:
+            several = replace(on, flights=flights)
+            return await callers.acall(step, None, columns=list(zip(*rows, strict=True)), size=len(rows), on=several)
+
+        return await record.ask(step.service.name, inputs, size=size, ask=ask)

@@ -136,7 +136,9 @@ class Pipeline:
         """`call` for several records, side by side; results come in their order, and a slow one keeps no other waiting.
 
         Equal calls of APIs are made once, and so are records that are equal in all that the pipeline reads: they share
-        an execution, whose cost is told once. Where a service is not idempotent, every record has its own.
+        an execution, whose cost is told once. Where a service is not idempotent, every record has its own. Records
+        under way at the same time share the requests of services with `batch=`: one that is full is sent at once, one
+        that is not when no other record can join it, or none has come a step further for a tenth of a second.
 
         Args:
             records: Column to value, each.

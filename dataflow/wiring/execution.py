@@ -17,6 +17,7 @@ import pyarrow as pa
 from dataflow.engine.awaiting import SharedCalls, Threads, await_graph
 from dataflow.engine.environment import Environment
 from dataflow.engine.fate import output_columns
+from dataflow.engine.gathering import Companion
 from dataflow.engine.resources import Resources
 from dataflow.engine.tracing import beginning
 from dataflow.engine.waiting import Flights, IOLoop
@@ -122,6 +123,7 @@ class Execution:
         computing: Threads,
         waiting: Threads,
         calls: SharedCalls | None = None,
+        record: Companion | None = None,
     ) -> Environment:
         """Run its services; on the loop that is given."""
         assert self._prepared is not None
@@ -133,7 +135,13 @@ class Execution:
         try:
             with beginning("dataflow.execution", execution=self.id):
                 return await await_graph(
-                    self._prepared.graph, self._table, resources, computing=computing, waiting=waiting, calls=calls
+                    self._prepared.graph,
+                    self._table,
+                    resources,
+                    computing=computing,
+                    waiting=waiting,
+                    calls=calls,
+                    record=record,
                 )
         except BaseException as error:
             self._tell("stopped", duration=time.perf_counter() - self._began, error=type(error).__name__)

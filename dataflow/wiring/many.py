@@ -1,4 +1,7 @@
-"""Several records through a pipeline, each as an execution of its own: side by side, in order, equal ones once."""
+"""Several records through a pipeline, each as an execution of its own: side by side, in order, equal ones once.
+
+Those that are under way at the same time share the requests of services with `batch=`.
+"""
 
 from __future__ import annotations
 
@@ -86,10 +89,12 @@ async def _run(
 
     async def caller() -> None:
         for place in left:
-            try:
-                ended[place] = await await_execution(Execution(pipeline, records[place], settings), io=io, calls=calls)
-            except (CriticalServiceFailed, DeclarationError) as error:
-                ended[place] = error
+            execution = Execution(pipeline, records[place], settings)
+            with calls.together.record() as record:
+                try:
+                    ended[place] = await await_execution(execution, io=io, calls=calls, record=record)
+                except (CriticalServiceFailed, DeclarationError) as error:
+                    ended[place] = error
 
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -97,6 +102,8 @@ async def _run(
                 tasks.create_task(caller())
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
+    finally:
+        calls.close()
     return [
         ended[first] if place == first else _again(ended[first], records[first], records[place], touched)
         for place, first in enumerate(places.of)

@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from dataflow.engine.awaiting import SharedCalls
+from dataflow.engine.gathering import Companion
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.plan.pipeline import Pipeline
 from dataflow.wiring.execution import Execution, Settings, check_not_here
@@ -50,12 +51,14 @@ async def acall(
     return await await_execution(execution, io=IOLoop(asyncio.get_running_loop()), calls=calls)
 
 
-async def await_execution(execution: Execution, *, io: IOLoop, calls: SharedCalls | None = None) -> Result:
+async def await_execution(
+    execution: Execution, *, io: IOLoop, calls: SharedCalls | None = None, record: Companion | None = None
+) -> Result:
     """Make a record ready and run it on the loop that this is awaited on."""
     if not execution.prepare_at_hand():
         # What takes a while would hold up the loop.
         await on_thread(execution.prepare)
-    environment = await execution.run(io, Flights(), computing=on_thread, waiting=on_thread, calls=calls)
+    environment = await execution.run(io, Flights(), computing=on_thread, waiting=on_thread, calls=calls, record=record)
     return execution.result(environment)
 
 

@@ -131,7 +131,7 @@ class Callers:
             Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
         """
-        with self._asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
+        with self.asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
             if asked.making is not None:
                 asked.answers = _wait(on.flights.start(asked.io, asked.making()))
         return spread_answers(asked.answers, asked.shared)
@@ -146,13 +146,13 @@ class Callers:
         on: Execution,
     ) -> Answers:
         """`call` for whoever awaits the answers on another loop; cancelling it cancels the calls."""
-        with self._asking(step, function, columns=columns, size=size, on=on, group_of=None) as asked:
+        with self.asking(step, function, columns=columns, size=size, on=on, group_of=None) as asked:
             if asked.making is not None:
                 asked.answers = await asyncio.wrap_future(on.flights.start(asked.io, asked.making()))
         return spread_answers(asked.answers, asked.shared)
 
     @contextmanager
-    def _asking(
+    def asking(
         self,
         step: Step,
         function: Callable[..., Any] | None,
@@ -165,7 +165,7 @@ class Callers:
         """What is known of some records, and what is to be awaited for the others; notes what it has spent."""
         if (session := SESSIONS.current) is not None and self._session is None:
             double = self._offline(session)
-            with double._asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
+            with double.asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
                 yield asked
             return
         io, made, keys, check = self._calling(step, function)

@@ -98,7 +98,8 @@ class Memory:
         try:
             answers.values[at] = self._form.read(found.value)
         except NotKept as error:
-            self._losses.add(self._service, str(error), kept=True)
+            if key not in self._unread:
+                self._losses.add(self._service, str(error), kept=True)
             self._unread[key] = found.created
             return False
         return True
