@@ -37,6 +37,23 @@ def job(source: str) -> flow.Job:
     return flow.Job(flow.Pipeline("calling", [company]), source=source, output="calling", key="domain")
 """
 
+# Answers that hold a dict, and that serve their own run only.
+OF_WORDS = """
+import os
+import httpx
+import dataflow as flow
+
+api = flow.API("kills", os.environ["SERVER"], concurrency=40, timeout=1)
+
+@flow.enrichment(api=api, cache=False)
+async def words(domain: str, http: httpx.AsyncClient) -> dict[str, list[str]]:
+    found = (await http.get(f"/v2/companies/{domain}")).json()
+    return {"names": [str(found.get("name"))]}
+
+def job(source: str) -> flow.Job:
+    return flow.Job(flow.Pipeline("calling", [words]), source=source, output="calling", key="domain")
+"""
+
 
 class Bench:
     """A server, a job that asks it about every key once, and what both say afterwards."""
@@ -45,11 +62,14 @@ class Bench:
         self.folder = folder
         self.server = server
         self.started: list[subprocess.Popen[bytes]] = []
-        (folder / "calling_job.py").write_text(JOB)
+        self.declare(JOB)
         (folder / "source").mkdir()
         for part in range(8):
             domains = [f"c{at}.example" for at in range(part * KEYS // 8, (part + 1) * KEYS // 8)]
             pq.write_table(pa.table({"domain": domains}), folder / "source" / f"{part}.parquet")
+
+    def declare(self, job: str) -> None:
+        (self.folder / "calling_job.py").write_text(job)
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "dataflow", "run", "calling_job.py", "--json", "--catalog", "catalog"]
@@ -115,6 +135,16 @@ def test_a_killed_client_takes_its_calls_with_it_and_the_next_run_repeats_only_t
     process.communicate()
     time.sleep(1)
     assert [call for call in bench.server.log() if call[0] > at + 0.5] == []
+    bench.check("--workers", "2", repeated=IN_FLIGHT_AND_UNSYNCED)
+
+
+def test_answers_that_hold_a_dict_and_serve_their_run_only_are_not_paid_for_again(bench: Bench) -> None:
+    bench.declare(OF_WORDS)
+    process = bench.start("--workers", "2")
+    bench.wait_for_calls(600)
+    process.kill()
+    process.communicate()
+    time.sleep(1)
     bench.check("--workers", "2", repeated=IN_FLIGHT_AND_UNSYNCED)
 
 
