@@ -20,9 +20,9 @@ from typing import Any
 
 from dataflow.engine.imports import Located, SourceTree, locate
 from dataflow.errors import DataflowError, DeclarationError
+from dataflow.plan.modules import SHIPPED
 
-PREFIX = "_dataflow_"
-"""What the names of all shipped modules begin with."""
+PREFIX = SHIPPED
 
 
 def import_tree(tree: SourceTree, *, hash: str) -> ModuleType:  # noqa: A002 - the word used everywhere

@@ -12,18 +12,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataflow.plan.code import code_digest, stable
+from dataflow.plan.code import Code, Looks, stable
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.identity import api_identity, type_identity
 from dataflow.plan.partitions import SourceFile
+from dataflow.plan.texts import Texts
 from dataflow.services.endpoint import Endpoint
 from dataflow.services.llm import Chat
 from dataflow.services.prices import OPTIONS as MONEY
+from dataflow.services.service import Service
 from dataflow.services.signature import Form, Injected, Parameter
 from dataflow.services.types import Declared
 
 _NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", "cache", "capabilities", "quality", *MONEY)
 """Options of a service that change how fast it is, and not what it gives."""
+
+_PARTS = ("how it is declared", "its code", "the text of its files")
+"""What the fingerprint of a service consists of, in this order."""
 
 
 def fingerprints(
@@ -34,6 +39,10 @@ def fingerprints(
     key: tuple[str, ...],
     tables: Mapping[str, pa.Table] | None = None,
     parameters: Mapping[str, Any] | None = None,
+    looks: Looks | None = None,
+    texts: Texts | None = None,
+    variables: Mapping[str, str | None] | None = None,
+    shared: bool = False,
 ) -> dict[str, str]:
     """A digest for each part of a plan.
 
@@ -44,10 +53,14 @@ def fingerprints(
         key: The key columns.
         tables: The table of each lookup, by service name.
         parameters: What `flow.Context` gives; they only count where a service asks for it.
+        looks: What was seen of the job before; what it has looked at is not looked at again.
+        texts: The files of the job, which count for a service that cannot be seen into wholly.
+        variables: What the job file is given of the client's environment, by name.
+        shared: Whether only that counts which is the same in every process that has loaded the same source.
 
     Returns:
-        Digests by part: `source`, `reading`, `schema`, `key`, `invalid`, `order`, `parameters`, `record budget`, and
-        `service NAME` for each one.
+        Digests by part: `source`, `reading`, `schema`, `key`, `invalid`, `order`, `parameters`, `record budget`,
+        `environ`, and `service NAME` for each one, which is several in one: `NAMED-CODE-TEXT`.
     """
     parts: dict[str, Any] = {
         "source": [(file.path, file.fingerprint) for file in files],
@@ -62,9 +75,28 @@ def fingerprints(
         parts["parameters"] = stable(parameters or {})
     if limits := {cap.most for step in graph.steps for cap in step.caps if not step.service.member_of}:
         parts["record budget"] = sorted(limits)
+    if variables:
+        parts["environ"] = sorted(variables.items())
+    found = {name: _digest(part) for name, part in parts.items()}
+    looks = Looks() if looks is None else looks
     for step in graph.every:
-        parts[f"service {step.service.name}"] = _describe(step, (tables or {}).get(step.service.name))
-    return {name: _digest(part) for name, part in parts.items()}
+        eye = _Eye(looks, shared=shared)
+        told = _declaration(step, eye, (tables or {}).get(step.service.name)), _code(step.service, eye)
+        text = texts.digest if texts is not None and (texts.acting or not eye.exact) else ""
+        found[f"service {step.service.name}"] = "-".join([*map(_digest, told), text])
+    return found
+
+
+def unseen(graph: Graph, looks: Looks) -> dict[str, tuple[str, ...]]:
+    """What cannot be seen into, by how the code names it, with the services that reach it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for step in graph.every:
+        eye = _Eye(looks)
+        _declaration(step, eye, None)
+        _code(step.service, eye)
+        for name in eye.unseen:
+            found[name] = (*found.get(name, ()), step.service.name)
+    return found
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -73,29 +105,71 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [name for name in names if before.get(name) != after.get(name)]
 
 
-def _describe(step: Step, table: pa.Table | None) -> list[Any]:
+def reasons(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The parts that differ, with what of a service does where that is known: `service domain: its code`."""
+    return [_reason(name, before.get(name), after.get(name)) for name in changes(before, after)]
+
+
+def _reason(name: str, before: str | None, after: str | None) -> str:
+    if before is None or after is None:
+        return name
+    pairs = list(zip(before.split("-"), after.split("-"), strict=False))
+    # A plan that was made before services had several parts tells no more than that one differs.
+    named = [part for part, (one, other) in zip(_PARTS, pairs, strict=False) if one != other]
+    return f"{name}: {', '.join(named)}" if len(pairs) == len(_PARTS) else name
+
+
+class _Eye:
+    """Looks at what belongs to one service, and keeps in mind what it could not see."""
+
+    def __init__(self, looks: Looks, *, shared: bool = False) -> None:
+        self.unseen: dict[str, None] = {}
+        self.exact = True
+        self._looks = looks
+        self._shared = shared
+
+    def __call__(self, thing: Any) -> str:
+        """A digest of a thing."""
+        code: Code = self._looks(thing)
+        self.unseen.update(dict.fromkeys(code.unseen))
+        self.exact &= code.exact
+        return code.shared if self._shared else code.digest
+
+
+def _declaration(step: Step, eye: _Eye, table: pa.Table | None) -> list[Any]:
+    """What an author has said of a service."""
     service = step.service
-    options = {name: stable(value) for name, value in service.options.items() if name not in _NO_MEANING}
+    options = {name: eye(value) for name, value in service.options.items() if _has_meaning(name, value)}
     return [
         service.kind,
         service.form,
         sorted(options.items()),
-        [_parameter(one) for one in service.parameters],
-        None if service.returns is None else _declared(service.returns),
+        [_parameter(one, eye) for one in service.parameters],
+        None if service.returns is None else _declared(service.returns, eye),
         [str(arrow) for arrow in step.types],
         # Its own columns are named beside its options.
         *([[column.name for column in step.writes]] if service.form is Form.COMPOSITE else []),
         *([] if service.policy.ceiling is None else [service.policy.ceiling]),
         *([] if step.nest is None else [[step.nest.column.name, step.nest.item]]),
-        None if service.function is None else code_digest(service.function),
         None if service.lookup is None else [stable(service.lookup.on), stable(service.lookup.select)],
         None if table is None else table_digest(table),
         None if service.api is None else api_identity(service.api),
-        None if service.endpoint is None else _endpoint(service.endpoint),
+        None if service.endpoint is None else _endpoint(service.endpoint, eye),
     ]
 
 
-def _endpoint(one: Endpoint | Chat) -> list[Any]:
+def _has_meaning(name: str, value: Any) -> bool:
+    """Whether an option says what a service gives; a price that is computed may have a say in that."""
+    return name not in _NO_MEANING or (name == "price" and callable(value))
+
+
+def _code(service: Service, eye: _Eye) -> list[Any]:
+    """What a service runs of the author's."""
+    judge = getattr(service.endpoint, "accept", None)
+    return [None if one is None else eye(one) for one in (service.function, judge)]
+
+
+def _endpoint(one: Endpoint | Chat, eye: _Eye) -> list[Any]:
     """What an endpoint asks and how it understands the answer."""
     if isinstance(one, Chat):
         return one.meaning
@@ -103,8 +177,7 @@ def _endpoint(one: Endpoint | Chat) -> list[Any]:
         one.method,
         [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)],
         sorted((name.lower(), value) for name, value in one.headers.items()),
-        stable(one.select),
-        None if one.accept is None else code_digest(one.accept),
+        eye(one.select),
         one.not_found,
         *([] if one.batch is None else one.batch.meaning),
         *([] if one.repeatable else ["once"]),
@@ -112,14 +185,14 @@ def _endpoint(one: Endpoint | Chat) -> list[Any]:
     ]
 
 
-def _parameter(one: Parameter) -> list[Any]:
-    return [one.name, one.columns, one.container, one.injected, stable(one.default), _declared(one.declared)]
+def _parameter(one: Parameter, eye: _Eye) -> list[Any]:
+    return [one.name, one.columns, one.container, one.injected, eye(one.default), _declared(one.declared, eye)]
 
 
-def _declared(one: Declared) -> list[Any]:
+def _declared(one: Declared, eye: _Eye) -> list[Any]:
     """What an annotation says, field by field, with the code of its class."""
-    fields = [(name, _declared(field)) for name, field in (one.fields or {}).items()]
-    model = None if one.model in (None, dict) else code_digest(one.model)
+    fields = [(name, _declared(field, eye)) for name, field in (one.fields or {}).items()]
+    model = None if one.model in (None, dict) else eye(one.model)
     return [one.text if not fields else "", str(one.arrow), type_identity(one), fields, model]
 
 

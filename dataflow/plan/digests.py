@@ -1,0 +1,61 @@
+"""Two digests that are made side by side: of what is the same in every process, and of what holds in this one too."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dataflow.plan.modules import SHIPPED
+
+_SHIPPED = re.compile(SHIPPED + r"[0-9a-f]{16}\.?")
+"""What the names of modules begin with where a program was loaded: another one after each edit."""
+
+
+class Digests:
+    """The digests of one walk.
+
+    Attributes:
+        only_here: Whether what is put is not the same in every process.
+    """
+
+    def __init__(self) -> None:
+        self.only_here = False
+        self._shared = hashlib.sha256()
+        self._here = hashlib.sha256()
+
+    @property
+    def shared(self) -> str:
+        """Of what is the same wherever the same source is loaded."""
+        return self._shared.hexdigest()[:16]
+
+    @property
+    def whole(self) -> str:
+        """Of all of it, the order of dicts and what is loaded by now among it."""
+        return hashlib.sha256(self._shared.digest() + self._here.digest()).hexdigest()[:16]
+
+    def put(self, text: str) -> None:
+        """Count a text."""
+        found = _SHIPPED.sub("", text) if SHIPPED in text else text
+        told = f"{len(found)}:{found}".encode("utf-8", "surrogatepass")
+        (self._here if self.only_here else self._shared).update(told)
+
+    def put_here(self, text: str) -> None:
+        """Count a text that is not the same in every process."""
+        with self.here():
+            self.put(text)
+
+    def take(self, other: Digests) -> None:
+        """Count what another walk has come to."""
+        self.put(other.shared)
+        self.put_here(other._here.hexdigest())
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Count what is put meanwhile for this process only."""
+        before, self.only_here = self.only_here, True
+        try:
+            yield
+        finally:
+            self.only_here = before
