@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import dataflow as flow
-from jobs.provider.serve import ensure_provider
+from jobs.provider.serve import ADDRESS, ensure_provider
 
 DATASETS = Path(__file__).parents[1] / "datasets"
 URL = ensure_provider(latency=0.05, jitter=0.02)
@@ -272,4 +272,4 @@ pipeline = flow.Pipeline(
 
 def job(source: str = str(DATASETS / "topics.jsonl")) -> flow.Job:
     """The job; `--set source=PATH` takes other topics."""
-    return flow.Job(pipeline, source=source, output="content", key="topic_id", max_failures="100%")
+    return flow.Job(pipeline, source=source, output="content", key="topic_id", max_failures="100%", environ=[ADDRESS])

@@ -14,7 +14,7 @@ from typing import TypedDict
 import httpx
 
 import dataflow as flow
-from jobs.provider.serve import ensure_provider
+from jobs.provider.serve import ADDRESS, ensure_provider
 
 DATASETS = Path(__file__).parents[1] / "datasets"
 FREE_MAIL = {"freemail.example", "webpost.example", "mailbox.example"}
@@ -94,4 +94,4 @@ pipeline = flow.Pipeline(
 
 def job(source: str = str(DATASETS / "leads.csv")) -> flow.Job:
     """The job; `--set source=PATH` enriches other leads."""
-    return flow.Job(pipeline, source=source, output="leads-enriched", key="lead_id")
+    return flow.Job(pipeline, source=source, output="leads-enriched", key="lead_id", environ=[ADDRESS])

@@ -32,7 +32,7 @@ from jobs.leads.shapes import (
     Sources,
     Stack,
 )
-from jobs.provider.serve import ensure_provider
+from jobs.provider.serve import ADDRESS, ensure_provider
 
 DATASETS = Path(__file__).parents[1] / "datasets"
 URL = ensure_provider(latency=0.05, jitter=0.02)
@@ -277,4 +277,5 @@ def job(
         key="lead_id",
         # A source that fails for every lead must not end the run: the others have been paid for.
         max_failures="100%",
+        environ=[ADDRESS, "LLM_URL"],
     )

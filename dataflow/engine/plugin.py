@@ -40,12 +40,14 @@ class Assignment:
             that the program stands for and the Dask worker, it returns the function that does one
             `Task`. Where that function has an attribute `close`, it is called at the end of the run.
         secrets: Values that the workers lack, kept in their memory; never written or shown.
+        variables: What stands in the environment while the job is loaded; never written or shown.
     """
 
     program: Program
     setup: dict[str, Any]
     factory: str
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
 
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -136,7 +138,7 @@ def _prepare(assignment: Assignment, worker: Worker | None) -> Work:
         start_logging(asked)
     start_exporting()
     keep_secrets(assignment.secrets)
-    value = load(assignment.program)
+    value = load(assignment.program, assignment.variables)
     if "pandas" in sys.modules:
         # The job imported it itself, after this process had told Arrow that there is none.
         bring_pandas_in()

@@ -17,13 +17,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 from dataflow.engine.imports import SourceTree, collect, is_local
 from dataflow.engine.loader import PREFIX, blame, import_tree
+from dataflow.engine.variables import NONE, Variables, digest_of, in_place
 from dataflow.errors import DeclarationError
 
 DEFAULT_NAMES = ("job", "pipeline")
@@ -40,7 +41,8 @@ class Program:
         parameters: Arguments of an entry that is a function, in the order given; plain JSON values.
         tree: The files of a `source`, else None.
         blob: The pickle of a `blob`, else empty.
-        hash: 16 hex digits over all of the above; names the modules of a `source`.
+        hash: 16 hex digits over all of this; names the modules of a `source`.
+        environ: A digest of the variables that it is loaded with, or empty.
     """
 
     kind: Literal["source", "blob"]
@@ -49,6 +51,7 @@ class Program:
     tree: SourceTree | None = None
     blob: bytes = b""
     hash: str = ""
+    environ: str = ""
 
     def __post_init__(self) -> None:
         if not self.hash:
@@ -57,8 +60,13 @@ class Program:
     def _digest(self) -> str:
         tree = asdict(self.tree) if self.tree else None
         blob = base64.b64encode(self.blob).decode()
-        text = json.dumps([self.kind, self.entry, self.parameters, tree, blob])
+        given = [self.environ] if self.environ else []
+        text = json.dumps([self.kind, self.entry, self.parameters, tree, blob, *given])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def given(self, variables: Variables) -> Program:
+        """The same program to be loaded with these variables, which makes another one of it."""
+        return replace(self, environ=digest_of(variables), hash="") if variables else self
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -102,8 +110,12 @@ def pack_object(value: object) -> Program:
     return Program(kind="blob", blob=_pickle(value))
 
 
-def load(program: Program) -> Any:
+def load(program: Program, variables: Variables = NONE) -> Any:
     """The object that a program stands for; made once per process, the same object ever after.
+
+    Args:
+        program: The program.
+        variables: What stands in the environment while it is loaded; `program.given` has made it one of its own.
 
     Raises:
         DeclarationError: The code fails while it is imported (the message names file and line), or the entry
@@ -111,7 +123,8 @@ def load(program: Program) -> Any:
     """
     with _loading:
         if program.hash not in _loaded:
-            _loaded[program.hash] = (program, _make(program))
+            with in_place(variables):
+                _loaded[program.hash] = (program, _make(program))
         return _loaded[program.hash][1]
 
 
@@ -162,6 +175,23 @@ def _call(function: Callable[..., object], *, parameters: dict[str, Any], where:
     except TypeError as error:
         raise DeclarationError(f"{where} takes {signature}: {error}") from error
     return function(**parameters)
+
+
+def loaded_from(pipeline: object) -> Program | None:
+    """The program that a pipeline, or the job around it, was loaded from in this process; None for any other."""
+    for program, loaded in list(_loaded.values()):
+        if pipeline in (loaded, getattr(loaded, "pipeline", None)):
+            return program
+    return None
+
+
+def found_in(pipeline: object) -> str | None:
+    """The file of the local module in which a pipeline, or a job around it, stands under a name; None without one."""
+    for module in _local_modules():
+        for held in list(vars(module).values()):
+            if held is pipeline or (type(held).__name__ == "Job" and getattr(held, "pipeline", None) is pipeline):
+                return str(module.__file__)
+    return None
 
 
 def _find_by_name(value: object) -> tuple[str, str] | None:

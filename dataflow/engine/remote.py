@@ -23,20 +23,33 @@ class SecretsPlugin(WorkerPlugin):  # type: ignore[misc]
     Args:
         values: By name; never written or shown.
         run: Whose they are.
+        variables: What the job file is given of the client's environment; never written or shown either.
     """
 
-    def __init__(self, values: Mapping[str, str], *, run: str) -> None:
+    def __init__(
+        self, values: Mapping[str, str], *, run: str, variables: Mapping[str, str | None] | None = None
+    ) -> None:
         self.name = secrets_name(run)
+        self.run = run
         self.values = dict(values)
+        self.variables = dict(variables or {})
 
     def __repr__(self) -> str:
         return f"<SecretsPlugin {self.name}>"
 
     def setup(self, worker: Worker) -> None:
         """Keep them beside those of the environment, which goes first."""
+        from dataflow.engine.variables import keep
         from dataflow.services.context import keep_secrets
 
         keep_secrets(self.values)
+        keep(self.variables, run=self.run)
+
+    def teardown(self, worker: Worker) -> None:
+        """Forget what the run alone was given."""
+        from dataflow.engine.variables import forget
+
+        forget(self.run)
 
 
 def secrets_name(run: str) -> str:
@@ -67,7 +80,15 @@ def drive(task: dict[str, Any]) -> dict[str, Any]:
         return told
 
 
-def hand_over(client: Client, *, run: str, function: str, payload: bytes, secrets: Mapping[str, str]) -> None:
+def hand_over(
+    client: Client,
+    *,
+    run: str,
+    function: str,
+    payload: bytes,
+    secrets: Mapping[str, str],
+    variables: Mapping[str, str | None] | None = None,
+) -> None:
     """Give a run to the cluster; it goes on whatever becomes of this client.
 
     Args:
@@ -76,10 +97,11 @@ def hand_over(client: Client, *, run: str, function: str, payload: bytes, secret
         function: What drives it, as `module:name`.
         payload: What that is called with.
         secrets: What the workers lack.
+        variables: What the job file is given of the client's environment.
     """
     from distributed import fire_and_forget
 
-    if secrets:
-        client.register_plugin(SecretsPlugin(secrets, run=run))
+    if secrets or variables:
+        client.register_plugin(SecretsPlugin(secrets, run=run, variables=variables))
     task = {"function": function, "payload": payload, "run": run}
     fire_and_forget(client.submit(drive, task, key=f"dataflow-run-{run}", pure=False))

@@ -6,7 +6,7 @@ Pure; what needs the columns of a source is checked when a pipeline is bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dataflow.errors import DeclarationError
@@ -101,3 +101,15 @@ def check_dataset_name(name: str) -> None:
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise DeclarationError(f"{name!r} is no name for a dataset; use letters, digits, '.', '_' and '-'")
+
+
+def check_environ(names: Any) -> tuple[str, ...]:
+    """Names of environment variables, each once.
+
+    Raises:
+        DeclarationError: They are none.
+    """
+    listed = None if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if listed is None or not all(isinstance(name, str) and name and "=" not in name for name in listed):
+        raise DeclarationError("environ takes a list of names of environment variables: environ=['ACME_URL']")
+    return tuple(dict.fromkeys(listed))

@@ -34,10 +34,15 @@ class Code:
 
 
 class Looks:
-    """Looks at the things of one loading of a job, each once, so that what its services change later is no change."""
+    """Looks at the things of one loading of a job, each once, so that what its services change later is no change.
 
-    def __init__(self) -> None:
-        self._memory = Memory()
+    Args:
+        serials: Whether what cannot be seen into counts as the object that it is; for code without a text, such as
+            that of a notebook, where nothing else tells that it was made anew.
+    """
+
+    def __init__(self, *, serials: bool = False) -> None:
+        self._memory = Memory(serials=serials)
         self._codes: dict[int, tuple[Any, Code]] = {}
 
     def __call__(self, thing: Any) -> Code:

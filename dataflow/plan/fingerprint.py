@@ -105,18 +105,28 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return [name for name in names if before.get(name) != after.get(name)]
 
 
-def reasons(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """The parts that differ, with what of a service does where that is known: `service domain: its code`."""
-    return [_reason(name, before.get(name), after.get(name)) for name in changes(before, after)]
+def reasons(before: Mapping[str, str], after: Mapping[str, str], *, text: str = _PARTS[-1]) -> list[str]:
+    """The parts that differ, with what of a service does where that is known: `service domain: its code`.
+
+    Args:
+        before: The fingerprints of one plan.
+        after: Those of the other.
+        text: What is said of a service whose files differ; it is said where nothing else of it does.
+    """
+    return [_reason(name, before.get(name), after.get(name), text) for name in changes(before, after)]
 
 
-def _reason(name: str, before: str | None, after: str | None) -> str:
+def _reason(name: str, before: str | None, after: str | None, text: str) -> str:
+    kind, _, service = name.partition(" ")
+    name = f"service `{service}`" if kind == "service" else name
     if before is None or after is None:
         return name
     pairs = list(zip(before.split("-"), after.split("-"), strict=False))
     # A plan that was made before services had several parts tells no more than that one differs.
     named = [part for part, (one, other) in zip(_PARTS, pairs, strict=False) if one != other]
-    return f"{name}: {', '.join(named)}" if len(pairs) == len(_PARTS) else name
+    if len(pairs) != len(_PARTS):
+        return name
+    return f"{name}: {text if named == [_PARTS[-1]] else ' and '.join(one for one in named if one != _PARTS[-1])}"
 
 
 class _Eye:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
-from dataflow.plan.checks import check_dataset_name, check_key_names, check_pipeline
+from dataflow.plan.checks import check_dataset_name, check_environ, check_key_names, check_pipeline
 from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
 from dataflow.services.prices import check_record_budget, read_amount
 from dataflow.services.service import Service
@@ -223,6 +223,9 @@ class Job:
             own. Default: none.
         record_budget: Money that they may cost for one record at most, by their prices and in listed order: a service
             that would exceed it is skipped for that record. Part of the plan, since it changes the output.
+        environ: Names of environment variables that the job file reads while it is loaded, `["ACME_URL"]`: wherever
+            it is loaded, it finds the values that they have where the run is started. No secrets: these have a way of
+            their own.
     """
 
     pipeline: Pipeline
@@ -234,6 +237,7 @@ class Job:
     deadline: float | str | None
     budget: float | None
     record_budget: float | None
+    environ: tuple[str, ...]
 
     def __init__(
         self,
@@ -247,6 +251,7 @@ class Job:
         deadline: float | str | None = None,
         budget: float | None = None,
         record_budget: float | None = None,
+        environ: Sequence[str] = (),
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
@@ -267,6 +272,7 @@ class Job:
         object.__setattr__(self, "deadline", deadline)
         object.__setattr__(self, "budget", budget)
         object.__setattr__(self, "record_budget", record_budget)
+        object.__setattr__(self, "environ", check_environ(environ))
 
     @property
     def keys(self) -> tuple[str, ...]:

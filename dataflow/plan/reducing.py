@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
@@ -115,6 +118,26 @@ def members_of(kind: type) -> dict[str, Any]:
                 except AttributeError:
                     continue
     return found
+
+
+_serials = itertools.count(1)
+_met: dict[int, tuple[Callable[[], Any], int]] = {}
+
+
+def serial_of(value: Any) -> int:
+    """A number for an object, which no other one of this process has or had."""
+    known = _met.get(id(value))
+    if known is None or known[0]() is not value:
+        try:
+            held: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            held = partial(_itself, value)
+        known = _met[id(value)] = (held, next(_serials))
+    return known[1]
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def is_special(name: str) -> bool:

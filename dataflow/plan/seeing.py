@@ -40,6 +40,7 @@ from dataflow.plan.reducing import (
     members_of,
     reduced,
     says_something,
+    serial_of,
     state_of,
 )
 from dataflow.services.api import API
@@ -63,12 +64,14 @@ class Memory:
         values: What was seen of an object of a library, by its identity.
         under_way: Objects of libraries that are being looked at.
         left: How many more are looked at for the value under way.
+        serials: Whether what is unseen counts as the object that it is, which holds in one process only.
     """
 
     bodies: dict[int, tuple[CodeType, Body]] = field(default_factory=dict)
     values: dict[int, tuple[Any, Sight]] = field(default_factory=dict)
     under_way: set[int] = field(default_factory=set)
     left: int = MOST
+    serials: bool = False
 
 
 class Sight:
@@ -121,6 +124,8 @@ class Sight:
     def _miss(self, value: Any) -> None:
         self.unseen[".".join(self._path) or type(value).__qualname__] = value
         self._put(f"unseen {type(value).__qualname__}")
+        if self._memory.serials:
+            self._digests.put_here(str(serial_of(value)))
 
     def _visit(self, value: Any) -> None:
         kind = type(value)
@@ -225,8 +230,9 @@ class Sight:
 
     def _module(self, module: ModuleType) -> None:
         """A module that may go anywhere: all of it."""
-        self._put("module" if is_own(module.__name__) else f"module {module.__name__}")
-        for name, value in sorted(vars(module).items()) if is_own(module.__name__) else ():
+        own = is_own(module.__name__)
+        self._put("module" if own else f"module {module.__name__}")
+        for name, value in sorted(vars(module).items()) if own else ():
             if not is_special(name) or name == "__getattr__":
                 self.visit(value, name, outermost=True)
 

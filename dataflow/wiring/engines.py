@@ -21,6 +21,7 @@ from dataflow.plan.resolve import Task
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.clusters import make_cluster
 from dataflow.wiring.keeping import CountKeeper
+from dataflow.wiring.planning import Planned
 from dataflow.wiring.reach import check_reach
 from dataflow.wiring.secrets import require_secrets, secrets_to_send, warn_if_open
 from dataflow.wiring.settings import PLACES, SMALL_BYTES, Settings
@@ -62,8 +63,7 @@ def cluster_engine(
     stack: ExitStack,
     *,
     home: ExitStack,
-    source: SourcePlan,
-    graph: Graph,
+    planned: Planned,
     keeper: CountKeeper,
     arrival: Arrival,
     warn: Callable[[str], None],
@@ -74,7 +74,7 @@ def cluster_engine(
     A cluster that is open to others is told to `warn`.
 
     Raises:
-        ClusterError: It cannot be made or reached, or has other versions.
+        ClusterError: It cannot be made or reached, has other versions, or has loaded another job than this process.
         DeclarationError: The job cannot be loaded there, `flow.testing.offline` is on, which cannot reach it, or
             what should make the cluster cannot be called.
         Interrupted: The run was stopped while it waited for the first worker.
@@ -83,13 +83,14 @@ def cluster_engine(
     """
     from dataflow.engine.plugin import Assignment
 
+    graph = planned.graph
     calls = graph.calls_apis and setup["may_call"]
     if calls:
         refuse_processes()
     cluster = home.enter_context(_cluster(settings, arrival=arrival, warn=warn))
     if cluster.workers is None:
         warn_if_open(cluster, warn)
-        check_reach(cluster, RunFolder.from_dict(setup["folder"]), source)
+        check_reach(cluster, RunFolder.from_dict(setup["folder"]), planned.source)
     if calls:
         ask_there = _open_plane(cluster, keeper)
         stack.callback(keeper.keep)
@@ -100,7 +101,9 @@ def cluster_engine(
         require_secrets(graph)
     services = [step.service for step in graph.every]
     secrets = secrets_to_send(services, cluster) if calls and cluster.workers is None else {}
-    assignment = Assignment(program=program, setup=dict(setup), factory=FACTORY, secrets=secrets)
+    assignment = Assignment(
+        program=program, setup=dict(setup), factory=FACTORY, secrets=secrets, variables=planned.variables
+    )
     page = cluster.show() if settings.live else None
     engine = cluster.engine(assignment, run=setup["folder"]["run"], stretch=setup["folder"]["epoch"], page=page)
     stack.callback(engine.close)

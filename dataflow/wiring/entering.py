@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.errors import CatalogError
-from dataflow.plan.fingerprint import changes
 from dataflow.plan.pipeline import Job
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
@@ -20,7 +19,7 @@ from dataflow.store.effects import sent_once
 from dataflow.wiring.caching import Remembers, recalled_since
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.memory import recalled
-from dataflow.wiring.planning import Planned, carries, is_whole, plan_values, schemas_of
+from dataflow.wiring.planning import Planned, carries, differing, is_whole, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings
@@ -57,12 +56,12 @@ class Entry:
         unfinished, recall = self._unfinished(), self.settings.recall
         remembers, since = self._left_by(planned, newest), None
         if unfinished is not None:
-            differing = changes(unfinished.plan()["fingerprints"], planned.fingerprints)
+            changed = differing(unfinished.plan(), planned)
             late = [name for name in recall if name not in recalled(unfinished)]
-            if self.settings.resume and not differing and not late:
+            if self.settings.resume and not changed and not late:
                 return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
-            reason = f"changed: {', '.join(differing)}" if differing else "a new run was asked for"
-            if self.settings.resume and not differing:
+            reason = f"changed: {', '.join(changed)}" if changed else "a new run was asked for"
+            if self.settings.resume and not changed:
                 # What it has paid for is not what it took from the cache.
                 reason = f"asked to recall {', '.join(late)}"
                 remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
@@ -85,7 +84,7 @@ class Entry:
     def enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
         """The same repair where it is unfinished, else a new one."""
         repaired = self.catalog.run(repair.run)
-        require_same_plan(repaired, planned.fingerprints, to_be="repaired")
+        require_same_plan(repaired, differing(repaired.plan(), planned), to_be="repaired")
         unfinished = self.catalog.unfinished(self.job.output)
         if unfinished is not None and Repair.of(unfinished) == repair:
             return unfinished.resume(as_it_is=True)

@@ -15,6 +15,7 @@ from dataflow.store.catalog import Catalog
 from dataflow.wiring.binding import bind_pipeline, given_schema, lookup_tables, wanted_types
 from dataflow.wiring.durations import durations_of
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
+from dataflow.wiring.looking import look_at, said_of_unseen
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 
 
@@ -26,11 +27,12 @@ def explain(pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CA
     durations = durations_of(pipeline, datasets)
     if source is None:
         graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables, durations=durations)
-        return explain_graph(graph, ["no source was given: columns that no service provides are taken as given"])
+        given = "no source was given: columns that no service provides are taken as given"
+        return explain_graph(graph, [given, *said_of_unseen(graph, look_at(pipeline)[0])])
     plan = planned_source(source, datasets, wanted_types(pipeline))
     check_columns(plan.schema)
     graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
-    return explain_graph(graph, plan.notes)
+    return explain_graph(graph, [*plan.notes, *said_of_unseen(graph, look_at(pipeline)[0])])
 
 
 def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple[str, str]]:

@@ -186,6 +186,7 @@ def as_job(loaded: Any, text: str, *, source: str | None = None, output: str | N
         deadline=loaded.deadline,
         budget=loaded.budget,
         record_budget=loaded.record_budget,
+        environ=loaded.environ,
     )
 
 

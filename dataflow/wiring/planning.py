@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.fate import failures_schema, rejects_schema
-from dataflow.plan.fingerprint import changes, fingerprints
+from dataflow.plan.code import Looks
+from dataflow.plan.fingerprint import changes, fingerprints, unseen
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
+from dataflow.plan.texts import Texts
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas, schema_text
@@ -21,11 +23,26 @@ from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, wan
 from dataflow.wiring.durations import PLANNED, durations_of
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.jobs import Reference
+from dataflow.wiring.looking import differences, look_at
+from dataflow.wiring.variables import read_variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A job bound to its source; `rows` is None where only reading tells how many records there are."""
+    """A job bound to its source.
+
+    Attributes:
+        job: What is run.
+        graph: The bound pipeline.
+        source: What is read, and how it is cut.
+        tables: The table of each lookup.
+        fingerprints: Of each part of the plan.
+        rows: How many records there are; None where only reading tells.
+        durations: What `bind_pipeline` was given of earlier runs.
+        looks: What was seen of the code.
+        texts: The files that it is in.
+        variables: What the job file is given of this environment, by name.
+    """
 
     job: Job
     graph: Graph
@@ -34,6 +51,9 @@ class Planned:
     fingerprints: dict[str, str]
     rows: int | None
     durations: Mapping[str, float] = field(default_factory=dict)
+    looks: Looks = field(default_factory=Looks)
+    texts: Texts = field(default_factory=Texts)
+    variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -48,6 +68,7 @@ def plan_job(
     limit: int | None = None,
     parameters: Mapping[str, Any] | None = None,
     before: Callable[[], Mapping[str, Any] | None] = lambda: None,
+    environ: Sequence[str] = (),
 ) -> Planned:
     """Bind a job to its source.
 
@@ -57,6 +78,7 @@ def plan_job(
         limit: The first records that are run, or None for all.
         parameters: What `flow.Context.parameters` will hold.
         before: Reads the plan of a run that goes on, whose choices hold.
+        environ: Names of variables that the job file is given, beside those of the job.
 
     Raises:
         DataflowError: The source cannot be read, or the pipeline does not fit it.
@@ -71,12 +93,30 @@ def plan_job(
         job.pipeline, source.schema, tables, record_budget=job.record_trillionths, durations=durations
     )
     check_key(job.keys, graph)
+    looks, texts = look_at(job.pipeline)
+    given = read_variables([*job.environ, *environ], services=job.pipeline.every)
     parts = fingerprints(
-        graph, files=source.files, options=source.options, key=job.keys, tables=tables, parameters=parameters
+        graph,
+        files=source.files,
+        options=source.options,
+        key=job.keys,
+        tables=tables,
+        parameters=parameters,
+        looks=looks,
+        texts=texts,
+        variables=given,
     )
-    rows = known_rows(source.specs)
     return Planned(
-        job=job, graph=graph, source=source, tables=tables, fingerprints=parts, rows=rows, durations=durations
+        job=job,
+        graph=graph,
+        source=source,
+        tables=tables,
+        fingerprints=parts,
+        rows=known_rows(source.specs),
+        durations=durations,
+        looks=looks,
+        texts=texts,
+        variables=given,
     )
 
 
@@ -97,8 +137,16 @@ def plan_values(planned: Planned, *, limit: int | None, reference: Reference | N
         "source": schema_text(planned.source.schema),
         "limit": limit,
         **({PLANNED: dict(planned.durations)} if planned.durations else {}),
+        **({"environ": list(planned.variables)} if planned.variables else {}),
+        "texts": dict(planned.texts.files),
         "job": None if reference is None else asdict(reference),
     }
+
+
+def differing(plan: Mapping[str, Any], planned: Planned) -> list[str]:
+    """What has changed since a plan was written, as people call it; nothing where a run may go on."""
+    said = unseen(planned.graph, planned.looks)
+    return differences(plan, planned.fingerprints, planned.texts, hidden=tuple(said))
 
 
 def schemas_of(planned: Planned) -> Schemas:

@@ -19,7 +19,7 @@ from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.running import new_id, perform_repair
 from dataflow.wiring.settings import moved, read_settings
-from dataflow.wiring.stopped import find_again
+from dataflow.wiring.stopped import environ_of, find_again
 
 
 def repair_run(
@@ -62,6 +62,7 @@ def repair_run(
 
     current._repair = again
     given = {"catalog": catalog, "parameters": job.parameters, "limit": original.plan()["limit"]}
+    given["environ"] = environ_of(original)
     perform_repair(repair, job, settings=read_settings({**settings, **given}), run=current)
     return current
 

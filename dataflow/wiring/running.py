@@ -32,11 +32,13 @@ from dataflow.wiring.caching import check_recall, merge_segments
 from dataflow.wiring.driving import Driving
 from dataflow.wiring.entering import Entry
 from dataflow.wiring.jobs import Found, Reference
-from dataflow.wiring.planning import Planned, is_current, plan_job
+from dataflow.wiring.looking import said_of_unseen
+from dataflow.wiring.planning import Planned, differing, is_current, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings, moved, read_settings
 from dataflow.wiring.stopped import (
+    environ_of,
     find_again,
     publishable,
     published_as,
@@ -147,7 +149,8 @@ def publish_run(run: str, *, catalog: str, **settings: Any) -> Run:
         return current
     found = find_again(folder)
     limit = folder.plan()["limit"]
-    chosen = read_settings({**settings, "catalog": catalog, "parameters": found.parameters, "limit": limit})
+    given = {"catalog": catalog, "parameters": found.parameters, "limit": limit, "environ": environ_of(folder)}
+    chosen = read_settings({**settings, **given})
     _Execution(found.job, chosen, current, found.program, as_it_is=True).perform()
     return current
 
@@ -226,6 +229,7 @@ class _Execution:
             return
         planned = self._plan(lambda: self.entry.plan_before(self.repair))
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
+        self.run.warnings += said_of_unseen(planned.graph, planned.looks)
         if self.repair is not None:
             folder = self.entry.enter_repair(planned, self.repair)
             self.run.id = folder.run
@@ -243,7 +247,14 @@ class _Execution:
 
     def _plan(self, before: Callable[[], Mapping[str, Any] | None]) -> Planned:
         settings = self.settings
-        return plan_job(self.job, self.catalog, limit=settings.limit, parameters=settings.parameters, before=before)
+        return plan_job(
+            self.job,
+            self.catalog,
+            limit=settings.limit,
+            parameters=settings.parameters,
+            before=before,
+            environ=settings.environ,
+        )
 
     def _publish_as_it_is(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""
@@ -253,7 +264,7 @@ class _Execution:
             _note_published(self.run, before)
             return
         planned = self._plan(folder.plan)
-        require_same_plan(folder, planned.fingerprints)
+        require_same_plan(folder, differing(folder.plan(), planned))
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
         self._finish(planned, folder.resume(as_it_is=True), None, stack=stack, tell=tell)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Event
+from dataflow.plan.checks import check_environ
 from dataflow.services.prices import read_amount
 from dataflow.services.units import seconds
 from dataflow.wiring.clusters import check_name
@@ -58,6 +59,7 @@ class Settings:
             where something is missing.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
         parameters: What `flow.Context.parameters` holds.
+        environ: Names of variables whose values here the job file sees wherever it is loaded, beside those of the job.
         wait: False returns a live `Run` at once, which goes on in the background until it ends or `run.stop()`.
         on_event: Called with each `Event`, such as a progress display.
         traffic: False leaves out the events `calling`, for which the control plane is asked once a second.
@@ -81,6 +83,7 @@ class Settings:
     offline: bool = False
     profile: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    environ: tuple[str, ...] = ()
     wait: bool = True
     on_event: Callable[[Event], None] | None = None
     traffic: bool = True
@@ -107,7 +110,7 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     names = settings.recall
     if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise DeclarationError("recall takes a list of names of services: recall=['news']")
-    settings = replace(settings, recall=tuple(dict.fromkeys(names)))
+    settings = replace(settings, recall=tuple(dict.fromkeys(names)), environ=check_environ(settings.environ))
     for name in ("workers", "threads", "limit"):
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

@@ -12,6 +12,7 @@ from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.services.context import Context
 from dataflow.store.commit import RunFolder
+from dataflow.wiring.agreeing import agreed
 from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.keeping import CountKeeper
@@ -69,15 +70,17 @@ def open_engine(
         binding=planned.binding,
     ) | {"live": settings.live}
     if uses_processes(settings, planned.graph, planned.source):
-        program = program or pack_object(planned.job.pipeline)
+        packed = (program or pack_object(planned.job.pipeline)).given(planned.variables)
+        if packed.tree is not None:
+            # What travels as values is the same wherever it is.
+            setup["agreed"] = agreed(planned.graph, looks=planned.looks)
         return cluster_engine(
-            program,
+            packed,
             setup,
             settings,
             stack,
             home=home,
-            source=planned.source,
-            graph=planned.graph,
+            planned=planned,
             keeper=keeper,
             treasury=treasury,
             arrival=arrival,

@@ -5,12 +5,11 @@ What is decided before anything is done; the run itself goes through `running`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from dataflow.errors import CatalogError, DeclarationError
 from dataflow.outcomes import Priority
-from dataflow.plan.fingerprint import changes
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.policies.effects import UNKNOWN
 from dataflow.store.catalog import Catalog
@@ -65,25 +64,29 @@ def published_as(folder: RunFolder) -> Dataset | None:
     return folder.publish(()) if folder.state().state is RunState.PUBLISHED else None
 
 
-def require_same_plan(folder: RunFolder, now: Mapping[str, str], *, to_be: str = "published") -> None:
+def require_same_plan(folder: RunFolder, differing: Sequence[str], *, to_be: str = "published") -> None:
     """Refuse to go on with a run whose job or source is not what it was: its partitions would not fit together.
 
     Args:
         folder: The run.
-        now: The fingerprints of its job by now.
+        differing: What has changed since it was planned.
         to_be: What is to become of it.
 
     Raises:
         DeclarationError: It names what has changed.
     """
     plan = folder.plan()
-    differing = changes(plan["fingerprints"], now)
     if differing:
         where = (plan.get("job") or {}).get("folder")
         raise DeclarationError(
             f"run {folder.run} cannot be {to_be}, since its plan has changed: {', '.join(differing)}; put that back "
             f"as it was, or run the job again to start anew{_elsewhere(where)}"
         )
+
+
+def environ_of(folder: RunFolder) -> list[str]:
+    """The names of the variables that the job file of a run is given."""
+    return list(folder.plan().get("environ", ()))
 
 
 def planned_specs(folder: RunFolder) -> list[PartitionSpec]:

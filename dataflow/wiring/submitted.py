@@ -13,6 +13,7 @@ import msgspec
 
 from dataflow.engine.live.scheduler import ask, start_telling
 from dataflow.engine.program import Program, load
+from dataflow.engine.variables import as_given, kept
 from dataflow.errors import OutputLocked
 from dataflow.plan.pipeline import Job
 from dataflow.store.filesystem import is_remote
@@ -58,7 +59,8 @@ def drive(payload: bytes, client: Any) -> dict[str, Any]:
     submission = msgspec.json.decode(payload, type=Submission)
     again = ask(client, "attempt", run=submission.id) > 1
     try:
-        run = _driven(submission, client, again=again)
+        with as_given(kept(submission.id)):
+            run = _driven(submission, client, again=again)
     except Exception as error:
         run = getattr(error, "run", None) or Run(id=submission.id, output="", catalog="")
         run.status, run._error = "failed" if run.status == "running" else run.status, error
@@ -99,7 +101,7 @@ def job_of(submission: Submission) -> Job:
     """
     reference = submission.reference
     job = as_job(
-        load(submission.program),
+        load(submission.program, kept(submission.id)),
         reference.job,
         source=None if "source" in dict(submission.program.parameters) else reference.source,
         output=reference.output,

@@ -13,6 +13,7 @@ from dataflow.engine.cluster import Cluster, connect
 from dataflow.engine.live.scheduler import ask
 from dataflow.engine.remote import hand_over
 from dataflow.errors import ClusterError, DeclarationError
+from dataflow.plan.checks import check_environ
 from dataflow.store.files import rooted
 from dataflow.wiring.boards import require_named
 from dataflow.wiring.jobs import Found, require_source
@@ -20,6 +21,7 @@ from dataflow.wiring.running import new_id
 from dataflow.wiring.secrets import secrets_to_send
 from dataflow.wiring.settings import read_settings
 from dataflow.wiring.submitted import DRIVER, Submission
+from dataflow.wiring.variables import read_variables
 
 WAIT = 60.0
 """Seconds until it is no longer waited for the driver to begin: planning takes seconds, a busy cluster any time."""
@@ -74,9 +76,11 @@ def submit(
     job = require_source(found, found.reference.job)
     settings["catalog"] = rooted(settings.get("catalog", "datasets"))
     read_settings(settings)
+    names = [*job.environ, *check_environ(settings.get("environ", ()))]
+    variables = read_variables(names, services=job.pipeline.every)
     submission = Submission(
         id=new_id(),
-        program=found.program,
+        program=found.program.given(variables),
         reference=found.reference,
         parameters=found.parameters,
         settings=settings,
@@ -85,7 +89,12 @@ def submit(
         page = cluster.show()
         secrets = secrets_to_send(job.pipeline.every, cluster)
         hand_over(
-            cluster.client, run=submission.id, function=DRIVER, payload=msgspec.json.encode(submission), secrets=secrets
+            cluster.client,
+            run=submission.id,
+            function=DRIVER,
+            payload=msgspec.json.encode(submission),
+            secrets=secrets,
+            variables=variables,
         )
         return _begun(cluster, submission, page, dataset=job.output, wait=wait)
 

@@ -36,7 +36,9 @@ from dataflow.store.effects import RunEffects
 from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
+from dataflow.wiring.agreeing import require_agreed
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
+from dataflow.wiring.looking import look_at
 from dataflow.wiring.memory import Memory, open_memory
 from dataflow.wiring.passes import Passes
 from dataflow.wiring.repair import KeptFailures
@@ -98,6 +100,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
         The function that runs and commits one partition.
 
     Raises:
+        ClusterError: The job is another one here than where the run was started.
         DataflowError: The pipeline cannot be bound or set up here.
     """
     keep_pandas_out()
@@ -106,6 +109,8 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     tables = lookup_tables(pipeline, Catalog(setup["catalog"]))
     graph = bind_pipeline(pipeline, schema, tables, **setup["binding"])
     prepare_arrow(graph)
+    if setup.get("agreed") is not None:
+        require_agreed(setup["agreed"], graph, looks=look_at(pipeline)[0], where=getattr(worker, "address", ""))
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, started_at=folder.started_at, parameters=setup["parameters"])
     line = find_line(graph, worker) if setup["may_call"] else None

@@ -230,7 +230,7 @@ def test_a_run_whose_publication_was_stopped_can_still_be_done_to_its_end(desk: 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda: Path("job.py").write_text(JOB.format(priority="optional")), "its plan has changed: service company"),
+        (lambda: Path("job.py").write_text(JOB.format(priority="optional")), "its plan has changed: service `company`"),
         (lambda: Path("source/2.csv").write_text("key,status\nc8,True\n"), "its plan has changed: source"),
         (lambda: Path("job.py").unlink(), "cannot be loaded: there is no job file job.py; put it back as it was"),
         (lambda: Path("job.py").write_text("import nowhere_to_be_found"), "cannot be loaded: .*job.py"),

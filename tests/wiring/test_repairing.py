@@ -213,7 +213,7 @@ def test_a_changed_job_and_a_wrong_name_are_refused_with_advice(desk: Desk, caps
     assert desk.command("repair", "nothing") == 2
     desk.write(JOB.replace("title.upper()", "title.lower()"))
     assert desk.command("repair", "latest") == 2
-    assert "cannot be repaired, since its plan has changed: service shout" in capsys.readouterr().err
+    assert "cannot be repaired, since its plan has changed: service `shout`" in capsys.readouterr().err
     assert desk.open().version == 1
 
 

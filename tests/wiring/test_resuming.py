@@ -172,10 +172,10 @@ def test_comments_docstrings_and_limits_are_no_change(project: Project) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("job.py", "FACTOR * number", "FACTOR * number + 0"), "service double"),
-        (("job.py", "FACTOR = 2", "FACTOR = 3"), "service double"),
-        (("job.py", "-> int:", "-> int | None:"), "service double"),
-        (("rules.py", 'f"n{number}"', 'f"m{number}"'), "service label"),
+        (("job.py", "FACTOR * number", "FACTOR * number + 0"), "service `double`: its code"),
+        (("job.py", "FACTOR = 2", "FACTOR = 3"), "service `double`: its code"),
+        (("job.py", "-> int:", "-> int | None:"), "service `double`: how it is declared and its code"),
+        (("rules.py", 'f"n{number}"', 'f"m{number}"'), "service `label`: its code"),
         (("job.py", "[double, label]", "[label, double]"), "order"),
         (("job.py", "[double, label]", '[double, label], invalid="reject"'), "invalid"),
         (("source/3.csv", "number\n", "number\n1\n"), "source"),

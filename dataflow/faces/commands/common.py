@@ -41,6 +41,12 @@ _WHERE = (
 _HOW = (
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records."),
     SET,
+    click.option(
+        "--environ",
+        multiple=True,
+        metavar="NAME",
+        help="Give the job file this variable's value here wherever it is loaded, as on workers; no secrets.",
+    ),
     click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on."),
     click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan."),
     click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds."),

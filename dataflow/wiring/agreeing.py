@@ -1,0 +1,59 @@
+"""Sees to it that a worker has loaded the same job as the client, before anything is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dataflow.errors import ClusterError
+from dataflow.plan.code import Looks
+from dataflow.plan.fingerprint import fingerprints, reasons
+from dataflow.plan.graph import Graph
+
+_WAY_OUT = "name the variable in Job(environ=[...]) or --environ NAME"
+
+
+def agreed(graph: Graph, *, looks: Looks) -> dict[str, Any]:
+    """What a worker compares its own job to, as plain JSON values.
+
+    Args:
+        graph: The bound pipeline.
+        looks: What was seen of its code.
+    """
+    parts = fingerprints(graph, files=(), options={}, key=(), looks=looks, shared=True)
+    apis = [step.service.api for step in graph.every if step.service.api is not None]
+    return {
+        "services": {name: part for name, part in parts.items() if name.startswith("service ") or name == "order"},
+        "apis": {api.name: api.url for api in apis},
+    }
+
+
+def require_agreed(expected: Mapping[str, Any], graph: Graph, *, looks: Looks, where: str) -> None:
+    """Refuse to work on another job than the one that was planned.
+
+    Args:
+        expected: What `agreed` gave where the run was started.
+        graph: The pipeline, bound here.
+        looks: What was seen of its code when it was loaded here.
+        where: The address of this worker.
+
+    Raises:
+        ClusterError: It names what differs.
+    """
+    found = agreed(graph, looks=looks)
+    if found != expected:
+        raise ClusterError("; ".join([*_differing(expected, found, where=where), _WAY_OUT]))
+
+
+def _differing(expected: Mapping[str, Any], found: Mapping[str, Any], *, where: str) -> Iterator[str]:
+    """What differs, APIs first: what calls them differs for that reason."""
+    apis = {name: (expected["apis"].get(name), url) for name, url in found["apis"].items()}
+    others = {name: urls for name, urls in apis.items() if urls[0] != urls[1]}
+    for name, (here, there) in others.items():
+        yield f"API `{name}` is {here} here and {there} on worker {where}"
+    if others:
+        yield "it is read from the environment while loading"
+        return
+    for one in reasons(expected["services"], found["services"]):
+        yield f"{one} is not the same here and on worker {where}"
+    yield "it works with what is read from the environment, a file or the clock while loading"
