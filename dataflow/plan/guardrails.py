@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dataflow.errors import DeclarationError
-from dataflow.outcomes import Kind
+from dataflow.outcomes import Kind, Priority
 from dataflow.plan.graph import Step
 from dataflow.policies.guardrail import MaxFailures
 from dataflow.services.service import Service
@@ -28,26 +28,29 @@ class Guardrails:
         min_found: The least share that a service is to find something for, by its name.
     """
 
-    max_failures: MaxFailures
+    max_failures: MaxFailures = field(default_factory=MaxFailures)
     min_found: Mapping[str, float] = field(default_factory=dict)
+
+    def heed(self, service: Service) -> bool:
+        """Whether the failures of a service can end a run: those of an optional one only where the author says so."""
+        return self.max_failures.given or service.policy.priority is not Priority.OPTIONAL
 
 
 def read_guardrails(
-    services: Sequence[Service], *, max_failures: float | str, min_found: MinFound | None
+    services: Sequence[Service], *, max_failures: float | str | None, min_found: MinFound | None
 ) -> Guardrails:
     """The guardrails that a job names.
 
     Args:
         services: Those of its pipeline.
-        max_failures: A share or a count.
+        max_failures: A share or a count; None for what holds where nothing is said.
         min_found: A share for every enrichment that calls an API, or shares by name; None for no such guardrail.
 
     Raises:
         DeclarationError: It is no share, or names what is no enrichment of the pipeline.
     """
-    allowed, count = share_or_count(max_failures, where="max_failures")
     return Guardrails(
-        max_failures=MaxFailures(share=allowed, count=count),
+        max_failures=_max_failures(max_failures),
         min_found={} if min_found is None else _min_found(services, min_found),
     )
 
@@ -63,6 +66,13 @@ def too_few_told(step: Step, *, found: int, asked: int, share: float) -> str:
         f"{share * 100:.4g}% of min_found; {question} Mend it and run again, or lower min_found= and run the same "
         "command again to go on"
     )
+
+
+def _max_failures(given: float | str | None) -> MaxFailures:
+    if given is None:
+        return MaxFailures()
+    share, count = share_or_count(given, where="max_failures")
+    return MaxFailures(share=share, count=count, given=True)
 
 
 def _min_found(services: Sequence[Service], given: MinFound) -> dict[str, float]:

@@ -80,7 +80,7 @@ class Pipeline:
         output: str,
         *,
         key: str | Sequence[str] | None = None,
-        max_failures: float | str = "1%",
+        max_failures: float | str | None = None,
         min_found: MinFound | None = None,
         record_budget: float | None = None,
         **settings: Any,
@@ -212,9 +212,12 @@ class Job:
         source: Where the records come from; see `Pipeline.run`.
         output: The name of the dataset that is published.
         key: The column, or columns, that name a record in rejects and failures; without it, file and row.
-        max_failures: The share ("1%", and at least 100) or count of failures that ends the run, by calls of each
-            service and by records rejected for them; verdicts do not count. 100 unexpected exceptions of one local
-            service in a row end it too, unless "100%" accepts everything.
+        max_failures: The share ("1%") or count of failures that the run survives, by calls of each service and by
+            records rejected for them; verdicts do not count, and one more ends it. Default: 1 %. Of a small run a
+            share is never less than a fifth, up to 100, and never less than one failure; a count is taken as it is.
+            An optional service ends the run only where this is given. 100 unexpected exceptions of one local service
+            in a row end it too, and nothing is published where more than half of the records were rejected for
+            failures, unless "100%" accepts everything.
         min_found: The least share ("20%") of the answers of each enrichment that calls an API, or of those that
             are named ({"company": "20%"}), that found something. Fewer end the run, once there are 100 answers,
             or 10 at its end. Default: none.
@@ -232,7 +235,7 @@ class Job:
     source: Any
     output: str
     key: str | Sequence[str] | None
-    max_failures: float | str
+    max_failures: float | str | None
     min_found: MinFound | None
     deadline: float | str | None
     budget: float | None
@@ -246,7 +249,7 @@ class Job:
         source: Any,
         output: str,
         key: str | Sequence[str] | None = None,
-        max_failures: float | str = "1%",
+        max_failures: float | str | None = None,
         min_found: MinFound | None = None,
         deadline: float | str | None = None,
         budget: float | None = None,

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SHARE = 0.01
+"""The share of failures that a run survives where its author names none."""
 FLOOR = 100
-"""Failures that a share never stops a run for: 1 % of a small run says little."""
+"""Failures that a share never stops a large run for: 1 % of a few thousand says little."""
+FIFTH = 5
+"""One in so many may fail of a small run, and one in any case: a hundred would be all of it."""
 STREAK = 100
 """Unexpected exceptions in a row after which a local service counts as broken, whatever share that is."""
 ENOUGH = 100
@@ -20,16 +24,22 @@ class MaxFailures:
     """How many failures a run survives: by calls for each service, by records for all of them together.
 
     Attributes:
-        share: Of the calls or records of the whole run, at least 100; used where `count` is None.
+        share: Of the calls or records of the whole run, or a fifth of them up to 100, whichever is more, and one in
+            any case; used where `count` is None.
         count: A fixed number instead.
+        given: Whether the author has named it, so that it holds for optional services too.
     """
 
-    share: float
+    share: float = SHARE
     count: int | None = None
+    given: bool = False
 
     def limit(self, whole: int) -> int:
         """The most failures among so many calls or records of the whole run."""
-        return self.count if self.count is not None else max(FLOOR, int(self.share * whole))
+        if self.count is not None:
+            return self.count
+        # A share such as 29 % is no binary number; the bit that it lacks must not cost a failure.
+        return max(int(self.share * whole + 1e-6), min(FLOOR, max(1, whole // FIFTH)))
 
     def exceeded(self, failures: int, *, whole: int) -> int | None:
         """The limit that so many failures have exceeded, or None."""
@@ -39,6 +49,10 @@ class MaxFailures:
     def allows_all(self, records: int) -> bool:
         """Whether every record of a run of so many may fail, which only who says so wants."""
         return self.share >= 1 if self.count is None else self.count >= records
+
+    def too_many_to_publish(self, failures: int, *, records: int) -> bool:
+        """Whether more than half of all records were rejected for failures; only a share of 100 % publishes these."""
+        return 2 * failures > records and (self.count is not None or self.share < 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +85,10 @@ def longest_stretch(calls: Iterable[tuple[int, int]]) -> Stretch | None:
 
 
 def expected(calls: int, *, seen: int, records: int) -> int:
-    """The calls of a whole run, where so many were made for the records seen so far."""
-    return calls if seen == 0 else max(calls, calls * records // seen)
+    """The calls of a whole run, where so many were made for the records seen so far; one for each where none is."""
+    if seen == 0:
+        return max(calls, records) if calls else 0
+    return max(calls, calls * records // seen)
 
 
 def too_few_found(found: int, *, asked: int, share: float, over: bool) -> bool:

@@ -5,7 +5,8 @@ Pure: what is allowed is decided in `policies.guardrail`, what a run does about 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dataflow.outcomes import Status
 from dataflow.plan.graph import Graph, Step
@@ -26,12 +27,14 @@ class Standing:
         run: Its id.
         counts: What was counted in what is committed.
         records: Of the whole run, as far as known.
+        calls: Of services whose calls in the whole run are known beforehand, by name.
         over: Whether everything is committed.
     """
 
     run: str
     counts: Statistics
     records: int
+    calls: Mapping[str, int] = field(default_factory=dict)
     over: bool = False
 
 
@@ -46,14 +49,14 @@ def reached(guardrails: Guardrails, graph: Graph, standing: Standing) -> str | N
     services = [(step, standing.counts.services.get(step.service.name)) for step in graph.every]
     there = [(step, part) for step, part in services if part is not None]
     found = [_streak(guardrails, part, step, standing) for step, part in there]
-    found += [_failures(guardrails, part, step, standing) for step, part in there if not step.service.member_of]
-    found += [_failed_records(guardrails, standing)]
+    found += [_failures(guardrails, part, step, standing) for step, part in there]
+    found += [_failed_records(guardrails, standing), _most_records(guardrails, standing)]
     found += [_too_few(guardrails, part, step, standing) for step, part in there]
     return next((reason for reason in found if reason is not None), None)
 
 
 def _streak(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
-    streak = part.streak
+    streak = part.streak if guardrails.heed(step.service) else None
     if streak is None or streak.calls < STREAK or guardrails.max_failures.allows_all(standing.records):
         return None
     return (
@@ -64,9 +67,11 @@ def _streak(guardrails: Guardrails, part: ServiceStatistics, step: Step, standin
 
 
 def _failures(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
+    if step.service.member_of or not guardrails.heed(step.service):
+        # A member that fails has others beside it.
+        return None
     calls, records = part.calls_ending(*_FAILED), part.failed + part.timed_out
-    whole = expected(part.calls_ending(*_ASKED), seen=standing.counts.total_records, records=standing.records)
-    limit = guardrails.max_failures.exceeded(calls, whole=whole)
+    limit = guardrails.max_failures.exceeded(calls, whole=_whole(part, step, standing))
     if limit is None:
         return None
     shared = f"{calls:,} distinct inputs, which {records:,} records share" if calls < records else f"{calls:,} records"
@@ -74,6 +79,14 @@ def _failures(guardrails: Guardrails, part: ServiceStatistics, step: Step, stand
         f"`{step.service.name}` failed for {shared}, more than the {limit:,} that max_failures allows; "
         f"{_look(standing)}, or raise max_failures= and run the same command again to go on"
     )
+
+
+def _whole(part: ServiceStatistics, step: Step, standing: Standing) -> int:
+    """The calls of a service in the whole run, as far as they are known or follow from those so far."""
+    asked, known = part.calls_ending(*_ASKED), standing.calls.get(step.service.name)
+    if known is not None:
+        return max(asked, known)
+    return expected(asked, seen=standing.counts.total_records, records=standing.records)
 
 
 def _failed_records(guardrails: Guardrails, standing: Standing) -> str | None:
@@ -84,6 +97,17 @@ def _failed_records(guardrails: Guardrails, standing: Standing) -> str | None:
     return (
         f"{failed:,} records were rejected since a service failed or they could not be read, more than the {limit:,} "
         f"that max_failures allows; {_look(standing)}, or raise max_failures= and run the same command again to go on"
+    )
+
+
+def _most_records(guardrails: Guardrails, standing: Standing) -> str | None:
+    failed, records = standing.counts.failed_records, standing.counts.total_records
+    if not standing.over or not guardrails.max_failures.too_many_to_publish(failed, records=records):
+        return None
+    return (
+        f"{failed:,} of {records:,} records were rejected since a service failed or they could not be read, more than "
+        f"half, so nothing is published; {_look(standing)}, or publish what there is with "
+        f"`dataflow publish {standing.run}`"
     )
 
 

@@ -121,7 +121,7 @@ def _setting(
     graph: Graph, counts: Mapping[str, KeyCount], *, records: int, partitions: int, guardrails: Guardrails | None
 ) -> Setting:
     apis = {step.service.api.name: step.service.api for step in graph.every if step.service.api is not None}
-    limits = {} if guardrails is None else _most_failures(guardrails, counts)
+    limits = {} if guardrails is None else _most_failures(graph, guardrails, counts)
     processors = available_processors()
     return Setting(
         records=records,
@@ -133,9 +133,14 @@ def _setting(
     )
 
 
-def _most_failures(guardrails: Guardrails, counts: Mapping[str, KeyCount]) -> dict[str, int]:
+def _most_failures(graph: Graph, guardrails: Guardrails, counts: Mapping[str, KeyCount]) -> dict[str, int]:
     most = guardrails.max_failures
-    return {name: most.limit(one.keys + (one.open_keys or one.open_records)) for name, one in counts.items()}
+    heeded = {step.service.name for step in graph.every if guardrails.heed(step.service)}
+    return {
+        name: most.limit(one.keys + (one.open_keys or one.open_records))
+        for name, one in counts.items()
+        if name in heeded
+    }
 
 
 def _called(step: Step) -> Called:

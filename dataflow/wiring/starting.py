@@ -107,6 +107,10 @@ def limits_of(planned: Planned) -> dict[str, tuple[float | None, int | None]]:
     known = rows is not None or guardrails.max_failures.count is not None
     most = guardrails.max_failures.limit(rows or 0) if known else None
     # A member that fails has others beside it, and how many items there are nobody knows beforehand.
-    alone = {step.service.name for step in planned.graph.steps if not step.service.member_of}
+    alone = {
+        step.service.name
+        for step in planned.graph.steps
+        if not step.service.member_of and guardrails.heed(step.service)
+    }
     names = [step.service.name for step in planned.graph.every if step.service.api is not None]
     return {name: (guardrails.min_found.get(name), most if name in alone else None) for name in names}

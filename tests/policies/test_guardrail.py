@@ -13,25 +13,74 @@ counts = st.integers(0, 10**9)
 
 
 @pytest.mark.parametrize(
-    ("allowed", "whole", "limit"),
+    ("whole", "limit"),
     [
-        (ONE_PERCENT, 0, 100),
-        (ONE_PERCENT, 10_000, 100),
-        (ONE_PERCENT, 10_099, 100),
-        (ONE_PERCENT, 10_100, 101),
-        (ONE_PERCENT, 1_000_000, 10_000),
-        (MaxFailures(share=0.0), 1_000_000, 100),
-        (MaxFailures(share=0.0, count=0), 1_000_000, 0),
-        (MaxFailures(share=0.0, count=7), 1_000_000, 7),
-        (MaxFailures(share=1.0), 5_000, 5_000),
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (4, 1),
+        (5, 1),
+        (9, 1),
+        (10, 2),
+        (90, 18),
+        (99, 19),
+        (100, 20),
+        (499, 99),
+        (500, 100),
+        (501, 100),
+        (10_000, 100),
+        (10_001, 100),
+        (10_099, 100),
+        (10_100, 101),
+        (100_000, 1_000),
+        (1_000_000, 10_000),
     ],
 )
-def test_a_share_allows_at_least_a_hundred_and_a_count_is_the_count(
+def test_by_default_a_run_survives_one_percent_and_of_a_small_one_a_fifth(whole: int, limit: int) -> None:
+    assert MaxFailures().limit(whole) == limit
+    assert MaxFailures().exceeded(limit, whole=whole) is None
+    assert MaxFailures().exceeded(limit + 1, whole=whole) == limit
+
+
+@pytest.mark.parametrize(
+    ("allowed", "whole", "limit"),
+    [
+        (MaxFailures(share=0.0), 1_000_000, 100),
+        (MaxFailures(share=0.0), 10, 2),
+        (MaxFailures(share=0.5), 10, 5),
+        (MaxFailures(share=0.29), 100, 29),
+        (MaxFailures(share=0.57), 100, 57),
+        (MaxFailures(share=1.0), 5_000, 5_000),
+        (MaxFailures(count=0), 1_000_000, 0),
+        (MaxFailures(count=7), 1_000_000, 7),
+        (MaxFailures(count=7), 3, 7),
+    ],
+)
+def test_a_share_has_the_same_floor_whoever_names_it_and_a_count_is_the_count(
     allowed: MaxFailures, whole: int, limit: int
 ) -> None:
     assert allowed.limit(whole) == limit
     assert allowed.exceeded(limit, whole=whole) is None
     assert allowed.exceeded(limit + 1, whole=whole) == limit
+
+
+@given(whole=counts, more=counts, share=st.floats(0, 1))
+def test_a_longer_run_never_survives_less_and_no_run_more_than_it_has(whole: int, more: int, share: float) -> None:
+    allowed = MaxFailures(share=share)
+    assert 1 <= allowed.limit(whole) <= allowed.limit(whole + more)
+    assert allowed.limit(whole) <= max(1, whole)
+
+
+@pytest.mark.parametrize(
+    ("failures", "records", "unpublished"),
+    [(0, 0, False), (0, 1, False), (1, 1, True), (1, 2, False), (2, 3, True), (45, 90, False), (46, 90, True)],
+)
+def test_more_than_half_of_the_records_are_too_many_to_publish_at_any_size(
+    failures: int, records: int, unpublished: bool
+) -> None:
+    for allowed in (MaxFailures(), MaxFailures(share=0.99, given=True), MaxFailures(count=records, given=True)):
+        assert allowed.too_many_to_publish(failures, records=records) == unpublished
+    assert not MaxFailures(share=1.0, given=True).too_many_to_publish(failures, records=records)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +117,15 @@ def test_a_run_within_its_share_so_far_is_never_ended(
 
 @pytest.mark.parametrize(
     ("calls", "seen", "records", "whole"),
-    [(0, 0, 1000, 0), (10, 100, 1000, 100), (10, 100, 100, 10), (10, 100, 50, 10), (1000, 1000, 10**6, 10**6)],
+    [
+        (0, 0, 1000, 0),
+        (10, 0, 1000, 1000),
+        (10, 0, 5, 10),
+        (10, 100, 1000, 100),
+        (10, 100, 100, 10),
+        (10, 100, 50, 10),
+        (1000, 1000, 10**6, 10**6),
+    ],
 )
 def test_the_calls_of_a_run_are_expected_from_those_so_far(calls: int, seen: int, records: int, whole: int) -> None:
     assert expected(calls, seen=seen, records=records) == whole

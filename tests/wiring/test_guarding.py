@@ -20,6 +20,7 @@ import dataflow as flow
 from dataflow.errors import DataflowError, DeclarationError, GuardrailReached, LimitReached
 from dataflow.outcomes import Kind, Priority
 from dataflow.plan.binding import bind
+from dataflow.plan.graph import Graph
 from dataflow.plan.guardrails import Guardrails
 from dataflow.policies.guardrail import MaxFailures
 from dataflow.store.catalog import Catalog
@@ -46,6 +47,8 @@ def company(url: str = "https://acme.example", **options: Any) -> flow.Service:
 
 
 GRAPH = bind([domain, company()], pa.schema({"domain": pa.string()}), name="leads")
+OPTIONAL = bind([domain, company(priority="optional")], pa.schema({"domain": pa.string()}), name="leads")
+LARGE = {"total": 10_000, "records": 10_000}
 
 
 def service(kind: Kind = Kind.ENRICHMENT, **counts: Any) -> ServiceStatistics:
@@ -61,14 +64,17 @@ def ended(
     failed_records: int = 0,
     max_failures: MaxFailures | None = None,
     min_found: float | None = None,
+    graph: Graph = GRAPH,
+    calls: dict[str, int] | None = None,
     **services: ServiceStatistics,
 ) -> str | None:
     counts = Statistics(total_records=total, failed_records=failed_records, services=services)
     guardrails = Guardrails(
-        max_failures=max_failures or MaxFailures(share=0.01),
+        max_failures=max_failures or MaxFailures(),
         min_found={} if min_found is None else {"company": min_found},
     )
-    return reached(guardrails, GRAPH, Standing(run="r1", counts=counts, records=records, over=over))
+    standing = Standing(run="r1", counts=counts, records=records, calls=calls or {}, over=over)
+    return reached(guardrails, graph, standing)
 
 
 STREAK = Streak(calls=100, error="KeyError", file="leads.csv", row=7)
@@ -78,19 +84,45 @@ STREAK = Streak(calls=100, error="KeyError", file="leads.csv", row=7)
     ("standing", "expected"),
     [
         ({}, None),
-        ({"company": service(failed=100)}, None),
-        ({"company": service(failed=101)}, "`company` failed for 101 records, more than the 100"),
-        ({"company": service(failed=60, timed_out=41)}, "`company` failed for 101 records"),
-        ({"company": service(failed=9_000, shared={"failed": 8_950})}, None),
+        ({"company": service(succeeded=900, failed=100)}, None),
+        ({"company": service(succeeded=899, failed=101)}, "`company` failed for 101 records, more than the 100"),
+        ({"company": service(succeeded=899, failed=60, timed_out=41)}, "`company` failed for 101 records"),
+        ({"company": service(succeeded=40, failed=10), "records": 50, "total": 50}, None),
         (
-            {"company": service(failed=9_000, shared={"failed": 8_880})},
-            "`company` failed for 120 distinct inputs, which 9,000 records share, more than the 100",
+            {"company": service(succeeded=39, failed=11), "records": 50, "total": 50},
+            "`company` failed for 11 records, more than the 10",
+        ),
+        (
+            {"company": service(succeeded=9_400, failed=600, shared={"succeeded": 9_370, "failed": 593}), **LARGE},
+            None,
+        ),
+        (
+            {"company": service(succeeded=9_400, failed=600, shared={"succeeded": 9_370, "failed": 585}), **LARGE},
+            "`company` failed for 15 distinct inputs, which 600 records share, more than the 9 ",
         ),
         ({"company": service(succeeded=800, failed=150), "records": 100_000}, None),
         ({"company": service(succeeded=10, failed=150, skipped=840), "records": 60_000}, "more than the 100"),
+        ({"company": service(succeeded=10, failed=30), "total": 0}, None),
+        ({"company": service(succeeded=10, failed=30), "calls": {"company": 150}}, None),
+        ({"company": service(succeeded=10, failed=30), "calls": {"company": 149}}, "more than the 29"),
+        ({"company": service(failed=1_000), "graph": OPTIONAL}, None),
+        (
+            {"company": service(failed=1_000), "graph": OPTIONAL, "max_failures": MaxFailures(count=9, given=True)},
+            "`company` failed for 1,000 records, more than the 9",
+        ),
         ({"failed_records": 100}, None),
         ({"failed_records": 101}, "101 records were rejected since a service failed or they could not be read"),
         ({"failed_records": 101, "records": 20_000}, None),
+        ({"failed_records": 501, "max_failures": MaxFailures(count=900, given=True)}, None),
+        (
+            {"failed_records": 501, "max_failures": MaxFailures(count=900, given=True), "over": True},
+            "501 of 1,000 records were rejected since a service failed or they could not be read, more than half, so "
+            "nothing is published",
+        ),
+        ({"failed_records": 500, "max_failures": MaxFailures(count=900, given=True), "over": True}, None),
+        ({"failed_records": 1_000, "max_failures": MaxFailures(share=1.0, given=True), "over": True}, None),
+        ({"failed_records": 1, "total": 1, "records": 1}, None),
+        ({"failed_records": 1, "total": 1, "records": 1, "over": True}, "1 of 1 records"),
         ({"domain": service(Kind.TRANSFORMATION, failed=100, streak=STREAK), "records": 10**6}, "raised KeyError 100"),
         ({"domain": service(Kind.TRANSFORMATION, failed=100, streak=STREAK)}, "first for leads.csv row 7"),
         (
@@ -114,7 +146,14 @@ STREAK = Streak(calls=100, error="KeyError", file="leads.csv", row=7)
             {"company": service(succeeded=900, not_found=95, shared={"succeeded": 895}), "min_found": 0.2},
             "found something for 5 of 100 asked",
         ),
-        ({"company": service(failed=90, not_found=10), "min_found": 0.2}, None),
+        (
+            {
+                "company": service(failed=90, not_found=10),
+                "min_found": 0.2,
+                "max_failures": MaxFailures(count=90, given=True),
+            },
+            None,
+        ),
     ],
 )
 def test_guardrails_look_at_calls_for_a_service_and_at_records_for_the_run(
@@ -149,9 +188,8 @@ class Bench:
         job = flow.Job(
             flow.Pipeline("leads", services),
             source=self.folder / "source",
-            output="leads",
             deadline=deadline,
-            **options,
+            **{"output": "leads", **options},
         )
         return job.run(catalog=self.folder / "catalog", threads=1, **settings)
 
@@ -231,6 +269,42 @@ def test_records_rejected_by_several_services_end_a_run_that_none_of_them_would(
     assert (done.id, done.rejects().num_rows) == (first, 9)
 
 
+@flow.transformation(into="out")
+def number(domain: str) -> float:
+    return float(domain)
+
+
+@pytest.mark.parametrize(("bad", "good"), [(1, 0), (2, 1), (90, 0), (2, 7), (11, 39)])
+def test_a_small_run_of_which_too_much_fails_publishes_nothing(bench: Bench, bad: int, good: int) -> None:
+    bench.write(["n/a"] * bad + ["1"] * good)
+    bench.stopped(r"rejected since a service failed|`number` failed for", number, kind=GuardrailReached)
+
+
+@pytest.mark.parametrize(("bad", "good"), [(1, 1), (1, 8), (10, 40), (0, 1), (0, 0)])
+def test_a_small_run_survives_a_fifth_and_a_failure_in_any_case(bench: Bench, bad: int, good: int) -> None:
+    bench.write(pa.array(["n/a"] * bad + ["1"] * good, pa.string()))
+    assert bench.run(number).rejects().num_rows == bad
+
+
+def test_a_count_never_publishes_where_more_than_half_has_failed_but_all_of_it_as_a_share_does(bench: Bench) -> None:
+    bench.write(["n/a"] * 3 + ["1"])
+    first = bench.stopped("3 of 4 records were .* more than half", number, kind=GuardrailReached, max_failures=4)
+    assert flow.open(first, catalog=bench.folder / "catalog").rows == 1
+    assert bench.run(number, max_failures="100%").rejects().num_rows == 3
+
+
+def test_an_optional_service_ends_a_run_only_by_what_its_author_has_said(bench: Bench) -> None:
+    bench.server.control(fault="status:422")
+    bench.write(*([f"{part}-{at}.example" for at in range(150)] for part in range(2)))
+    asked = company(bench.server.url, priority="optional")
+    local = flow.enrichment(into="out", priority="optional")(number.function)
+    assert bench.run(asked, local).statistics["services"]["company"]["failed"] == 300
+    with pytest.raises(GuardrailReached, match="`company` failed"):
+        bench.run(asked, output="other", max_failures=100)
+    with pytest.raises(GuardrailReached, match="`number` raised ValueError 150 times in a row"):
+        bench.run(local, output="third", max_failures="50%")
+
+
 def test_verdicts_never_end_a_run(bench: Bench) -> None:
     @flow.enrichment
     def refuse(domain: str) -> str:
@@ -275,7 +349,8 @@ def test_ninety_nine_in_a_row_again_and_again_are_no_streak(bench: Bench) -> Non
             raise LookupError
         return domain
 
-    bench.write([f"{at}" for at in range(1_000)], [f"{at}" for at in range(1, 1_000)])
+    good = [f"{at}00" for at in range(2_000)]
+    bench.write([f"{at}" for at in range(1_000)], [f"{at}" for at in range(1, 1_000)], good)
     assert bench.run(most, max_failures=1_980).rejects().num_rows == 1_980
 
 

@@ -185,7 +185,7 @@ def test_records_of_a_bag_are_checked_like_those_of_a_file(run: Callable[..., Ru
     import numpy as np
 
     records = [{"name": "a", "size": np.int64(4)}, {"name": "b", "size": "x"}, "no record"]
-    done = run(dask.bag.from_sequence(records, npartitions=1))
+    done = run(dask.bag.from_sequence(records, npartitions=1), max_failures="100%")
     assert done.to_arrow()["name"].to_pylist() == ["a"]
     assert done.rejects()["service"].to_pylist() == ["source", "source"]
     with pytest.raises(SourceError, match="holds a object, for which JSON has no form"):

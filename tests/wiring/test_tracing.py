@@ -114,7 +114,7 @@ def test_a_run_holds_its_partitions_they_their_services_and_these_their_calls(tr
 
 def test_spans_hold_counts(traces: Traces, tmp_path: Path) -> None:
     with offline(acme=failing):
-        job(tmp_path).run(catalog=memory_catalog(), threads=1)
+        job(tmp_path, max_failures="100%").run(catalog=memory_catalog(), threads=1)
     (whole,) = traces.named("dataflow.run")
     assert attributes(whole)["dataflow.status"] == "published"
     assert attributes(whole)["dataflow.records"] == 8
@@ -129,7 +129,7 @@ def test_spans_hold_counts(traces: Traces, tmp_path: Path) -> None:
 
 def test_a_call_says_where_it_goes_as_it_was_declared_and_how_it_ended(traces: Traces, tmp_path: Path) -> None:
     with offline(acme=failing):
-        job(tmp_path).run(catalog=memory_catalog(), threads=1)
+        job(tmp_path, max_failures="100%").run(catalog=memory_catalog(), threads=1)
     calls = [attributes(span) for span in traces.named("dataflow.call")]
     expected = {
         "http.request.method": "GET",
@@ -151,7 +151,7 @@ def test_a_call_says_where_it_goes_as_it_was_declared_and_how_it_ended(traces: T
 
 def test_no_span_holds_a_secret_or_a_value_of_a_record(traces: Traces, tmp_path: Path) -> None:
     with offline(acme=failing):
-        job(tmp_path).run(catalog=memory_catalog(), threads=1)
+        job(tmp_path, max_failures="100%").run(catalog=memory_catalog(), threads=1)
     with offline(acme=ConnectionError), pytest.raises(flow.DataflowError):
         PIPELINE.call({"domain": "private.example"}, catalog=memory_catalog())
     assert len(list(traces)) > 15
