@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,10 +123,10 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
         batches_processed=1,
         completeness_sum=pc.sum(share).as_py() or 0.0,
         completeness_count=len(share) - share.null_count,
-        failed_records=_failed_records(environment, kept) + unreadable,
+        failed_records=sum(failed_by(environment, environment.graph.steps, rejected=~kept).values()) + unreadable,
         cost=cost_of(environment),
         currency=currency_of(step.service for step in environment.graph.every),
-        services=_services(environment, batch, path=path),
+        services=count_services(environment, environment.graph.steps, batch=batch, path=path),
     )
 
 
@@ -139,10 +139,19 @@ def _costs(effect: Effect) -> list[float]:
     return [effect.cost, *(member.statistics.cost for member in effect.members)]
 
 
-def _services(environment: Environment, batch: Batch | None, *, path: str) -> dict[str, ServiceStatistics]:
-    """The counts of each service, and of those inside it."""
+def count_services(
+    environment: Environment, steps: Iterable[Step], *, batch: Batch | None, path: str
+) -> dict[str, ServiceStatistics]:
+    """The counts of each service, and of those inside it.
+
+    Args:
+        environment: A partition after these services.
+        steps: The services.
+        batch: What was read, or None where the records come from no source.
+        path: The source file.
+    """
     found: dict[str, ServiceStatistics] = {}
-    for step in environment.graph.steps:
+    for step in steps:
         effect = environment.effects[step.index]
         if step.service.member_of and step.service.form is Form.COMPOSITE:
             # What computes between members is no service of anybody.
@@ -153,14 +162,22 @@ def _services(environment: Environment, batch: Batch | None, *, path: str) -> di
     return found
 
 
-def _failed_records(environment: Environment, kept: Mask) -> int:
-    """The records whose first rejecting service has failed for them; the others were judged."""
-    failed, left = 0, ~kept
-    for step in environment.graph.steps if left.any() else ():
-        rejected = environment.rejected_in(step) & left
-        failed += int(rejected[environment.effects[step.index].failed_rows].sum())
-        left &= ~rejected
-    return failed
+def failed_by(environment: Environment, steps: Iterable[Step], *, rejected: Mask) -> dict[str, int]:
+    """By service, the rejected records whose first rejecting service has failed for them; the others were judged.
+
+    Args:
+        environment: A partition after these services.
+        steps: The services, in listed order.
+        rejected: What they have rejected.
+    """
+    found: dict[str, int] = {}
+    left = rejected.copy()
+    for step in steps if left.any() else ():
+        own = environment.rejected_in(step) & left
+        failed = int(own[environment.effects[step.index].failed_rows].sum())
+        found |= {step.service.name: failed} if failed else {}
+        left &= ~own
+    return found
 
 
 def _streak(effect: Effect, batch: Batch, *, path: str) -> Streak | None:

@@ -23,6 +23,7 @@ from dataflow.engine.calling import call_each, judge
 from dataflow.engine.columns import call_columns
 from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment, Taints
+from dataflow.engine.foreseeing import Prelude
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verdicts, merge_effects, spread
@@ -52,6 +53,7 @@ def run_graph(
     flights: Flights | None = None,
     clock: Clock = time.perf_counter,
     only: Collection[int] | None = None,
+    prelude: Prelude | None = None,
     taints: Taints | None = None,
 ) -> Environment:
     """Run every service of the graph over the records of a table.
@@ -64,6 +66,7 @@ def run_graph(
         flights: For whoever may stop waiting; Ctrl-C in this thread cancels them too.
         clock: Seconds, for the durations in the statistics.
         only: The places of the steps to run, with all that they need; None for all.
+        prelude: What runs and is judged before anything is called; None where calls need not wait.
         taints: Why some columns of the table are null, where an earlier service is to blame.
 
     Returns:
@@ -74,7 +77,12 @@ def run_graph(
     todo = [step for step in graph.steps if only is None or step.index in only]
     services = len([step for step in todo if step.service.calls_out])
     with working_for(resources.context.run), calling_pool(resources, services) as pool:
-        _run_steps(environment, todo, resources, pool=pool, turns=turns, clock=clock)
+        run = partial(_run_steps, environment, resources=resources, pool=pool, turns=turns, clock=clock)
+        if prelude is not None:
+            run([step for step in todo if step.index in prelude.steps])
+            prelude.judge(environment)
+            todo = [step for step in todo if step.index not in prelude.steps]
+        run(todo)
     return environment
 
 
@@ -98,8 +106,8 @@ def calling_pool(resources: Resources, services: int) -> Iterator[ThreadPoolExec
 def _run_steps(
     environment: Environment,
     todo: list[Step],
-    resources: Resources,
     *,
+    resources: Resources,
     pool: ThreadPoolExecutor,
     turns: Turns | None,
     clock: Clock,

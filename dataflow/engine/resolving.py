@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from dataflow.engine.distinct import Calls, distinct_calls, group_columns
 from dataflow.engine.environment import Environment, fill_arguments
 from dataflow.engine.fate import count_service
+from dataflow.engine.foreseeing import Foreseen
 from dataflow.engine.marks import Effect, Failure, Mark, Rows, Verdicts, join_chunks, to_mask
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Status
@@ -62,11 +63,13 @@ class KeyRecord:
         records: Records for which it would be called.
         own: Distinct keys.
         sketch: Of the keys.
+        foreseen: What became of the records of the partition before any call; None where nobody asked.
     """
 
     records: int
     own: int
     sketch: Distinct
+    foreseen: Foreseen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataflow.engine.rejected import Rejected
 from dataflow.telemetry.statistics import Statistics
 
 if TYPE_CHECKING:
+    from dataflow.engine.foreseeing import Foreseen
     from dataflow.engine.resolving import KeyRecord
 
 
@@ -49,6 +50,7 @@ class Completion:
         over: The purse that is used up, so that nothing helps but more money; None where that is not the reason.
         outage: Whether something is down that keeps it; a rate that is used up is none, since waiting helps for sure.
         rejects: Its rejected records by reason, where it was committed just now.
+        foreseen: What became of its records before any call, where only that was looked at.
     """
 
     identity: str
@@ -63,3 +65,4 @@ class Completion:
     over: str | None = None
     outage: bool = True
     rejects: tuple[Rejected, ...] = ()
+    foreseen: Foreseen | None = None

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+from dataflow.plan.foresight import Outlook
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.services.signature import Injected
@@ -81,12 +82,15 @@ class KeyTask:
         folder: The folder of the stage.
         services: The services.
         answered: The services of earlier stages.
+        ahead: Whether the records are judged before any call: by the services that these calls wait for (`needed`),
+            or by all that compute without a call (`all`).
     """
 
     spec: PartitionSpec
     folder: str
     services: tuple[str, ...]
     answered: Answered
+    ahead: Literal["no", "needed", "all"] = "no"
 
     kind: ClassVar[str] = "keys"
 
@@ -104,6 +108,38 @@ class KeyTask:
     def place(self) -> str:
         """Where the records of it are, for people."""
         return f"the keys of {self.spec.place}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task as plain JSON values."""
+        return {"pass": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookTask:
+    """Count what becomes of the records of one partition in the services that compute without a call.
+
+    Attributes:
+        spec: The partition.
+    """
+
+    spec: PartitionSpec
+
+    kind: ClassVar[str] = "look"
+
+    @property
+    def identity(self) -> str:
+        """Names it among all tasks of a run."""
+        return f"{self.spec.identity}-look"
+
+    @property
+    def index(self) -> int:
+        """Its position among the tasks of its pass."""
+        return self.spec.index
+
+    @property
+    def place(self) -> str:
+        """Where the records of it are, for people."""
+        return self.spec.place
 
     def to_dict(self) -> dict[str, Any]:
         """The task as plain JSON values."""
@@ -152,10 +188,12 @@ class MainTask:
     Attributes:
         spec: The partition.
         answered: The services that are resolved.
+        outlook: What its records are judged with before its calls; None where they were.
     """
 
     spec: PartitionSpec
     answered: Answered
+    outlook: Outlook | None = None
 
     kind: ClassVar[str] = "main"
 
@@ -179,7 +217,7 @@ class MainTask:
         return {"pass": self.kind, **asdict(self)}
 
 
-def read_task(values: Mapping[str, Any]) -> PartitionSpec | KeyTask | BucketTask | MainTask:
+def read_task(values: Mapping[str, Any]) -> PartitionSpec | KeyTask | LookTask | BucketTask | MainTask:
     """The task that `to_dict` of one of them wrote."""
     known = dict(values)
     kind = known.pop("pass", None)
@@ -188,8 +226,13 @@ def read_task(values: Mapping[str, Any]) -> PartitionSpec | KeyTask | BucketTask
     if kind == BucketTask.kind:
         return BucketTask(**{**known, "services": tuple(known["services"])})
     known["spec"] = PartitionSpec.from_dict(known["spec"])
+    if kind == LookTask.kind:
+        return LookTask(**known)
     known["answered"] = read_answered(known["answered"])
-    return MainTask(**known) if kind == MainTask.kind else KeyTask(**{**known, "services": tuple(known["services"])})
+    if kind == KeyTask.kind:
+        return KeyTask(**{**known, "services": tuple(known["services"])})
+    outlook = known.pop("outlook")
+    return MainTask(**known, outlook=None if outlook is None else Outlook.from_dict(outlook))
 
 
 def read_answered(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Resolved]:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from dataflow.engine.foreseeing import Foreseen
 from dataflow.engine.marks import Rows
 from dataflow.engine.resolving import KeyRecord, Keys, bucket_of, cut, failed_keys, prefixes_of, sorted_by_key, united
 from dataflow.errors import StoreError
@@ -69,8 +70,9 @@ class ResolveFiles:
         self._listed: dict[str, dict[int, str]] = {}
         self._lock = threading.Lock()
 
-    def put_keys(self, task: KeyTask, keys: Mapping[str, Keys]) -> None:
-        """Keep the keys of a partition; on return they are on disk."""
+    def put_keys(self, task: KeyTask, keys: Mapping[str, Keys], *, foreseen: Foreseen | None = None) -> None:
+        """Keep the keys of a partition, and what became of its records before; on return they are on disk."""
+        ahead = {} if foreseen is None else {"foreseen": msgspec.json.encode(foreseen.to_dict())}
         with self._translated(f"keeping {task.place}"):
             for service, one in keys.items():
                 path = self._path(task.folder, "keys", service)
@@ -79,6 +81,7 @@ class ResolveFiles:
                     "records": str(one.records),
                     "own": str(one.table.num_rows),
                     "sketch": base64.b64encode(one.sketch.state),
+                    **ahead,
                 }
                 self._files.write(
                     f"{path}/{task.spec.identity}.arrow", _encode(one.table.replace_schema_metadata(note))
@@ -98,7 +101,9 @@ class ResolveFiles:
         reader = self._open(path)
         note = reader.schema.metadata
         sketch = Distinct(state=base64.b64decode(note[b"sketch"]))
-        return KeyRecord(records=int(note[b"records"]), own=int(note[b"own"]), sketch=sketch)
+        ahead = note.get(b"foreseen")
+        foreseen = None if ahead is None else Foreseen.from_dict(msgspec.json.decode(ahead))
+        return KeyRecord(records=int(note[b"records"]), own=int(note[b"own"]), sketch=sketch, foreseen=foreseen)
 
     def keys_of(self, task: BucketTask, service: str) -> pa.Table | None:
         """The distinct keys of a bucket with their inputs, from all partitions; None where there is no file."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import DataflowError
@@ -15,6 +15,7 @@ from dataflow.outcomes import Event
 from dataflow.telemetry.place import placed
 
 if TYPE_CHECKING:
+    from dataflow.engine.result import Completion
     from dataflow.wiring.run import Run
 
 logger = logging.getLogger("dataflow.run")
@@ -56,6 +57,17 @@ class Announcer:
         message = _message(event) or ", ".join(f"{name} {count}" for name, count in counts.items())
         with placed(run=event.run, dataset=self._dataset):
             logger.log(level, "%s: run %s %s: %s", self._dataset, event.run, event.kind, message, extra=extra)
+
+
+def committed(run: str, done: Completion) -> Event:
+    """What is told of a partition that is committed."""
+    return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
+
+
+def postponed(seconds: Sequence[float]) -> str:
+    """What is told of partitions that were put off for so long."""
+    partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
+    return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"
 
 
 def _message(event: Event) -> str:

@@ -20,7 +20,7 @@ from dataflow.engine.result import Completion
 from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
 from dataflow.outcomes import Event
 from dataflow.plan.partitions import PartitionSpec
-from dataflow.plan.resolve import Answered, BucketTask, KeyTask, Task
+from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task, stages
 from dataflow.services.units import about
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
@@ -28,15 +28,17 @@ from dataflow.store.given_back import given_back, keep_given_back
 from dataflow.store.resolve import ResolveFiles
 from dataflow.telemetry.place import placed
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.announcing import committed, postponed
 from dataflow.wiring.board import budgets_of, head_of
 from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
+from dataflow.wiring.foresight import Foresight
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries
 from dataflow.wiring.repair import Repair
-from dataflow.wiring.resolving import Perform, Resolving, main_tasks
+from dataflow.wiring.resolving import STAGES, Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.starting import open_engine
@@ -47,7 +49,6 @@ from dataflow.wiring.worker import STOPPED, completion_of
 
 TOLD_AGAIN = 3600.0
 """Seconds after which it is said again that a limit is used up."""
-_STAGES: dict[type, str] = {KeyTask: "finding distinct inputs", BucketTask: "calling distinct inputs"}
 _STOPPING = f"no new calls begin, those in flight have {GRACE:g} s to end; a second Ctrl-C does not wait for them"
 
 
@@ -105,6 +106,11 @@ class Driving:
         self._reason: str | None = None
         self._stopping = False
         self._used_up: dict[str, float] = {}
+        self._calls: dict[str, int] = {}
+        repair = Repair.of(folder)
+        # The passes know keys, not the records whose failures stay.
+        self._mends_one = repair is not None and repair.service is not None
+        self._foresight = Foresight(planned, run=folder.run, judges=self._may_call and not self._mends_one)
 
     def perform(self, newest: Dataset | None) -> None:
         """Do the partitions that are neither committed nor unchanged since the newest version.
@@ -214,10 +220,12 @@ class Driving:
             def perform(tasks: Sequence[Task]) -> list[Completion] | None:
                 """Do tasks; None where some are left."""
                 done: list[Completion] = []
-                todo = () if stop.is_set() else tasks
-                stage = _STAGES.get(type(todo[0])) if todo else None
+                self._reason = self._reason or self._foresight.reached()
+                todo = () if stop.is_set() or self._reason is not None else tasks
+                stage = STAGES.get(type(todo[0])) if todo else None
                 self._watching.stage(stage, planned=len(todo))
-                with closing(drive(engine, todo, stop=stop, look=look, wait=self._put_off)) as reports:
+                fitted = map(self._foresight.fit, todo)
+                with closing(drive(engine, fitted, stop=stop, look=look, wait=self._put_off)) as reports:
                     for report in reports:
                         done += [] if report.completion is None else [report.completion]
                         self._watching.stage(stage, done=len(done), planned=len(todo))
@@ -234,7 +242,7 @@ class Driving:
                 # Whatever is free or known already is done all the same.
                 perform(left)
         if self._postponed:
-            self.run.notes.append(_postponed(self._postponed))
+            self.run.notes.append(postponed(self._postponed))
         self._end(f"the deadline of {deadline}" if late.is_set() else None)
 
     def _end(self, late: str | None) -> None:
@@ -262,12 +270,11 @@ class Driving:
         """Ask for distinct keys before the partitions are run; None where the run is being stopped."""
         if not self._may_call:
             return ResolveFiles(self.folder).answered()
-        if len(self.planned.source.specs) < 2 or not self.planned.graph.calls_apis:
+        if len(self.planned.source.specs) < 2 or self._mends_one:
             return {}
-        repair = Repair.of(self.folder)
-        if repair is not None and repair.service is not None:
-            # The passes know keys, not the records whose failures stay.
-            return {}
+        if not stages(self.planned.graph):
+            looks = self._foresight.looks(left, threads=engine.threads)
+            return {} if all(perform(tasks) is not None for tasks in looks) else None
         resolving = Resolving(
             self.planned.graph,
             self.folder,
@@ -275,7 +282,9 @@ class Driving:
             perform=perform,
             threads=lambda: engine.threads,
             note=self._note,
+            foresight=self._foresight,
         )
+        self._calls = resolving.calls
         return resolving.resolve()
 
     def _note(self, note: str) -> None:
@@ -290,17 +299,19 @@ class Driving:
         if report.completion is None:
             self._lose(report)
             return
-        if isinstance(report.spec, (KeyTask, BucketTask)):
+        if isinstance(report.spec, KeyTask | LookTask | BucketTask):
             self._spend(report.completion.statistics)
             self._say_once(report.completion.warnings)
-            self._reason = self._reason or self._reached()
+            if not isinstance(report.spec, BucketTask):
+                self._foresight.take(report.spec.spec, report.completion.foreseen)
+            self._reason = self._reason or self._foresight.reached() or self._reached()
             return
         self._count([report.completion])
         self._watching.take(report.completion)
         self._say_once(report.completion.warnings)
         self._postponed += [report.postponed] if report.postponed else []
         self.run.duration = time.perf_counter() - self._began
-        self._tell(_committed(self.folder.run, report.completion))
+        self._tell(committed(self.folder.run, report.completion))
         self._reason = self._reason or self._reached()
 
     def _lose(self, report: Report) -> None:
@@ -346,6 +357,8 @@ class Driving:
         # A partition names every service in listed order, what was spent before it only some of them.
         self.run.counts = Statistics.merged([*(one.statistics for one in completions), self.run.counts])
         self.run.done += len(completions)
+        for one in completions:
+            self._foresight.commit(one.identity, one.statistics)
 
     def _reached(self, *, over: bool = False) -> str | None:
         """The guardrail that the run has reached by now, in words."""
@@ -353,7 +366,7 @@ class Driving:
             return None
         counts = self.run.counts
         records = self.planned.rows or counts.total_records * self.run.partitions // max(self.run.done, 1)
-        standing = Standing(run=self.run.id, counts=counts, records=records, over=over)
+        standing = Standing(run=self.run.id, counts=counts, records=records, calls=self._calls, over=over)
         return reached(self.planned.job.guardrails, self.planned.graph, standing)
 
     def _stop_at(self, reason: str | None) -> None:
@@ -381,12 +394,3 @@ class Driving:
             head=lambda: head_of(self.planned, self.folder, page=self.run.page),
             budgets=lambda: budgets_of(self._treasury),
         )
-
-
-def _committed(run: str, done: Completion) -> Event:
-    return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
-
-
-def _postponed(seconds: list[float]) -> str:
-    partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
-    return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"

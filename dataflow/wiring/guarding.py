@@ -6,7 +6,7 @@ Pure: what is allowed is decided in `policies.guardrail`, what a run does about 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataflow.outcomes import Status
 from dataflow.plan.graph import Graph, Step
@@ -29,6 +29,7 @@ class Standing:
         records: Of the whole run, as far as known.
         calls: Of services whose calls in the whole run are known beforehand, by name.
         over: Whether everything is committed.
+        ahead: Whether it is about records for which nothing was called yet.
     """
 
     run: str
@@ -36,6 +37,7 @@ class Standing:
     records: int
     calls: Mapping[str, int] = field(default_factory=dict)
     over: bool = False
+    ahead: bool = False
 
 
 def reached(guardrails: Guardrails, graph: Graph, standing: Standing) -> str | None:
@@ -53,6 +55,21 @@ def reached(guardrails: Guardrails, graph: Graph, standing: Standing) -> str | N
     found += [_failed_records(guardrails, standing), _most_records(guardrails, standing)]
     found += [_too_few(guardrails, part, step, standing) for step, part in there]
     return next((reason for reason in found if reason is not None), None)
+
+
+def certain(guardrails: Guardrails, graph: Graph, *, run: str, counts: Statistics, records: int) -> str | None:
+    """The guardrail that a run reaches whatever is answered, as far as is known before its calls; or None.
+
+    Args:
+        guardrails: Those of the job.
+        graph: Its services.
+        run: The id of the run.
+        counts: What services have counted that wait for no call.
+        records: Of the whole run, as far as known.
+    """
+    over = 0 < records <= counts.total_records
+    standing = Standing(run=run, counts=counts, records=records, over=over, ahead=True)
+    return reached(replace(guardrails, min_found={}), graph, standing)
 
 
 def _streak(guardrails: Guardrails, part: ServiceStatistics, step: Step, standing: Standing) -> str | None:
@@ -86,7 +103,9 @@ def _whole(part: ServiceStatistics, step: Step, standing: Standing) -> int:
     asked, known = part.calls_ending(*_ASKED), standing.calls.get(step.service.name)
     if known is not None:
         return max(asked, known)
-    return expected(asked, seen=standing.counts.total_records, records=standing.records)
+    # Before the calls, not every service has seen all records that were looked at.
+    seen = part.records if standing.ahead else standing.counts.total_records
+    return expected(asked, seen=seen, records=standing.records)
 
 
 def _failed_records(guardrails: Guardrails, standing: Standing) -> str | None:
@@ -104,15 +123,17 @@ def _most_records(guardrails: Guardrails, standing: Standing) -> str | None:
     failed, records = standing.counts.failed_records, standing.counts.total_records
     if not standing.over or not guardrails.max_failures.too_many_to_publish(failed, records=records):
         return None
+    by_hand = "" if standing.ahead else f", or publish what there is with `dataflow publish {standing.run}`"
     return (
         f"{failed:,} of {records:,} records were rejected since a service failed or they could not be read, more than "
-        f"half, so nothing is published; {_look(standing)}, or publish what there is with "
-        f"`dataflow publish {standing.run}`"
+        f"half, so nothing is published; {_look(standing)}{by_hand}"
     )
 
 
 def _look(standing: Standing) -> str:
     """How to see what failed, and to do it again: what is committed is not, unless the plan has changed."""
+    if standing.ahead:
+        return "this was seen before anything was called for these records; mend what fails and run again"
     return (
         f"`dataflow failures {standing.run}` lists them; mend what fails and run again "
         "(with --no-resume where the job itself has not changed)"

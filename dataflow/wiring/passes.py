@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.engine.buckets import call_bucket
+from dataflow.engine.environment import Environment
+from dataflow.engine.foreseeing import Prelude, foresee
 from dataflow.engine.marks import Effect
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resolving import answer_table, collect_keys, failed_keys, owed, sorted_by_key
@@ -16,11 +18,16 @@ from dataflow.engine.resources import Resources
 from dataflow.engine.result import Completion
 from dataflow.engine.turns import Turns
 from dataflow.engine.waiting import Flights
+from dataflow.errors import GuardrailReached
+from dataflow.plan.foresight import Outlook, call_free
 from dataflow.plan.graph import Graph, Step
-from dataflow.plan.resolve import Answered, BucketTask, KeyTask, stage_of
+from dataflow.plan.guardrails import Guardrails
+from dataflow.plan.partitions import Batch, PartitionSpec
+from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task, stage_of
 from dataflow.store.commit import RunFolder
 from dataflow.store.resolve import AnswerReader, ResolveFiles
 from dataflow.telemetry.statistics import Statistics
+from dataflow.wiring.guarding import certain
 
 
 class Passes:
@@ -44,6 +51,7 @@ class Passes:
         flush: Callable[[], None],
     ) -> None:
         self._graph = graph
+        self._run = folder.run
         self._resources = resources
         self._turns = turns
         self._flush = flush
@@ -57,22 +65,44 @@ class Passes:
         name = repr(sorted(answered.items()))
         return self._readers.setdefault(name, self._files.reader(answered))
 
-    def collect(self, task: KeyTask, table: pa.Table, flights: Flights) -> Completion:
-        """Keep the keys of a partition, given its records."""
+    def prelude(self, spec: PartitionSpec, batch: Batch, *, outlook: Outlook) -> Prelude:
+        """What runs before the calls of a partition, and ends the run where these would be in vain."""
+        steps, guardrails = call_free(self._graph), Guardrails(max_failures=outlook.max_failures)
+
+        def judge(environment: Environment) -> None:
+            own = foresee(environment, steps, batch=batch, path=spec.path).counts
+            counts = Statistics.merged([Statistics.from_dict(outlook.before), own])
+            records = outlook.others + own.total_records
+            reason = certain(guardrails, self._graph, run=self._run, counts=counts, records=records)
+            if reason is not None:
+                raise GuardrailReached(reason)
+
+        return Prelude(steps=steps, judge=judge)
+
+    def look(self, task: LookTask, batch: Batch, flights: Flights) -> Completion:
+        """Count what becomes of the records of a partition before any call."""
+        steps = call_free(self._graph)
+        environment = run_graph(
+            self._graph, batch.table, self._resources, turns=self._turns, flights=flights, only=steps
+        )
+        foreseen = foresee(environment, steps, batch=batch, path=task.spec.path)
+        return replace(_completion(task, Statistics()), foreseen=foreseen)
+
+    def collect(self, task: KeyTask, batch: Batch, flights: Flights) -> Completion:
+        """Keep the keys of a partition, given what was read of it."""
         steps = self._steps(task.services)
         stage = stage_of(self._graph, [step.index for step in steps])
         resources = self._with_answers(task.answered)
-        environment = run_graph(self._graph, table, resources, turns=self._turns, flights=flights, only=stage.before)
+        ahead = frozenset[int]() if task.ahead == "no" else call_free(self._graph)
+        ahead &= ahead if task.ahead == "all" else frozenset(stage.before)
+        only = ahead.union(stage.before)
+        environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights, only=only)
         keys = {step.service.name: collect_keys(step, environment) for step in steps}
-        self._files.put_keys(task, keys)
-        return Completion(
-            identity=task.identity,
-            index=task.index,
-            rows=0,
-            rejected=0,
-            statistics=Statistics(),
-            keys={name: one.record for name, one in keys.items()},
-        )
+        judged = task.ahead != "no"
+        foreseen = foresee(environment, ahead, batch=batch, path=task.spec.path) if judged else None
+        self._files.put_keys(task, keys, foreseen=foreseen)
+        found = {name: one.record for name, one in keys.items()}
+        return replace(_completion(task, Statistics()), keys=found, foreseen=foreseen)
 
     def call(self, task: BucketTask, flights: Flights) -> Completion:
         """Call the keys of a bucket, unless that is done."""
@@ -125,5 +155,5 @@ def _joined(answers: pa.Table, kept: pa.Table | None) -> pa.Table:
     return sorted_by_key(pa.concat_tables([answers, kept.replace_schema_metadata(None)]))
 
 
-def _completion(task: BucketTask, statistics: Statistics) -> Completion:
+def _completion(task: Task, statistics: Statistics) -> Completion:
     return Completion(identity=task.identity, index=task.index, rows=0, rejected=0, statistics=statistics)

@@ -16,6 +16,7 @@ from dataflow.plan.resolve import (
     BucketTask,
     KeyCounts,
     KeyTask,
+    LookTask,
     MainTask,
     Resolved,
     Stage,
@@ -27,9 +28,17 @@ from dataflow.plan.resolve import (
 from dataflow.store.commit import RunFolder
 from dataflow.store.resolve import Done, ResolveFiles, stage_folder
 from dataflow.telemetry.sketches import Distinct
+from dataflow.wiring.foresight import Foresight
 
 Perform = Callable[[Sequence[Task]], "list[Completion] | None"]
 """Does tasks and gives how they ended; None where some are left, since the run is being stopped."""
+
+STAGES: dict[type, str] = {
+    LookTask: "looking at what needs no call",
+    KeyTask: "finding distinct inputs",
+    BucketTask: "calling distinct inputs",
+}
+"""What is said to be done while the tasks of a pass are."""
 
 
 class Resolving:
@@ -42,6 +51,7 @@ class Resolving:
         perform: Does tasks.
         threads: Partitions that can run at the same time, as far as known.
         note: Told what was decided about each service.
+        foresight: Judges the records before the first call.
     """
 
     def __init__(
@@ -53,6 +63,7 @@ class Resolving:
         perform: Perform,
         threads: Callable[[], int],
         note: Callable[[str], object],
+        foresight: Foresight,
     ) -> None:
         self._graph = graph
         self._folder = folder
@@ -60,9 +71,12 @@ class Resolving:
         self._perform = perform
         self._threads = threads
         self._note = note
+        self._foresight = foresight
         self._files = ResolveFiles(folder)
         self._answered: dict[str, Resolved] = {}
         self._without: set[str] = set()
+        self.calls: dict[str, int] = {}
+        """How many calls each resolved service makes in the run, as far as known."""
 
     def resolve(self) -> Answered | None:
         """Ask for the distinct keys of all services for which it pays; which these are, None if the run is stopped."""
@@ -70,11 +84,13 @@ class Resolving:
         while number < len(found := stages(self._graph, without=self._without)):
             folder = stage_folder(number, before)
             services = self._services(found[number])
-            planned = self._files.plan(folder) or self._plan(folder, services)
+            known = self._known(folder, services)
+            planned = self._files.plan(folder) or self._plan(folder, found[number], known=known)
             if planned is None:
                 return None
             chosen, buckets = planned
             self._without |= set(services) - set(chosen)
+            self.calls |= {name: _counted([one[name] for one in known.values()]).distinct for name in chosen}
             if chosen:
                 self._answered |= dict.fromkeys(chosen, Resolved(folder=folder, buckets=buckets))
                 self._files.put_answered(self._answered)
@@ -87,18 +103,41 @@ class Resolving:
     def _services(self, stage: Stage) -> tuple[str, ...]:
         return tuple(self._graph.steps[at].service.name for at in stage.called)
 
-    def _plan(self, folder: str, services: tuple[str, ...]) -> tuple[tuple[str, ...], int] | None:
-        """Collect the keys of a stage and decide which of its services are resolved; None if the run is stopped."""
+    def _known(self, folder: str, services: tuple[str, ...]) -> dict[str, dict[str, KeyRecord]]:
+        """The keys of a stage that were collected before, and what was seen of their records by then."""
         known = self._files.key_records(folder, services)
+        for spec in self._specs:
+            for record in list(known.get(spec.identity, {}).values())[:1]:
+                self._foresight.take(spec, record.foreseen)
+        return known
+
+    def _plan(
+        self, folder: str, stage: Stage, *, known: dict[str, dict[str, KeyRecord]]
+    ) -> tuple[tuple[str, ...], int] | None:
+        """Collect the keys of a stage and decide which of its services are resolved; None if the run is stopped.
+
+        Args:
+            folder: Of the stage.
+            stage: What is called in it.
+            known: The keys of each service by partition, where they are collected; the others are added.
+        """
+        services = self._services(stage)
         todo = [
-            KeyTask(spec=spec, folder=folder, services=services, answered=self._answered)
+            KeyTask(
+                spec=spec,
+                folder=folder,
+                services=services,
+                answered=self._answered,
+                ahead="no" if self._answered else self._foresight.extent(spec, stage.before),
+            )
             for spec in self._specs
             if spec.identity not in known
         ]
         completed = self._perform(todo)
         if completed is None:
             return None
-        records = [*known.values(), *(one.keys for one in completed)]
+        known |= {one.identity: dict(one.keys) for one in completed}
+        records = list(known.values())
         counts = {service: _counted([record[service] for record in records]) for service in services}
         for sentence in told(counts):
             self._note(sentence)

@@ -25,10 +25,11 @@ from dataflow.engine.tally import Tally, merged_tallies
 from dataflow.engine.tracing import beginning, carried, told_completion
 from dataflow.engine.turns import Turns, turns_of
 from dataflow.engine.waiting import Flights
+from dataflow.plan.foresight import Outlook
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.plan.pipeline import Job, Pipeline
-from dataflow.plan.resolve import BucketTask, KeyTask, MainTask, Task
+from dataflow.plan.resolve import BucketTask, KeyTask, LookTask, MainTask, Task
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
@@ -218,7 +219,7 @@ class PartitionWork:
 
     def _trace_task(self, task: Task) -> Completion:
         """Do a task where logs and traces know what it is part of."""
-        name = f"dataflow.{task.kind if isinstance(task, KeyTask | BucketTask) else 'partition'}"
+        name = f"dataflow.{task.kind if isinstance(task, KeyTask | LookTask | BucketTask) else 'partition'}"
         place: dict[str, Any] = {"run": self._folder.run, "dataset": self._folder.dataset, "partition": task.index}
         with beginning(name, parent=self._trace, **place) as span:
             return told_completion(span, self._perform(task))
@@ -243,18 +244,32 @@ class PartitionWork:
             case BucketTask():
                 return self._passes.call(task, flights)
             case KeyTask():
-                return self._passes.collect(task, self._read(task.spec).table, flights)
+                return self._passes.collect(task, self._read(task.spec), flights)
+            case LookTask():
+                return self._passes.look(task, self._read(task.spec), flights)
             case MainTask():
-                return self._partition(task.spec, flights, answers=self._passes.reader(task.answered))
+                answers = self._passes.reader(task.answered)
+                return self._partition(task.spec, flights, answers=answers, outlook=task.outlook)
             case PartitionSpec():
                 return self._partition(task, flights)
         raise TypeError(f"no work is known for a {type(task).__name__}")
 
-    def _partition(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None = None) -> Completion:
+    def _partition(
+        self,
+        spec: PartitionSpec,
+        flights: Flights,
+        *,
+        answers: AnswerReader | None = None,
+        outlook: Outlook | None = None,
+    ) -> Completion:
         record = self._folder.find(spec)
-        return self._commit(spec, flights, answers=answers) if record is None else completion_of(record)
+        if record is not None:
+            return completion_of(record)
+        return self._commit(spec, flights, answers=answers, outlook=outlook)
 
-    def _commit(self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None) -> Completion:
+    def _commit(
+        self, spec: PartitionSpec, flights: Flights, *, answers: AnswerReader | None, outlook: Outlook | None
+    ) -> Completion:
         batch = self._read(spec)
         resources = replace(
             self._resources,
@@ -262,7 +277,10 @@ class PartitionWork:
             effects=RunEffects(self._folder, spec.identity),
             kept=self._kept.of(spec, batch),
         )
-        environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights)
+        prelude = None if outlook is None else self._passes.prelude(spec, batch, outlook=outlook)
+        environment = run_graph(
+            self._graph, batch.table, resources, turns=self._turns, flights=flights, prelude=prelude
+        )
         self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)
         record = self._folder.commit(spec, result, profile=self._profile)
