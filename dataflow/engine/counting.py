@@ -6,7 +6,7 @@ answer the other records is open, and so is all that depends on it: for these re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from dataflow.engine.applicability import exclude
 from dataflow.engine.calling import Answers, judge
 from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment
+from dataflow.engine.foreseeing import Foreseen, foresee
 from dataflow.engine.http.calls import Shared, spread_answers
 from dataflow.engine.http.memory import AnswerStore, Memory
 from dataflow.engine.keys import is_unlike, key_of, keys_of
@@ -25,7 +26,9 @@ from dataflow.engine.marks import Effect, Mask, Rows, mask_of, nulls_of
 from dataflow.engine.nested import Nested, fitted
 from dataflow.engine.partition import finish, nothing, run_step
 from dataflow.engine.resources import Resources
+from dataflow.plan.foresight import call_free
 from dataflow.plan.graph import Column, Graph, Step
+from dataflow.plan.partitions import Batch
 from dataflow.services.signature import Injected
 
 Numbers = npt.NDArray[np.int64]
@@ -58,9 +61,9 @@ class StepKeys:
     reads: str | None = None
 
 
-def needed_steps(graph: Graph) -> list[Step]:
-    """The services that call out, and those that they wait for, in listed order."""
-    needed: set[int] = set()
+def needed_steps(graph: Graph, also: Iterable[int] = ()) -> list[Step]:
+    """The services that call out, and those that they wait for, with some others, in listed order."""
+    needed = set(also)
     waiting = [step.index for step in graph.steps if step.service.calls_out]
     while waiting:
         index = waiting.pop()
@@ -86,6 +89,27 @@ def count_keys(
     """
     walk = _Walk(graph, table, resources, store)
     return dict(walk.steps(needed_steps(graph)))
+
+
+def count_ahead(
+    graph: Graph, batch: Batch, resources: Resources, *, store: AnswerStore | None, path: str
+) -> tuple[dict[str, StepKeys], Foreseen]:
+    """The keys of a partition as `count_keys` gives them, and what becomes of its records before any call.
+
+    Args:
+        graph: The bound pipeline.
+        batch: What was read of the partition.
+        resources: What the services that compute need.
+        store: What is remembered; None for nothing.
+        path: The source file.
+
+    Raises:
+        DeclarationError: An input is of a type that cannot be part of a key.
+    """
+    free = call_free(graph)
+    walk = _Walk(graph, batch.table, resources, store)
+    keys = dict(walk.steps(needed_steps(graph, free)))
+    return keys, foresee(walk.environment, free, batch=batch, path=path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

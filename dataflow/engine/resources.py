@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,7 @@ def make_resources(
     context: Context | None = None,
     io: IOLoop | None = None,
     settings: CallSettings | None = None,
+    only: Collection[int] | None = None,
 ) -> Resources:
     """Set up each decorated class and index each lookup of the graph.
 
@@ -125,27 +126,29 @@ def make_resources(
         context: The run, for `flow.Context` parameters.
         io: A loop to share; a new one by default.
         settings: How this process calls APIs; by default under limits that hold for this process.
+        only: The places of the steps that will be run, none of which calls an API; None for all.
 
     Raises:
         DeclarationError: A class cannot be set up, or a lookup's table repeats a key.
     """
     context, settings = context or Context(), settings or CallSettings()
-    made = _fit(graph, tables)
+    made = _fit(graph, tables, only=only)
     return Resources(
         functions=made.functions,
         indexes=made.indexes,
         context=context,
         io=io or IOLoop(warn=settings.warn),
-        callers=_callers(graph, settings, context=context),
+        callers=_callers(graph, settings, context=context) if only is None else None,
         nested=made.nested,
         _instances=made.instances,
         _locks=made.locks,
     )
 
 
-def _fit(graph: Graph, tables: Mapping[str, pa.Table]) -> Fittings:
+def _fit(graph: Graph, tables: Mapping[str, pa.Table], *, only: Collection[int] | None = None) -> Fittings:
     functions, instances, locks = {}, [], {}
-    for step in graph.steps:
+    steps = [step for step in graph.steps if only is None or step.index in only]
+    for step in steps:
         if step.service.function is None:
             continue
         made = _make(step)
@@ -154,8 +157,8 @@ def _fit(graph: Graph, tables: Mapping[str, pa.Table]) -> Fittings:
             instances.append(made)
             if step.service.policy.threads == 1:
                 locks[step.index] = threading.Lock()
-    lookups = [step for step in graph.steps if step.service.form is Form.LOOKUP]
-    nests = [(step.index, step.nest) for step in graph.steps if step.nest is not None]
+    lookups = [step for step in steps if step.service.form is Form.LOOKUP]
+    nests = [(step.index, step.nest) for step in steps if step.nest is not None]
     nested = {index: tuple(_fit(one, tables) for one in nest.graphs) for index, nest in nests}
     inside = [one for several in nested.values() for fittings in several for one in fittings.instances]
     return Fittings(

@@ -317,4 +317,4 @@ class Job:
         """What runs beside what over the job's own source, and why; see `Pipeline.explain`."""
         from dataflow.wiring.explaining import explain
 
-        return explain(self.pipeline, self.source, **settings)
+        return explain(self.pipeline, self.source, guardrails=self.guardrails, **settings)

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
+from dataflow.engine.collections import kind_of
 from dataflow.plan.explain import Explanation, explain_graph
-from dataflow.plan.partitions import SourcePlan
+from dataflow.plan.guardrails import Guardrails
+from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Pipeline
 from dataflow.store.catalog import Catalog
-from dataflow.wiring.binding import bind_pipeline, given_schema, lookup_tables, wanted_types
+from dataflow.wiring.binding import bind_pipeline, given_schema, lookup_tables, prepare_arrow, wanted_types
 from dataflow.wiring.durations import durations_of
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
 from dataflow.wiring.looking import look_at, said_of_unseen
 from dataflow.wiring.preparation import DEFAULT_CATALOG
+from dataflow.wiring.prospects import look_at_first, told_ahead
 
 
-def explain(pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CATALOG) -> Explanation:
-    """Tell what runs beside what; see `Pipeline.explain`."""
+def explain(
+    pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CATALOG, guardrails: Guardrails | None = None
+) -> Explanation:
+    """Tell what runs beside what; see `Pipeline.explain`. Guardrails say what a run would make of its first records."""
     keep_pandas_out()
     datasets = Catalog(catalog)
     tables = lookup_tables(pipeline, datasets)
@@ -29,10 +36,14 @@ def explain(pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CA
         graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables, durations=durations)
         given = "no source was given: columns that no service provides are taken as given"
         return explain_graph(graph, [given, *said_of_unseen(graph, look_at(pipeline)[0])])
-    plan = planned_source(source, datasets, wanted_types(pipeline))
-    check_columns(plan.schema)
-    graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
-    return explain_graph(graph, [*plan.notes, *said_of_unseen(graph, look_at(pipeline)[0])])
+    with _planned(source, datasets, wanted_types(pipeline)) as plan:
+        check_columns(plan.schema)
+        graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
+        prepare_arrow(graph)
+        foreseen = look_at_first(plan, graph, tables)
+    records = None if kind_of(source) in ("dask", "bag") else known_rows(plan.specs)
+    ahead = told_ahead(guardrails or Guardrails(), graph, foreseen, records=records)
+    return explain_graph(graph, [*plan.notes, *ahead, *said_of_unseen(graph, look_at(pipeline)[0])])
 
 
 def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple[str, str]]:
@@ -47,5 +58,12 @@ def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple
 
 def planned_source(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> SourcePlan:
     """The plan of a source; of a Dask DataFrame only the first partition is computed."""
+    with _planned(source, catalog, wanted) as plan:
+        return plan
+
+
+@contextmanager
+def _planned(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> Iterator[SourcePlan]:
+    """The plan of a source that can be read meanwhile."""
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
-        return plan_source(resolve_source(some_partitions(source, 1), catalog=catalog, spool=spool), wanted)
+        yield plan_source(resolve_source(some_partitions(source, 1), catalog=catalog, spool=spool), wanted)

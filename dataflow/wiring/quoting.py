@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from dataflow.engine.counting import StepKeys, count_keys
+from dataflow.engine.counting import StepKeys, count_ahead
+from dataflow.engine.foreseeing import Foreseen
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.local import available_processors
 from dataflow.engine.turns import SIDE_BY_SIDE
 from dataflow.errors import DeclarationError
 from dataflow.plan.forecast import Setting, make_quote
+from dataflow.plan.foresight import first_of
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.guardrails import Guardrails
 from dataflow.plan.hours import Capacity
@@ -34,6 +36,7 @@ from dataflow.wiring.history import seen_in_sample, seen_in_version
 from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
 from dataflow.wiring.keycounts import KeyCounter
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+from dataflow.wiring.prospects import told_ahead
 from dataflow.wiring.trial import Trial, run_sample
 
 
@@ -71,7 +74,7 @@ def quote(
         plan = plan_source(found, wanted_types(pipeline), target_bytes=partition_bytes(pipeline))
         check_columns(plan.schema)
         prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
-        records, counts = count_source(plan, prepared)
+        records, counts, foreseen = count_source(plan, prepared)
     before = {} if output is None else seen_in_version(Catalog(catalog), output, prepared.graph, counts)
     seen = before if trial is None else {**before, **seen_in_sample(trial, counts, before)}
     setting = _setting(prepared.graph, counts, records=records, partitions=len(plan.specs), guardrails=guardrails)
@@ -81,35 +84,44 @@ def quote(
         counts,
         {name: rates_of(seen.get(name)) for name in counts},
         setting=replace(setting, budget=budget),
-        notes=() if trial is None else (trial.bill.told,),
+        notes=(
+            *told_ahead(guardrails or Guardrails(), prepared.graph, foreseen, records=records),
+            *(() if trial is None else (trial.bill.told,)),
+        ),
     )
 
 
-def count_source(plan: SourcePlan, prepared: Prepared) -> tuple[int, dict[str, KeyCount]]:
-    """The records of a source and the distinct keys of every service that calls out; nothing is called.
+def count_source(plan: SourcePlan, prepared: Prepared) -> tuple[int, dict[str, KeyCount], Foreseen]:
+    """The records of a source, the distinct keys of every service that calls out, and what is certain before it does.
+
+    Nothing is called. Where no service calls out, only the first records are looked at.
 
     Raises:
         DataflowError: A part of the source cannot be read.
     """
-    graph = prepared.graph
-    if not graph.waits:
-        return sum(rows for rows, _ in _count_parts(plan, prepared, None)), {}
     # Answers of a block of `flow.testing.offline` are kept apart, so there are none from before.
     store = None if SESSIONS.current is not None else prepared.memory
-    counter, records = KeyCounter(graph), 0
-    for rows, found in _count_parts(plan, prepared, store):
+    counter, records, foreseen = KeyCounter(prepared.graph), 0, Foreseen()
+    for rows, keys, ahead in _count_parts(plan, prepared, store):
         records += rows
-        counter.add(found)
-    return records, counter.counts()
+        counter.add(keys)
+        foreseen = Foreseen.merged([foreseen, ahead])
+    return records, counter.counts(), foreseen
 
 
-def _count_parts(plan: SourcePlan, prepared: Prepared, store: Any) -> Iterator[tuple[int, Mapping[str, StepKeys]]]:
+_Part = tuple[int, Mapping[str, StepKeys], Foreseen]
+
+
+def _count_parts(plan: SourcePlan, prepared: Prepared, store: Any) -> Iterator[_Part]:
     """Records and keys of each partition; as many at the same time as there are processors."""
+    looked_at = plan.specs if prepared.graph.waits else first_of(plan.specs)
 
-    def count(spec: PartitionSpec) -> tuple[int, Mapping[str, StepKeys]]:
+    def count(spec: PartitionSpec) -> _Part:
         batch = read(plan.options, spec, schema=plan.schema)
         rows = batch.table.num_rows + len(batch.unreadable)
-        return rows, count_keys(prepared.graph, batch.table, prepared.resources, store=store)
+        if spec not in looked_at:
+            return rows, {}, Foreseen()
+        return rows, *count_ahead(prepared.graph, batch, prepared.resources, store=store, path=spec.path)
 
     at_once = available_processors()
     with ThreadPoolExecutor(at_once, thread_name_prefix="dataflow-quote") as pool:

@@ -16,6 +16,7 @@ from dataflow.engine.collections import kind_of
 from dataflow.engine.columns import call_columns
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.fate import count
+from dataflow.engine.foreseeing import foresee
 from dataflow.engine.marks import Effect, Rows
 from dataflow.engine.partition import check_rowwise, run_graph
 from dataflow.engine.spending import currency_of
@@ -23,7 +24,8 @@ from dataflow.engine.verdicts import everything
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Outcome, Status
 from dataflow.plan.graph import Step
-from dataflow.plan.partitions import SourcePlan
+from dataflow.plan.guardrails import Guardrails
+from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Pipeline
 from dataflow.plan.quote import Quote
 from dataflow.policies.money import cleaned, trillionths, written
@@ -34,6 +36,7 @@ from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
+from dataflow.wiring.prospects import told_ahead
 from dataflow.wiring.settings import SMALL_BYTES
 
 _SLICES = 4
@@ -78,6 +81,7 @@ class Trial:
         notes: What was decided about the source.
         unreadable: Records of the slices looked at that cannot be read.
         bytes: Of the source, as far as it was planned.
+        rows: Of the source; None where nobody has counted them.
     """
 
     prepared: Prepared
@@ -85,6 +89,7 @@ class Trial:
     notes: tuple[str, ...]
     unreadable: int
     bytes: int
+    rows: int | None
 
     @property
     def bill(self) -> Bill:
@@ -173,12 +178,20 @@ def _cell(outcome: Outcome) -> str:
 
 
 def sample(
-    pipeline: Pipeline, source: Any, *, n: int = 20, catalog: str = DEFAULT_CATALOG, offline: bool = False
+    pipeline: Pipeline,
+    source: Any,
+    *,
+    n: int = 20,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    guardrails: Guardrails | None = None,
 ) -> Sample:
-    """Run `n` records; see `Pipeline.sample`."""
+    """Run `n` records; see `Pipeline.sample`. Guardrails say what a run would make of records like these."""
     trial = run_sample(pipeline, source, n=n, catalog=catalog, offline=offline)
     prepared, environment, bill = trial.prepared, trial.environment, trial.bill
     notes = [*trial.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
+    steps = frozenset(step.index for step in prepared.graph.steps)
+    notes += told_ahead(guardrails or Guardrails(), prepared.graph, foresee(environment, steps), records=trial.rows)
     if trial.unreadable:
         notes.append(f"records of the slices looked at that cannot be read, and would be rejected: {trial.unreadable}")
     return Sample(
@@ -200,7 +213,8 @@ def _quote_for_the_rest(pipeline: Pipeline, source: Any, trial: Trial, *, catalo
         return None
     from dataflow.wiring.quoting import quote
 
-    return replace(quote(pipeline, source, catalog=catalog, trial=trial), notes=())
+    quoted = quote(pipeline, source, catalog=catalog, trial=trial)
+    return replace(quoted, notes=tuple(note for note in quoted.notes if note != trial.bill.told))
 
 
 def run_sample(
@@ -226,6 +240,7 @@ def run_sample(
         notes=plan.notes,
         unreadable=unreadable,
         bytes=sum(file.size for file in plan.files),
+        rows=None if kind_of(source) in ("dask", "bag") else known_rows(plan.specs),
     )
 
 

@@ -25,7 +25,9 @@ def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, .
 
     with own_stdout(as_json):
         found = find_job(job, source=source, parameters=parameters_of(parameters))
-        explanation = explain_job(found.job.pipeline, found.job.source, catalog=catalog)
+        explanation = explain_job(
+            found.job.pipeline, found.job.source, catalog=catalog, guardrails=found.job.guardrails
+        )
     if as_json:
         print_json(asdict(explanation))
     else:
@@ -56,7 +58,8 @@ def sample(
 
     with own_stdout(as_json):
         found = find_job(job, source=source, parameters=parameters_of(parameters))
-        trial = sample_job(found.job.pipeline, require_source(found, job).source, n=size, catalog=catalog)
+        told = require_source(found, job)
+        trial = sample_job(told.pipeline, told.source, n=size, catalog=catalog, guardrails=told.guardrails)
     if as_json:
         print_json(trial.to_dict())
     else:
