@@ -84,6 +84,7 @@ def _again(answers: Answers) -> Answers:
     again.timed_out, again.remembered = set(answers.timed_out), set(answers.remembered)
     again.not_attempted, again.statuses = set(answers.not_attempted), dict(answers.statuses)
     again.attempts, again.durations = dict(answers.attempts), dict(answers.durations)
+    again.given = dict(answers.given)
     # Nobody took these seconds twice.
     again.seconds = []
     return again

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, rows_of
+from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, moments_of, rows_of
 from dataflow.errors import Invalid, NotFound, Reject, Skip, Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
@@ -42,6 +42,7 @@ class Answers:
         costs: What the calls cost, in trillionths; 0 where a place is missing.
         tokens: That models used for all of them.
         remembered: Places that needed no call, since the answer was known.
+        given: When the answer of a place was given that is kept, in seconds since 1970.
         not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
         waited: Seconds of waiting before calls, by reason.
         calls: Calls in all; None for one at each place.
@@ -58,6 +59,7 @@ class Answers:
     costs: dict[int, int] = field(default_factory=dict)
     tokens: Tokens = NO_TOKENS
     remembered: set[int] = field(default_factory=set)
+    given: dict[int, float] = field(default_factory=dict)
     not_attempted: set[int] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
     calls: int | None = None
@@ -146,6 +148,7 @@ def judge(step: Step, answers: Answers, *, seconds: float = 0.0) -> Effect:
         tokens=answers.tokens,
         shared=rows_of(answers.shared),
         raised=_unexpected(answers) if unexpected else None,
+        given=moments_of(answers.given, len(answers.values)),
         waited=answers.waited,
         seconds=seconds,
         durations=tuple(answers.seconds or answers.durations.values()),

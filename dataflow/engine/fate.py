@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from dataflow.engine import verdicts
 from dataflow.engine.environment import Environment
-from dataflow.engine.marks import Effect, Failure, Mask, join_chunks, mask_of
+from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mask, Moments, join_chunks, mask_of
 from dataflow.engine.result import PartitionResult
 from dataflow.engine.spending import currency_of
 from dataflow.errors import StoreError
@@ -25,6 +25,7 @@ from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.partitions import Batch, Unreadable
 from dataflow.services.signature import Form
 from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.given import NOTHING_GIVEN, Given
 from dataflow.telemetry.services import Streak, Waited
 from dataflow.telemetry.statistics import ServiceStatistics, Statistics, unbalanced
 
@@ -238,8 +239,27 @@ def count_service(step: Step, effect: Effect, *, size: int, streak: Streak | Non
         waited=Waited(**effect.waited),
         errors=dict(Counter(one.reason for one in effect.failures if one.status is not Status.NOT_ATTEMPTED)),
         streak=streak,
+        given=_given(effect),
         member_of=step.service.member_of,
     )
+
+
+def _given(effect: Effect) -> Given:
+    """When the answers were given that are kept."""
+    if effect.given is None:
+        return NOTHING_GIVEN
+    missing = [mark.rows for mark in effect.marks if mark.status is Status.NOT_FOUND]
+    missed = mask_of(np.concatenate([NO_ROWS, *missing]), len(effect.given))
+    kept = ~np.isnan(effect.given)
+    return Given(
+        records=int(kept.sum()),
+        found=_oldest(effect.given[kept & ~missed]),
+        missed=_oldest(effect.given[kept & missed]),
+    )
+
+
+def _oldest(moments: Moments) -> float | None:
+    return float(moments.min()) if len(moments) else None
 
 
 def _durations(effect: Effect) -> Durations:

@@ -5,6 +5,7 @@ Values and set arithmetic on row numbers. Nothing is called here.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Moments = npt.NDArray[np.float64]
+"""Seconds since 1970; NaN for none."""
 
 NO_ROWS: Rows = np.empty(0, np.int64)
 
@@ -123,6 +126,7 @@ class Effect:
         tokens: That models used for them.
         shared: Records that shared the call of an earlier one.
         raised: The longest stretch of calls of a local service that raised what nobody expects, or None.
+        given: When the answer of each record was given that is kept, or None where none is.
         waited: Seconds of waiting before calls, by reason.
         seconds: Time spent calling.
         durations: Seconds of each call, where they were taken one by one.
@@ -140,6 +144,7 @@ class Effect:
     tokens: Tokens = NO_TOKENS
     shared: Rows = field(default_factory=lambda: NO_ROWS)
     raised: Stretch | None = None
+    given: Moments | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     durations: tuple[float, ...] = ()
@@ -210,6 +215,15 @@ def mask_of(rows: Rows, size: int) -> Mask:
     return mask
 
 
+def moments_of(given: Mapping[int, float], size: int) -> Moments | None:
+    """When something was given for some of so many records; None where nothing was."""
+    if not given:
+        return None
+    moments = np.full(size, np.nan)
+    moments[np.fromiter(given, np.int64, len(given))] = np.fromiter(given.values(), np.float64, len(given))
+    return moments
+
+
 def nulls_of(column: Any) -> Mask | None:
     """True where a column is null, or None where it never is."""
     if column.null_count == 0:
@@ -244,6 +258,7 @@ def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
         rejections=tuple((int(rows[row]), text) for row, text in effect.rejections),
         verdicts=None if effect.verdicts is None else _spread_verdicts(effect.verdicts, rows, size),
         shared=rows[effect.shared],
+        given=None if effect.given is None else _spread_moments(effect.given, rows, size),
         raised=None if effect.raised is None else replace(effect.raised, start=int(rows[effect.raised.start])),
         members=tuple(
             replace(member, failures=tuple(replace(failure, row=int(rows[failure.row])) for failure in member.failures))
@@ -282,6 +297,7 @@ def merge_effects(types: Sequence[Any], parts: Sequence[tuple[Effect, Rows]], *,
         cost=math.fsum(one.cost for one in spreads),
         tokens=Tokens.merged(one.tokens for one in spreads),
         shared=np.sort(np.concatenate([one.shared for one in spreads])) if spreads else NO_ROWS,
+        given=_merged_moments([one.given for one in spreads if one.given is not None]),
         waited=waited,
         seconds=sum(one.seconds for one in spreads),
         durations=tuple(second for one in spreads for second in one.durations),
@@ -299,6 +315,17 @@ def _merged_verdicts(parts: Sequence[Verdicts], size: int) -> Verdicts | None:
     order = np.argsort(rows, kind="stable")
     errors = pa.concat_arrays([join_chunks(one.errors) for one in parts]).take(pa.array(order))
     return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors)
+
+
+def _spread_moments(given: Moments, rows: Rows, size: int) -> Moments:
+    moments = np.full(size, np.nan)
+    moments[rows] = given
+    return moments
+
+
+def _merged_moments(parts: Sequence[Moments]) -> Moments | None:
+    """The moments of different records together."""
+    return functools.reduce(np.fmin, parts) if parts else None
 
 
 def _spread_verdicts(verdicts: Verdicts, rows: Rows, size: int) -> Verdicts:

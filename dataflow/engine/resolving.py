@@ -18,11 +18,12 @@ from dataflow.engine.distinct import Calls, distinct_calls, group_columns
 from dataflow.engine.environment import Environment, fill_arguments
 from dataflow.engine.fate import count_service
 from dataflow.engine.foreseeing import Foreseen
-from dataflow.engine.marks import Effect, Failure, Mark, Rows, Verdicts, join_chunks, to_mask
+from dataflow.engine.marks import Effect, Failure, Mark, Moments, Rows, Verdicts, join_chunks, to_mask
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Column, Step
 from dataflow.services.keys import SIZE
+from dataflow.telemetry.given import NOTHING_GIVEN
 from dataflow.telemetry.services import ServiceStatistics
 from dataflow.telemetry.sketches import Distinct
 
@@ -38,6 +39,7 @@ _DETAILS = pa.schema(
         pa.field("http_status", pa.int32()),
         pa.field("attempts", pa.int32()),
         pa.field("duration", pa.float64()),
+        pa.field("given", pa.float64()),
     ]
 )
 _VERDICT = [pa.field("valid", pa.bool_()), pa.field("judged", pa.bool_()), pa.field("errors", pa.list_(pa.string()))]
@@ -200,7 +202,7 @@ def owed(step: Step, effect: Effect, size: int) -> ServiceStatistics:
     statuses = {status.value: getattr(counted, status.value) for status in Status}
     none: dict[str, Any] = dict.fromkeys(statuses, 0)
     shared = {status: -number for status, number in statuses.items() if number}
-    return replace(counted, records=0, **none, deduplicated=-size, shared=shared, errors={})
+    return replace(counted, records=0, **none, deduplicated=-size, shared=shared, errors={}, given=NOTHING_GIVEN)
 
 
 def _details(effect: Effect, size: int) -> list[Any]:
@@ -216,7 +218,8 @@ def _details(effect: Effect, size: int) -> list[Any]:
         http[one.row], attempts[one.row], duration[one.row] = one.http_status, one.attempts, one.duration
     for row, text in effect.rejections:
         rejected[row] = text
-    lists = [*rows, http, attempts, duration]
+    given = np.full(size, np.nan) if effect.given is None else effect.given
+    lists = [*rows, http, attempts, duration, given]
     return [pa.array(values, field.type) for values, field in zip(lists, _DETAILS, strict=True)]
 
 
@@ -244,6 +247,7 @@ def _effect(step: Step, found: pa.Table, places: Rows) -> Effect:
         failures=_failures(found, places),
         rejections=_rejections(found, places),
         shared=np.arange(len(places)),
+        given=_given(found, places),
     )
 
 
@@ -277,6 +281,14 @@ def _failures(found: pa.Table, places: Rows) -> tuple[Failure, ...]:
         for row in rows.tolist()
         for one in (told[int(places[row])],)
     )
+
+
+def _given(found: pa.Table, places: Rows) -> Moments | None:
+    """When each answer was given; an older dataflow has not noted it."""
+    if "given" not in found.schema.names:
+        return None
+    moments: Moments = join_chunks(found["given"]).to_numpy(zero_copy_only=False)[places]
+    return moments
 
 
 def _rejections(found: pa.Table, places: Rows) -> tuple[tuple[int, str], ...]:

@@ -270,7 +270,9 @@ class AnswerReader:
                 places[np.array(wanted)[known]] = np.arange(size, size + len(known))
                 found.append(table.take(pa.array(rows[known])))
                 size += len(known)
-        return (pa.concat_tables(found).combine_chunks() if found else pa.table({})), places
+        # An older dataflow has noted less of its answers.
+        whole = pa.concat_tables(found, promote_options="default").combine_chunks() if found else pa.table({})
+        return whole, places
 
 
 def stage_folder(number: int, before: Sequence[Done]) -> str:

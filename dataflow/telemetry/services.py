@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ from dataflow.errors import StoreError
 from dataflow.outcomes import Kind, Priority, Status
 from dataflow.policies.money import cleaned
 from dataflow.telemetry.durations import Durations
+from dataflow.telemetry.given import NOTHING_GIVEN, Given
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 STATUSES = tuple(status.value for status in Status)
@@ -116,6 +117,7 @@ class ServiceStatistics:
         errors: Failed and timed-out records by class of error; read only.
         shared: The records of `deduplicated` by status; read only, and no part of the public form.
         streak: The longest streak of exceptions in one partition, for a local service; no part of it either.
+        given: When the answers of its API were given; no part of it either.
         member_of: The composite service that it works for, or empty.
     """
 
@@ -139,6 +141,7 @@ class ServiceStatistics:
     errors: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
     streak: Streak | None = None
+    given: Given = NOTHING_GIVEN
     member_of: str = ""
 
     def calls_ending(self, *statuses: Status) -> int:
@@ -176,7 +179,29 @@ class ServiceStatistics:
             errors=_merged_counts(part.errors for part in parts),
             shared=_merged_counts(part.shared for part in parts),
             streak=_longest(part.streak for part in parts),
+            given=Given.merged(part.given for part in parts),
             member_of=first.member_of,
+        )
+
+    def as_taken_over(self, *, asked: bool) -> ServiceStatistics:
+        """The same outcomes for a run that did none of the work, so that nothing was called, paid or waited for.
+
+        Args:
+            asked: Whether the service has an API: what succeeded then counts as cached.
+        """
+        return replace(
+            self,
+            calls=0,
+            succeeded=0 if asked else self.succeeded,
+            cached=self.cached + (self.succeeded if asked else 0),
+            deduplicated=0,
+            shared={},
+            retries=0,
+            cost=0.0,
+            tokens=NO_TOKENS,
+            duration=_NO_DURATIONS,
+            waited=_NO_WAIT,
+            streak=None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,6 +210,7 @@ class ServiceStatistics:
         counts = dict(zip(_COUNTS, _counts(self), strict=True))
         streak = None if self.streak is None else asdict(self.streak)
         shown = {"errors": dict(self.errors), "shared": dict(self.shared), "streak": streak}
+        shown["given"] = self.given.to_dict()
         tokens = self.tokens.to_dict() if self.tokens else None
         state = {**counts, "cost": self.cost, "tokens": tokens, **parts, **shown, "member_of": self.member_of}
         kept = {name: value for name, value in state.items() if value}
@@ -200,6 +226,7 @@ class ServiceStatistics:
             "waited": Waited(**values.get("waited", {})),
             "tokens": Tokens(**values.get("tokens", {})),
             "streak": Streak(**values["streak"]) if "streak" in values else None,
+            "given": Given(**values.get("given", {})),
         }
         return cls(**{**values, **parts})
 

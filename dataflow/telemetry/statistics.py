@@ -7,8 +7,8 @@ does, and gives the numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -125,6 +125,15 @@ class Statistics:
         while chunk := list(islice(rest, _MERGED_AT_ONCE)):
             total = _merged((total, *chunk))
         return total
+
+    def as_taken_over(self, asked: Collection[str]) -> Statistics:
+        """The counts of a partition for a run that takes it over as it was: its records, and nothing that was paid.
+
+        Args:
+            asked: The services that have an API.
+        """
+        services = {name: part.as_taken_over(asked=name in asked) for name, part in self.services.items()}
+        return replace(self, cost=0.0, services=services)
 
     def to_dict(self) -> dict[str, Any]:
         """The mergeable state as plain JSON values; what is 0 or empty is left out."""

@@ -152,7 +152,8 @@ def _without(keys: pa.Table, known: pa.Table | None) -> pa.Table:
 def _joined(answers: pa.Table, kept: pa.Table | None) -> pa.Table:
     if kept is None:
         return answers
-    return sorted_by_key(pa.concat_tables([answers, kept.replace_schema_metadata(None)]))
+    # An older dataflow has noted less of its answers.
+    return sorted_by_key(pa.concat_tables([answers, kept.replace_schema_metadata(None)], promote_options="default"))
 
 
 def _completion(task: Task, statistics: Statistics) -> Completion:

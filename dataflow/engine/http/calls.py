@@ -295,7 +295,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
     current_call.set(call)
     try:
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
-        calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost))
+        calling.memory.remember(shared.keys[at], answers, at, cost=amount(call.cost))
         calling.tally.add(Status.SUCCEEDED)
         check(None)
     except (*NO_OUTCOMES, asyncio.CancelledError):
@@ -303,7 +303,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         raise
     except Exception as raised:
         # What is paid for is remembered, whatever it says about going on.
-        calling.memory.remember_error(shared.keys[at], raised, cost=amount(call.cost))
+        calling.memory.remember_error(shared.keys[at], raised, answers, at, cost=amount(call.cost))
         error = calling.effects.fail([at], raised, reach=call.reached)
         calling.tally.add(status_of(error))
         check(error)
@@ -361,6 +361,8 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.timed_out.add(row)
         if place in answers.remembered:
             whole.remembered.add(row)
+        if place in answers.given:
+            whole.given[row] = answers.given[place]
         if place in answers.not_attempted:
             whole.not_attempted.add(row)
         if place in answers.statuses:

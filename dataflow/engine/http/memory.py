@@ -94,6 +94,7 @@ class Memory:
     def _fill(self, answers: Answers, at: int, key: bytes, found: Remembered) -> bool:
         if found.status is Status.NOT_FOUND:
             answers.raised[at] = NotFound()
+            answers.given[at] = found.created
             return True
         try:
             answers.values[at] = self._form.read(found.value)
@@ -102,14 +103,16 @@ class Memory:
                 self._losses.add(self._service, str(error), kept=True)
             self._unread[key] = found.created
             return False
+        answers.given[at] = found.created
         return True
 
-    def remember(self, key: bytes, value: Any, cost: float = 0.0) -> None:
+    def remember(self, key: bytes, answers: Answers, at: int, *, cost: float = 0.0) -> None:
         """Keep the value of a call and what it cost; one of another type than declared is the failure of its record."""
+        value = answers.values[at]
         if self._store is None:
             return
         if value is None and not self._returns.nullable:
-            self._keep(key, Status.NOT_FOUND, b"", cost)
+            answers.given[at] = self._keep(key, Status.NOT_FOUND, b"", cost)
             return
         if not self._from_json and self._returns.mismatch(value) is not None:
             return
@@ -118,15 +121,17 @@ class Memory:
         except NotKept as error:
             self._losses.add(self._service, str(error))
             return
-        self._keep(key, Status.SUCCEEDED, data, cost)
+        answers.given[at] = self._keep(key, Status.SUCCEEDED, data, cost)
 
-    def remember_error(self, key: bytes, error: BaseException, cost: float = 0.0) -> None:
+    def remember_error(self, key: bytes, error: BaseException, answers: Answers, at: int, *, cost: float = 0.0) -> None:
         """Keep that nothing was found, and what that cost; no other error is kept."""
         if self._store is not None and isinstance(error, NotFound):
-            self._keep(key, Status.NOT_FOUND, b"", cost)
+            answers.given[at] = self._keep(key, Status.NOT_FOUND, b"", cost)
 
-    def _keep(self, key: bytes, status: Status, value: bytes, cost: float) -> None:
+    def _keep(self, key: bytes, status: Status, value: bytes, cost: float) -> float:
+        """Keep an answer that is given now; that moment."""
         assert self._store is not None
         # Newer than the one that it stands in for, also where a wrong clock has dated that one.
-        created = max(time.time(), self._unread.pop(key, 0.0) + _STEP) if self._unread else time.time()
-        self._store.put_answer(key, status=status, value=value, created=created, service=self._service, cost=cost)
+        now = max(time.time(), self._unread.pop(key, 0.0) + _STEP) if self._unread else time.time()
+        self._store.put_answer(key, status=status, value=value, created=now, service=self._service, cost=cost)
+        return now
