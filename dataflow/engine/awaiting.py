@@ -82,6 +82,7 @@ def _again(answers: Answers) -> Answers:
     shared = [0] if 0 not in answers.not_attempted else []
     again = Answers(values=list(answers.values), raised=dict(answers.raised), calls=0, shared=shared)
     again.timed_out, again.remembered = set(answers.timed_out), set(answers.remembered)
+    again.own = set(answers.own)
     again.not_attempted, again.statuses = set(answers.not_attempted), dict(answers.statuses)
     again.attempts, again.durations = dict(answers.attempts), dict(answers.durations)
     again.given = dict(answers.given)

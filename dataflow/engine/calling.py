@@ -43,6 +43,7 @@ class Answers:
         tokens: That models used for all of them.
         remembered: Places that needed no call, since the answer was known.
         given: When the answer of a place was given that is kept, in seconds since 1970.
+        own: Those among them whose answer the same run has paid for, before it began their partition again.
         not_attempted: Places whose call was not made and will not be, each with its reason in `raised`.
         waited: Seconds of waiting before calls, by reason.
         calls: Calls in all; None for one at each place.
@@ -60,6 +61,7 @@ class Answers:
     tokens: Tokens = NO_TOKENS
     remembered: set[int] = field(default_factory=set)
     given: dict[int, float] = field(default_factory=dict)
+    own: set[int] = field(default_factory=set)
     not_attempted: set[int] = field(default_factory=set)
     waited: dict[str, float] = field(default_factory=dict)
     calls: int | None = None
@@ -75,6 +77,12 @@ class Answers:
         """Add trillionths that were spent for a place."""
         if cost:
             self.costs[row] = self.costs.get(row, 0) + cost
+
+    def own_at(self, row: int, *, cost: int) -> None:
+        """Note that the run itself has paid for the answer of a place: it counts as called here, and as paid."""
+        self.own.add(row)
+        self.attempts[row] = 1
+        self.pay(row, cost)
 
     def raise_at(self, row: int, error: BaseException) -> None:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
@@ -193,7 +201,7 @@ def _sort_raised(answers: Answers) -> _Told:
                     cost=amount(answers.costs.get(row, 0)),
                 )
             )
-    cached = [row for row in answers.remembered if row not in answers.raised]
+    cached = [row for row in answers.remembered if row not in answers.raised and row not in answers.own]
     if cached:
         marks[Status.CACHED, "cached"] = cached
     listed = tuple(Mark(status=status, reason=reason, rows=rows_of(rows)) for (status, reason), rows in marks.items())

@@ -15,6 +15,7 @@ from dataflow.policies.money import amount
 from dataflow.telemetry.durations import Durations
 
 if TYPE_CHECKING:
+    from dataflow.engine.calling import Answers
     from dataflow.engine.http.attempts import Call
 
 
@@ -46,6 +47,11 @@ class Tally:
     def add(self, status: Status, records: int = 1) -> None:
         """Count records that have ended in some way."""
         self.statuses[status] = self.statuses.get(status, 0) + records
+
+    def recall(self, answers: Answers) -> None:
+        """Count what needs no call, since its answer is known."""
+        self.add(Status.CACHED, len(answers.remembered) - len(answers.own))
+        self.add(Status.SUCCEEDED, len(answers.own))
 
     def end(self, call: Call) -> None:
         """Count a call that has ended, whatever became of its records."""

@@ -5,7 +5,7 @@ A thin face over the modules beside it; plain data, so that it travels to worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -151,8 +151,12 @@ class RunFolder:
         with translated(f"run {self.run} of {self.dataset}: looking for its version"):
             return placed(self._ledger)
 
-    def partial(self) -> Dataset:
-        """What is committed so far, to be read like a version; its manifest says how far the run has come too."""
+    def partial(self, bill: Callable[[RunFolder, Sequence[CommitRecord]], Statistics] | None = None) -> Dataset:
+        """What is committed so far, to be read like a version; its manifest says how far the run has come too.
+
+        Args:
+            bill: Gives the statistics of the run, given its commit records; default: what these say.
+        """
         ledger, head, epoch = self._ledger, self.head(), self.state()
         records = list(self.committed().values())
         values = msgspec.json.decode(manifest(head, records, version=None, created=_now(), lineage={}))
@@ -163,7 +167,7 @@ class RunFolder:
             path=ledger.path("parts"),
             meta=ledger.path(),
             manifest=values,
-            statistics=totals(records).report(0.0),
+            statistics=(totals(records) if bill is None else bill(self, records)).report(0.0),
         )
 
     def publish(

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dataflow.errors import StoreError
 from dataflow.store.filesystem import is_remote
+from dataflow.store.inplace import InPlace, LocalPlace
 from dataflow.store.objects import ObjectFiles
 
 Data: TypeAlias = "bytes | pa.Buffer"
@@ -48,6 +49,9 @@ class Files(Protocol):
 
     def create(self, path: str, data: Data) -> bool:
         """Let a file appear at once unless it exists; False where it did."""
+
+    def change(self, path: str, data: bytes) -> InPlace:
+        """Let a new file appear that this process will change in place."""
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; FileNotFoundError where there is none."""
@@ -115,6 +119,9 @@ class LocalFiles:
             _discard(temporary)
         _sync(temporary.parent)
         return True
+
+    def change(self, path: str, data: bytes) -> InPlace:
+        return LocalPlace(path, data)
 
     def read(self, path: str) -> bytes:
         return Path(path).read_bytes()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+
+from dataflow.store.inplace import InPlace, ObjectPlace
 
 _TOGETHER = 256
 """Objects that are asked for at once: enough to hide the way to the store, few enough to hold."""
@@ -40,6 +43,9 @@ class ObjectFiles:
             # A put whose answer was lost is sent again by the driver, and finds itself.
             return self.read(path) == _plain(data)
         return True
+
+    def change(self, path: str, data: bytes) -> InPlace:
+        return ObjectPlace(partial(self.write, path), data)
 
     def read(self, path: str) -> bytes:
         return bytes(self._remote.cat_file(path))

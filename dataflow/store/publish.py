@@ -23,6 +23,7 @@ from dataflow.store.manifest import manifest
 from dataflow.store.parts import encode, schema_digest
 from dataflow.store.prune import sweep, tidy
 from dataflow.store.records import CommitRecord, Counts, pack_records
+from dataflow.store.tills import read_called
 from dataflow.store.writing import FOLDERS, files_of, put_file, totals
 from dataflow.telemetry.statistics import Statistics, unbalanced
 
@@ -38,7 +39,7 @@ class Publication:
         lineage: Where the records come from: plain JSON values.
         duration: Seconds of the whole run.
         created: Now, as ISO text in UTC.
-        spent: Calls that no commit record counts, since their partitions were given back before.
+        spent: Calls that no commit record counts, since they were made for keys and not for partitions.
     """
 
     specs: Sequence[PartitionSpec]
@@ -92,7 +93,7 @@ def _place(ledger: Ledger, publication: Publication) -> int:
         raise StoreError(f"run {ledger.run}: {'; '.join(faults)}; nothing was published, please report this")
     version = _claimed(ledger)
     texts = {
-        "statistics.json": to_json(Statistics.merged([total, publication.spent]).report(publication.duration)),
+        "statistics.json": to_json(_bill(ledger, total, publication).report(publication.duration)),
         COMMITS: pack_records(records),
         "dataset.json": manifest(
             ledger.head(),
@@ -104,6 +105,12 @@ def _place(ledger: Ledger, publication: Publication) -> int:
     }
     _place_files(ledger, version, records, texts)
     return version
+
+
+def _bill(ledger: Ledger, total: Statistics, publication: Publication) -> Statistics:
+    called = read_called(ledger)
+    known = Statistics.merged([total, publication.spent])
+    return known.billed(called.services, currency=called.currency)
 
 
 def _place_files(ledger: Ledger, version: int, records: Sequence[CommitRecord], texts: Mapping[str, Data]) -> None:

@@ -18,7 +18,7 @@ from dataflow.policies.money import cleaned
 from dataflow.telemetry.columns import ColumnStatistics
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.report import Report
-from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added
+from dataflow.telemetry.services import STATUSES, Lost, ServiceStatistics, Streak, Waited, added
 
 __all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Streak", "Waited", "unbalanced"]
 
@@ -113,6 +113,31 @@ class Statistics:
         """
         return _merged((self, other))
 
+    @property
+    def lost(self) -> Lost:
+        """Calls and money that went into lost or repeated work, over all services."""
+        parts = [part.lost for part in self.services.values()]
+        return Lost(calls=sum(part.calls for part in parts), cost=math.fsum(part.cost for part in parts))
+
+    def billed(self, called: Mapping[str, ServiceStatistics], *, currency: str = "") -> Statistics:
+        """The same records with what was really called, by service; see `ServiceStatistics.billed`.
+
+        Args:
+            called: The calls of all processes by service; a service that is missing keeps its own.
+            currency: Of the money, where no record says it.
+        """
+        none = Statistics(services=called).unpaid().services
+        known = {**self.services, **{name: one for name, one in none.items() if name not in self.services}}
+        services = {name: one.billed(called[name]) if name in called else one for name, one in known.items()}
+        more = math.fsum(services[name].cost - known[name].cost for name in called)
+        # What adding floats in some order has left.
+        cost = round(self.cost + more, 12)
+        return replace(self, services=services, cost=cost, currency=self.currency or currency)
+
+    def unpaid(self) -> Statistics:
+        """The same without calls and money: durations and waiting of calls that are counted elsewhere."""
+        return replace(self, cost=0.0, services={name: one.unpaid() for name, one in self.services.items()})
+
     @classmethod
     def merged(cls, parts: Iterable[Statistics]) -> Statistics:
         """The counts of all parts, faster than merging them one by one; holds at most 256 at a time.
@@ -174,6 +199,7 @@ class Statistics:
             "completeness": None if self.completeness is None else round(self.completeness, 6),
             "cost": cleaned(self.cost),
             **({"currency": self.currency} if self.currency else {}),
+            **({"lost": self.lost.report()} if self.lost else {}),
             "services": {name: part.report() for name, part in self.services.items()},
             "columns": {name: part.report() for name, part in self.columns.items()},
         }
@@ -185,6 +211,16 @@ class Statistics:
             f"{self.invalid_records:,} invalid, {self.rejected_records:,} rejected; "
             f"{len(self.services)} services, {len(self.columns)} columns)"
         )
+
+
+def called_in(report: Mapping[str, Any]) -> dict[str, ServiceStatistics]:
+    """What was called by service, as the public form of statistics tells it."""
+    names = ("kind", "priority", "member_of", "calls", "retries", "cost", "tokens")
+    services: Mapping[str, Mapping[str, Any]] = report["services"]
+    return {
+        name: ServiceStatistics.from_dict({one: part[one] for one in names if one in part})
+        for name, part in services.items()
+    }
 
 
 def _by_name(parts: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:

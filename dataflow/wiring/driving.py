@@ -24,8 +24,8 @@ from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task,
 from dataflow.services.units import about
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
-from dataflow.store.given_back import given_back, keep_given_back
 from dataflow.store.resolve import ResolveFiles
+from dataflow.store.tills import read_called
 from dataflow.telemetry.place import placed
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.announcing import committed, postponed
@@ -68,7 +68,7 @@ class Driving:
         budgets: What may be spent, or None.
 
     Attributes:
-        spent: What was called for partitions that were given back, which no commit record counts.
+        spent: What was called for distinct keys and waited for in vain, which no commit record counts.
     """
 
     def __init__(
@@ -100,7 +100,6 @@ class Driving:
         self._treasury: Treasury | None = None
         self._over: str | None = None
         self.spent = Statistics()
-        self._given_back = Statistics()
         self._lost: list[Report] = []
         self._postponed: list[float] = []
         self._reason: str | None = None
@@ -120,6 +119,14 @@ class Driving:
             LimitReached: The deadline has come.
             Interrupted: Partitions are left.
         """
+        try:
+            self._perform(newest)
+        finally:
+            if self.planned.graph.calls_apis:
+                called = read_called(self.folder)
+                self.run.counts = self.run.counts.billed(called.services, currency=called.currency)
+
+    def _perform(self, newest: Dataset | None) -> None:
         specs = self.planned.source.specs
         self.run.partitions = len(specs)
         self._show()
@@ -139,10 +146,6 @@ class Driving:
         lack = lacking(self.run.counts, self.run.id) if self.settings.offline and self._guarded else None
         if lack is not None:
             raise Interrupted(lack)
-
-    def keep_spent(self) -> None:
-        """Keep what was called for partitions that were given back, for whoever goes on with the run."""
-        keep_given_back(self.folder, self._given_back)
 
     def say(self, message: str) -> None:
         """Say something that deserves a look."""
@@ -171,7 +174,6 @@ class Driving:
         self._count([completion_of(record) for record in done.values()])
         if self.planned.graph.calls_apis:
             self._spend(ResolveFiles(self.folder).spent())
-            self._spend(given_back(self.folder))
         if done:
             rows, rejected = self.run.counts.total_records, self.run.counts.rejected_records
             self._tell(
@@ -331,8 +333,8 @@ class Driving:
 
     def _put_off(self, completion: Completion) -> None:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
-        self._spend(completion.statistics)
-        self._given_back = Statistics.merged([self._given_back, completion.statistics])
+        # Its answers are counted, with what they have cost, where a partition rests on them.
+        self._spend(completion.statistics.unpaid())
         now, problem = time.monotonic(), completion.stopped
         self._over = self._over or completion.over
         self._say_once((*completion.warnings, *((problem,) if completion.outage and problem else ())))

@@ -33,8 +33,8 @@ APART = 60.0
 class Keeper(Protocol):
     """Whatever holds answers by key: the cache, or a dict for what must not reach it."""
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
-        """The answers there are."""
+    def get_many(self, keys: Sequence[bytes], *, asker: Origin | None = None) -> dict[bytes, Answer]:
+        """The answers there are; of the run of `asker`, where it has one, as own ones."""
 
     def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
         """Keep an answer."""
@@ -90,7 +90,7 @@ class Memory:
         if terms is None:
             return {}
         asked = dict(zip((salted(key, terms.salt) for key in keys), keys, strict=True)) if terms.salt else None
-        found = self._keeper.get_many(keys if asked is None else list(asked))
+        found = self._keeper.get_many(keys if asked is None else list(asked), asker=terms.origin)
         now = self._clock()
         since = {status: _serves_since(terms, status, now=now) for status in (Status.SUCCEEDED, Status.NOT_FOUND)}
         served = {key: answer for key, answer in found.items() if answer.created >= since[answer.status]}
@@ -151,16 +151,18 @@ def salted(key: bytes, salt: bytes) -> bytes:
     return blake2b(key + salt, digest_size=SIZE).digest() if salt else key
 
 
-class Apart(dict[bytes, Answer]):
+class Apart(dict[bytes, tuple[Answer, str | None]]):
     """Answers that were given in a block of `flow.testing.offline`: they never reach a cache, nor come from one."""
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
-        """The answers there are."""
-        return {key: self[key] for key in keys if key in self}
+    def get_many(self, keys: Sequence[bytes], *, asker: Origin | None = None) -> dict[bytes, Answer]:
+        """The answers there are; of the run of `asker`, where it has one, as own ones."""
+        run = None if asker is None else asker.run
+        found = {key: self[key] for key in keys if key in self}
+        return {key: one._replace(own=run is not None and by == run) for key, (one, by) in found.items()}
 
     def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
         """Keep an answer."""
-        self[key] = answer
+        self[key] = answer, origin.run
 
 
 _apart: dict[str, Apart] = {}
@@ -172,8 +174,8 @@ def recalled(folder: RunFolder) -> dict[str, str]:
     return dict(folder.head().get("recall", {}))
 
 
-def origin_of(step: Step) -> Origin:
-    """Whose answers those of a step are."""
+def origin_of(step: Step, *, run: str | None = None) -> Origin:
+    """Whose answers those of a step are, and which run pays for new ones."""
     service = step.service
     judged = service.function if service.endpoint is None else service.endpoint.accept
     return Origin(
@@ -181,6 +183,7 @@ def origin_of(step: Step) -> Origin:
         version=service.policy.version,
         definition=short_definition(service.policy.version, definition(step)),
         code=None if judged is None else code_digest(judged),
+        run=run,
     )
 
 
@@ -212,7 +215,7 @@ def open_memory(
         since = _seconds(late[name]) if name in late else own
         salt = [None if policy is not None else run, _parameters(step, parameters)]
         terms[name] = Terms(
-            origin=origin_of(step),
+            origin=origin_of(step, run=folder.run),
             policy=None if name in late else policy,
             own_since=since,
             salt=canonical(salt) if any(one is not None for one in salt) else b"",
@@ -268,10 +271,10 @@ class OfProcess:
         self._process = 0
         self._cache: Cache | None = None
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    def get_many(self, keys: Sequence[bytes], *, asker: Origin | None = None) -> dict[bytes, Answer]:
         """The answers there are."""
         cache = self._opened()
-        return {} if cache is None else cache.get_many(keys)
+        return {} if cache is None else cache.get_many(keys, asker=asker)
 
     def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
         """Keep an answer."""

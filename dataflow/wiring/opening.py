@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from dataflow.engine.arrow import keep_pandas_out
+from dataflow.store.bill import bill_of
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.wiring.preparation import DEFAULT_CATALOG
@@ -52,4 +53,4 @@ def open_run(run: str, *, catalog: str = DEFAULT_CATALOG) -> Dataset:
     for record in found.runs(folder.dataset):
         if record.id == folder.run and record.version is not None:
             return found.open(f"{record.dataset}@v{record.version}")
-    return folder.partial()
+    return folder.partial(bill_of)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dataflow.store.bill import bill_of
 from dataflow.store.catalog import Catalog
-from dataflow.store.commit import CommitRecord, RunFolder
+from dataflow.store.commit import RunFolder
+from dataflow.store.dataset import Dataset
 from dataflow.telemetry.board import Head, Rejects, Snapshot, make_board
-from dataflow.telemetry.statistics import Statistics
+from dataflow.telemetry.statistics import Statistics, called_in
 
 if TYPE_CHECKING:
     from dataflow.wiring.run import Run
@@ -61,7 +62,7 @@ def board_of_run(run: Run, *, now: float) -> dict[str, Any]:
         status=run.status,
         reason=run.reason,
         error=None if run._error is None else type(run._error).__name__,
-        counts=_merged(run.dataset.records()) if unchanged and run.dataset is not None else run.counts,
+        counts=_published(run.dataset) if unchanged and run.dataset is not None else run.counts,
         planned=run.partitions,
         done=run.done,
         seconds=run.duration,
@@ -82,14 +83,16 @@ def board_of_folder(folder: RunFolder, *, now: float) -> dict[str, Any]:
     head, state = folder.head(), folder.state()
     if state.version is None:
         records = folder.committed()
+        counts = bill_of(folder, records.values())
         seconds = (datetime.fromisoformat(state.started) - folder.started_at).total_seconds()
     else:
         published = Catalog(folder.root).open(f"{folder.dataset}@v{state.version}")
         records, seconds = published.records(), published.statistics["total_duration"]
+        counts = _published(published)
     snapshot = Snapshot(
         status=state.state.value,
         reason=state.reason,
-        counts=_merged(records),
+        counts=counts,
         planned=head["planned"],
         done=len(records) if state.version is None else state.committed,
         seconds=max(seconds, 0.0),
@@ -100,5 +103,7 @@ def board_of_folder(folder: RunFolder, *, now: float) -> dict[str, Any]:
     return plain_board(snapshot, **named, now=now)
 
 
-def _merged(records: Mapping[str, CommitRecord]) -> Statistics:
-    return Statistics.merged(record.counts.statistics for record in records.values())
+def _published(dataset: Dataset) -> Statistics:
+    """The counts of a version; what was called for it stands in its statistics only."""
+    counts = Statistics.merged(record.counts.statistics for record in dataset.records().values())
+    return counts.billed(called_in(dataset.statistics))

@@ -297,7 +297,6 @@ class _Execution:
         try:
             driving.perform(newest)
         except _CLEAN_ENDS as error:
-            driving.keep_spent()
             folder.stop(str(error))
             raise
         lineage: dict[str, Any] = {

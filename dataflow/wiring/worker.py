@@ -37,6 +37,7 @@ from dataflow.store.effects import RunEffects
 from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
+from dataflow.store.tills import Tills
 from dataflow.wiring.agreeing import require_agreed
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.looking import look_at
@@ -158,7 +159,9 @@ def make_work(
     told: list[str] = []
     losses = Losses()
     memory = open_memory(graph, folder, parameters=setup["parameters"], warn=told.append)
+    tills = Tills(folder, (step.service for step in graph.every if step.service.api is not None))
     settings = CallSettings(
+        till=tills.of,
         line=line,
         store=memory,
         store_apart=memory if memory is not None and memory.apart else None,
@@ -172,7 +175,9 @@ def make_work(
         losses=losses,
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
-    return PartitionWork(graph, folder, resources, setup=setup, memory=memory, turns=turns, told=told, losses=losses)
+    return PartitionWork(
+        graph, folder, resources, setup=setup, memory=memory, tills=tills, turns=turns, told=told, losses=losses
+    )
 
 
 class PartitionWork:
@@ -188,6 +193,7 @@ class PartitionWork:
         resources: Resources,
         *,
         setup: Mapping[str, Any],
+        tills: Tills,
         memory: Memory | None = None,
         turns: Turns | None = None,
         told: list[str],
@@ -202,6 +208,7 @@ class PartitionWork:
         self._profile = setup["profile"]
         self._trace = setup["trace"]
         self._memory = memory
+        self._tills = tills
         self._turns = turns
         self._told = told
         self._losses = losses
@@ -290,12 +297,14 @@ class PartitionWork:
         return _cut(read(self._options, spec, schema=self._schema), spec, self._options)
 
     def _flush(self) -> None:
-        """Write what was answered."""
+        """Write what was answered and called."""
+        self._tills.sync()
         if self._memory is not None:
             self._memory.keep()
 
     def _give_back(self, task: Task, flights: Flights, *, stopped: str, because: Impatient | None = None) -> Completion:
         """What goes back to the driver for a partition that is not whole; its answers so far are remembered."""
+        self._flush()
         return Completion(
             identity=task.identity,
             index=task.index,
@@ -354,6 +363,7 @@ class PartitionWork:
         if self._pulse is not None:
             self._pulse.close()
         self._resources.close()
+        self._tills.close()
         if self._memory is not None:
             self._memory.close()
 

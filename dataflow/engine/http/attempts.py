@@ -27,6 +27,7 @@ from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 if TYPE_CHECKING:
     from dataflow.engine.control.wallet import Reservation
     from dataflow.engine.http.billing import Billing
+    from dataflow.engine.http.till import Slip
 
 Again = Literal["always", "repeatable", "never"]
 """When an attempt may be tried again: it never reached the provider, only where repeating does no harm, or never."""
@@ -171,6 +172,7 @@ class Call:
         ahead: How many such calls may be noted and still wait for their turn; None where they are noted after it.
         reach: How far its requests have come that have ended.
         expects: Gives the tokens that an attempt may use, or None where nobody knows.
+        slip: What of it is noted in the till of its service, or None where nothing is.
         used: Tokens that the attempt used which is being made, or None while that is not known.
         tokens: Of the input and of the output, over all attempts.
     """
@@ -201,6 +203,7 @@ class Call:
     ahead: asyncio.Semaphore | None = None
     reach: Reach = Reach.NOTHING
     expects: Callable[[], int] | None = None
+    slip: Slip | None = None
     used: int | None = None
     tokens: Tokens = NO_TOKENS
 
@@ -242,6 +245,16 @@ class Call:
         cost = self.billing.of_attempt(self.records, answer=self.answer, value=value, error=error)
         self.cost += cost
         return cost
+
+    def leave(self) -> None:
+        """Note that a request of the attempt leaves, as late as that is known."""
+        if self.slip is not None:
+            self.slip.leave(self)
+
+    def note(self) -> None:
+        """Note what has come to it since the last time."""
+        if self.slip is not None:
+            self.slip.take(self)
 
     def send(self) -> None:
         """Say that the attempt begins for which money is reserved."""

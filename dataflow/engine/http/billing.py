@@ -54,6 +54,10 @@ class Billing:
         most = self.price.nominal(records) or 0
         return await self.wallet.reserve(self.purses, most, desk=self.desk, patience=patience)
 
+    def at_most(self, records: int) -> int:
+        """What an attempt may cost that has left; nothing where nobody has said it."""
+        return 0 if self.whole else self.price.nominal(records) or 0
+
     async def reserve_whole(self, call: Call) -> None:
         """Wait for the money that all requests of a function may cost together."""
         if self.wallet is None:
@@ -119,6 +123,9 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
         if call.billing is None or not call.billing.whole:
             return await function(values, call)
         await call.billing.reserve_whole(call)
+        most = call.billing.price.nominal() or 0
+        if call.slip is not None:
+            call.slip.till.hold(most)
         try:
             value = await function(values, call)
         except BaseException as error:
@@ -129,6 +136,8 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
             return value
         finally:
             call.settle(call.cost)
+            if call.slip is not None:
+                call.slip.till.release(most, cost=call.cost)
 
     return call_it
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from dataflow.engine.control.gate import Gate, Impatient, Pass
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
+from dataflow.engine.http.till import LEAVING
 from dataflow.engine.http.transport import within
 from dataflow.errors import Verdict
 from dataflow.policies.deadline import allows, attempt_timeout
@@ -68,6 +69,8 @@ class Caller:
             except AttemptError as error:
                 wait = self._next(call, error, seconds=call.seconds - before)
                 call.retries += 1
+            finally:
+                call.note()
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began, paid = self._clock(), call.cost
@@ -83,6 +86,7 @@ class Caller:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
             self._count(call, began)
             reach = Reach.UNCLEAR
+            LEAVING.set(call.leave)
             value: Value = await within(left, _charged(attempt, call))
             ending, reach = Attempt.SUCCEEDED, _reach_of_answer(call)
         except AttemptError as error:

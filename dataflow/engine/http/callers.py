@@ -42,7 +42,6 @@ from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
 from dataflow.engine.spending import spent_on
 from dataflow.engine.waiting import IOLoop
-from dataflow.outcomes import Status
 from dataflow.services.keys import Keys
 from dataflow.services.signature import Form, Injected
 
@@ -188,7 +187,7 @@ class Callers:
             tracking(step, calling, shared=shared, on=on) as tracked,
         ):
             asked = _Asked(io=io, shared=shared, answers=recalled(tracked, shared))
-            calling.tally.add(Status.CACHED, len(asked.answers.remembered))
+            calling.tally.recall(asked.answers)
             if len(asked.answers.remembered) < len(shared.inputs):
                 making = partial(make, tracked, shared, check=check, known=asked.answers)
                 asked.making = partial(tracked.effects.flushed, making)
@@ -301,6 +300,7 @@ class Callers:
             clock=self._clock,
             batch=None if service.endpoint is None else service.endpoint.batch,
             billing=self._billing(step),
+            till=None if self._settings.till is None else self._settings.till(service.name),
         )
 
     def _billing(self, step: Step) -> Billing | None:

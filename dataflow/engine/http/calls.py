@@ -21,6 +21,7 @@ from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.sampling import CallSample
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.till import Slip, Till
 from dataflow.engine.spending import spent_on
 from dataflow.engine.tally import Tally, status_of
 from dataflow.errors import DeclarationError, GuardrailReached, OutputLocked, StoreError
@@ -92,6 +93,7 @@ class Calling:
         kept: Failures that stay as they are, by place among the calls.
         tally: What they come to while they are made, for whoever watches.
         sample: Makes spans of some of the calls, or None where they are not traced.
+        till: Where they are noted for the bill of a run, or None.
     """
 
     function: Function
@@ -110,11 +112,13 @@ class Calling:
     kept: Mapping[int, Exception] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     sample: CallSample | None = None
+    till: Till | None = None
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
         deadline = Deadline(started=self.clock())
-        call = Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing)
+        slip = None if self.till is None else Slip(till=self.till)
+        call = Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing, slip=slip)
         return call if self.sample is None else self.sample.begin(call)
 
 
@@ -155,8 +159,10 @@ def recalled(calling: Calling, shared: Shared) -> Answers:
 
     Reading it may take a while, so it is done off the loop.
     """
-    answers = Answers(values=[None] * len(shared.inputs), calls=0)
+    answers = Answers(values=[None] * len(shared.inputs))
     answers.remembered |= calling.memory.recall(shared.keys, answers)
+    # Requests that records shared are known by what they cost only, so this counts full ones.
+    answers.calls = -(-len(answers.own) // (1 if calling.batch is None else calling.batch.size))
     calling.effects.recall(answers)
     for at, error in calling.kept.items():
         if at not in answers.remembered:
@@ -287,7 +293,6 @@ def leave_alone(answers: Answers, *, offline: bool = False) -> Answers:
     for at in answers.not_attempted:
         answers.raise_at(at, CallError(*reason))
         answers.attempts[at] = 0
-    answers.calls = 0
     return answers
 
 
@@ -363,6 +368,8 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.remembered.add(row)
         if place in answers.given:
             whole.given[row] = answers.given[place]
+        if place in answers.own:
+            whole.own.add(row)
         if place in answers.not_attempted:
             whole.not_attempted.add(row)
         if place in answers.statuses:

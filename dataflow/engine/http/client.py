@@ -15,6 +15,7 @@ from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request, status_error
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.till import Slip
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
 from dataflow.services.template import is_allowed
@@ -55,7 +56,10 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
         whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
         terms = replace(whole.terms, repeatable=sent.is_repeatable)
-        call = Call(terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole, billing=whole.billing)
+        slip = None if whole.slip is None else Slip(till=whole.slip.till)
+        call = Call(
+            terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole, billing=whole.billing, slip=slip
+        )
         last: list[Answer] = []
 
         async def attempt() -> Answer:

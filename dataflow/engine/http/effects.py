@@ -61,6 +61,7 @@ class _Kept:
     value: bytes
     created: float
     cost: float = 0.0
+    own: bool = False
 
 
 class Effects:

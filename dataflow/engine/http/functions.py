@@ -19,10 +19,11 @@ async def perform(
     provider: Provider, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call
 ) -> Any:
     """Call a function that does not ask for the client: the whole call is one attempt."""
-    return await provider.caller.perform(partial(_attempt, function, values), call)
+    return await provider.caller.perform(partial(_attempt, function, values, call), call)
 
 
-async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any]) -> Any:
+async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call) -> Any:
+    call.leave()
     try:
         return await function(*values)
     except RetryLater as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dataflow.engine.http.losses import Losses
 from dataflow.errors import NotFound
 from dataflow.outcomes import Status
+from dataflow.policies.money import trillionths
 from dataflow.services.kept import KeptForm, NotKept
 from dataflow.services.types import Declared
 
@@ -42,6 +43,10 @@ class Remembered(Protocol):
     @property
     def cost(self) -> float:
         """What it has cost, in the currency of the service."""
+
+    @property
+    def own(self) -> bool:
+        """Whether this run has paid for it, so that it is part of its bill."""
 
 
 class AnswerStore(Protocol):
@@ -89,7 +94,11 @@ class Memory:
         if self._store is None:
             return set()
         known = self._store.get_many(keys, service=self._service)
-        return {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, key, known[key])}
+        filled = {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, key, known[key])}
+        for at in filled:
+            if known[keys[at]].own:
+                answers.own_at(at, cost=trillionths(known[keys[at]].cost))
+        return filled
 
     def _fill(self, answers: Answers, at: int, key: bytes, found: Remembered) -> bool:
         if found.status is Status.NOT_FOUND:

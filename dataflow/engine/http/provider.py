@@ -9,6 +9,7 @@ from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Reque
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
 from dataflow.engine.http.offline import SESSIONS, Session
+from dataflow.engine.http.till import LEAVING
 from dataflow.engine.http.transport import Transport
 from dataflow.errors import ServiceError
 from dataflow.policies.retry import Attempt
@@ -59,15 +60,17 @@ class Provider:
             raise AttemptError(NO_SECRET, str(error), attempt=Attempt.ABANDONED, status=401) from error
 
     async def _send(self, request: Request, headers: dict[str, str], *, query: str) -> Answer:
+        leave = LEAVING.get()
         if not headers and not query:
-            return await self.transport.send(request)
+            return await self.transport.send(request, leave=leave)
         return await self.transport.send(
             Request(
                 method=request.method,
                 url=with_query(request.url, query),
                 headers={**request.headers, **headers},
                 body=request.body,
-            )
+            ),
+            leave=leave,
         )
 
     async def close(self) -> None:

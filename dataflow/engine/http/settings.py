@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dataflow.engine.http.losses import Losses
     from dataflow.engine.http.memory import AnswerStore
     from dataflow.engine.http.quality import Limits
+    from dataflow.engine.http.till import Till
     from dataflow.engine.spending import Spent
     from dataflow.engine.waiting import Flights
 
@@ -70,6 +71,7 @@ class CallSettings:
         offline: Whether that is since only the cache may answer.
         money: The budgets, or None where nothing limits what is spent.
         losses: Counts the answers that are paid for again, for whoever tells of them; None to `warn` after each call.
+        till: Gives the till of a service by its name; None where no run has a bill.
     """
 
     line: Line | None = None
@@ -83,6 +85,7 @@ class CallSettings:
     offline: bool = False
     money: Money | None = None
     losses: Losses | None = None
+    till: Callable[[str], Till] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

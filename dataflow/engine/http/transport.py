@@ -7,8 +7,10 @@ and one session serves both declarative services and the `httpx.AsyncClient` tha
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ssl
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -27,6 +29,19 @@ CONNECT = 5.0
 _CHUNK = 64 * 1024
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow"}
 _INFLATE = 32 + zlib.MAX_WBITS
+
+
+_leaves: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("dataflow_leaves", default=None)
+"""Told when the request that is being sent has its connection."""
+
+
+class _Sent(aiohttp.ClientRequest):  # type: ignore[misc]
+    """Says when it is put on its connection: not before, since a kill would leave a call that was never made."""
+
+    async def send(self, conn: Any) -> Any:
+        if (leave := _leaves.get()) is not None:
+            leave()
+        return await super().send(conn)
 
 
 class Transport:
@@ -50,18 +65,24 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={**_HEADERS, **self.api.headers},
                 auto_decompress=False,
+                request_class=_Sent,
                 trust_env=False,
             )
             # aiohttp would send a lost request again by itself: a call that no limit, count or budget knows of.
             self._session._retry_connection = False
         return self._session
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request, *, leave: Callable[[], None] | None = None) -> Answer:
         """Send the request, on another connection where the server had closed one before it had the request.
+
+        Args:
+            request: What is sent.
+            leave: Called when it has a connection and is put on it.
 
         Raises:
             AttemptError: No whole answer came.
         """
+        _leaves.set(leave)
         while True:
             opens: list[bool] = []
             opened.set(opens)

@@ -36,12 +36,14 @@ class Answer(NamedTuple):
         value: What it said, as JSON; empty for `not_found`.
         created: When it was given, in seconds since 1970.
         cost: What it has cost, in the currency of the service.
+        own: Whether the run that asks has paid for it.
     """
 
     status: Status
     value: bytes
     created: float
     cost: float = 0.0
+    own: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,14 @@ class Origin:
         version: What its author calls this version of it.
         definition: A short digest of the version and of what the service asks; see `short_definition`.
         code: The digest of the function that gave them, None for an endpoint.
+        run: The run that has paid for them, None for a single record or a table.
     """
 
     service: str
     version: str
     definition: str
     code: str | None = None
+    run: str | None = None
 
     @property
     def folder(self) -> str:
@@ -68,7 +72,8 @@ class Origin:
     @cached_property
     def id(self) -> int:
         """The number by which the index names it: the same in every process, so that nobody has to ask for it."""
-        named = canonical((self.service, self.version, self.definition, self.code))
+        paid = () if self.run is None else (self.run,)
+        named = canonical((self.service, self.version, self.definition, self.code, *paid))
         return int.from_bytes(blake2b(named, digest_size=6).digest(), "big")
 
 

@@ -26,7 +26,7 @@ from dataflow.store.files import files_at, rooted, translated
 _ASKED = 1000
 """Keys per query."""
 
-_GET = "SELECT key, found, value, created, cost FROM answers WHERE key IN ({})"
+_GET = "SELECT key, found, value, created, cost, origin FROM answers WHERE key IN ({})"
 _OTHERS = """SELECT count(*) FROM answers WHERE origin IN (SELECT id FROM origins
     WHERE service = :service AND version = :version AND definition = :definition AND code IS NOT :code)"""
 _NEWEST = """SELECT max(created) FROM answers WHERE origin IN (SELECT id FROM origins
@@ -127,23 +127,28 @@ class Cache:
         source, created = (PRIVATE if private else WAITING), round(answer.created * 1e6)
         self._journal.put((key, source, origin.id, int(found), created, answer.cost, answer.value))
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    def get_many(self, keys: Sequence[bytes], *, asker: Origin | None = None) -> dict[bytes, Answer]:
         """The answers there are to these keys, also those that are not yet on disk; missing keys are left out.
+
+        Args:
+            keys: The keys.
+            asker: As whose new answers would be kept, so that those of the same run are told from others.
 
         Raises:
             StoreError: The index cannot be read, or the cache is of another process.
         """
         self._require_open()
+        own = 0 if asker is None or asker.run is None else asker.id
         pending = self._journal.pending(keys)
         # Memory first: what leaves it in between is in the file by then.
         rest = [key for key in dict.fromkeys(keys) if key not in pending] if pending else keys
-        found = self._reading.run(partial(_read, keys=rest))
+        found = self._reading.run(partial(_read, keys=rest, own=own))
         if self._folders and self._reading.identity != self._known_to:
             # The index was damaged, or deleted, and a new one begun.
             self._take_up()
-            found = self._reading.run(partial(_read, keys=rest))
+            found = self._reading.run(partial(_read, keys=rest, own=own))
         for key, row in pending.items():
-            found[key] = Answer(FOUND[row[3]], row[6], row[4] / 1e6, row[5])
+            found[key] = Answer(FOUND[row[3]], row[6], row[4] / 1e6, row[5], row[2] == own)
         return found
 
     def others(self, origin: Origin) -> int:
@@ -234,7 +239,7 @@ class Cache:
             raise StoreError(f"the cache {self.path} is closed; open it again")
 
 
-def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes], own: int) -> dict[bytes, Answer]:
     answers: dict[bytes, Answer] = {}
     # In the order of the tree, whose pages are then looked at once each.
     keys = sorted(keys) if len(keys) > _ASKED else keys
@@ -243,7 +248,10 @@ def _read(connection: sqlite3.Connection, *, keys: Sequence[bytes]) -> dict[byte
         rows = connection.execute(_GET.format(",".join("?" * len(asked))), asked)
         answers.update(
             # Half the time of calling the class.
-            {key: _new(Answer, (FOUND[found], value, created / 1e6, cost)) for key, found, value, created, cost in rows}
+            {
+                key: _new(Answer, (FOUND[found], value, created / 1e6, cost, origin == own))
+                for key, found, value, created, cost, origin in rows
+            }
         )
     return answers
 

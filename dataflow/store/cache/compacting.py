@@ -65,7 +65,7 @@ def _merge(connection: Connection, segments: Segments, folder: str, names: Seque
             continue
     if len(read) < 2:
         return 0
-    merged = segments.write(folder, newest(pa.concat_tables(tables).select(SCHEMA.names).cast(SCHEMA)), replaces=read)
+    merged = segments.write(folder, newest(_united(tables)), replaces=read)
     if not set(read) <= set(segments.sizes(folder)):
         # Another host has merged or purged some of them meanwhile, and what it did holds.
         segments.remove(folder, [merged])
@@ -73,6 +73,12 @@ def _merge(connection: Connection, segments: Segments, folder: str, names: Seque
     connection.run(partial(rename, folder=folder, names=read, name=merged))
     segments.remove(folder, read)
     return len(read) - 1
+
+
+def _united(tables: Sequence[pa.Table]) -> pa.Table:
+    """All answers; segments of before have no column for the run."""
+    whole = [one if "run" in one.column_names else one.append_column("run", pa.nulls(one.num_rows)) for one in tables]
+    return pa.concat_tables([one.select(SCHEMA.names).cast(SCHEMA) for one in whole])
 
 
 def newest(table: pa.Table) -> pa.Table:

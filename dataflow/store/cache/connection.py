@@ -27,7 +27,7 @@ from dataflow.store.filesystem import is_remote
 
 T = TypeVar("T")
 
-SCHEMA = 4
+SCHEMA = 5
 """The form of the file; a newer one is refused by name."""
 
 TURN = ".segments"
@@ -42,7 +42,7 @@ LOADING = ("synchronous = NORMAL", "wal_autocheckpoint = 16384")
 PRAGMAS = ("synchronous = FULL", "wal_autocheckpoint = 4096", "journal_size_limit = 67108864", "cache_size = -16384")
 
 _TABLES = (
-    # What earlier forms hold is in the catalog, but for the first, which did not know whose its answers were.
+    # What the forms before the fourth hold is in the catalog, or does not say whose its answers are.
     *(f"DROP TABLE IF EXISTS {name}" for name in ("answers", "origins", "sources", "waiting", "private")),
     """CREATE TABLE answers (key BLOB PRIMARY KEY, source INTEGER NOT NULL, origin INTEGER NOT NULL,
     found INTEGER NOT NULL, created INTEGER NOT NULL, cost REAL NOT NULL, value BLOB NOT NULL) WITHOUT ROWID""",
@@ -50,9 +50,10 @@ _TABLES = (
     "CREATE TABLE waiting (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, source INTEGER NOT NULL,"
     " created INTEGER NOT NULL)",
     "CREATE TABLE origins (id INTEGER PRIMARY KEY, service TEXT NOT NULL, version TEXT NOT NULL,"
-    " definition TEXT NOT NULL, code TEXT)",
+    " definition TEXT NOT NULL, code TEXT, run TEXT)",
     "CREATE TABLE sources (id INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, whole INTEGER NOT NULL)",
 )
+_FROM_FOURTH = ("ALTER TABLE origins ADD COLUMN run TEXT",)
 
 _ELSEWHERE = "set DATAFLOW_JOURNAL to a folder on a local disk"
 _ADVICE = {
@@ -203,6 +204,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, pragmas: Sequence[str])
     if version < SCHEMA:
         # An inode may be given again, once nobody has its file open any more.
         marks = f"PRAGMA user_version = {SCHEMA}", f"PRAGMA application_id = {1 + randbelow(2**31 - 1)}"
-        for statement in ("BEGIN IMMEDIATE", *_TABLES, *marks, "COMMIT"):
+        changes = _FROM_FOURTH if version == 4 else _TABLES
+        for statement in ("BEGIN IMMEDIATE", *changes, *marks, "COMMIT"):
             connection.execute(statement)
     return int(connection.execute("PRAGMA application_id").fetchone()[0])

@@ -24,7 +24,7 @@ _ASKED = 1000
 """Keys per query."""
 
 _WAITING = "SELECT id, keys FROM waiting WHERE source = 0 ORDER BY id"
-_ANSWERS = """SELECT key, found, created, cost, value, service, version, definition, code
+_ANSWERS = """SELECT key, found, created, cost, value, service, version, definition, code, run
     FROM answers JOIN origins ON origins.id = origin WHERE source = 0 AND key IN ({})"""
 
 _NOTE = "UPDATE answers SET source = ? WHERE key = ? AND source = 0 AND created = ?"
@@ -68,7 +68,7 @@ class _Waiting:
 def _waiting(connection: sqlite3.Connection) -> _Waiting:
     """The next answers, as many as may be in memory; their origins are the same objects."""
     rows: dict[bytes, Kept] = {}
-    last, size, origins = 0, 0, dict[tuple[str, ...], Origin]()
+    last, size, origins = 0, 0, dict[tuple[str | None, ...], Origin]()
     for number, joined in connection.execute(_WAITING):
         last, keys = number, split(joined)
         # What is missing is in a segment by now, or purged.
@@ -84,8 +84,8 @@ def _waiting(connection: sqlite3.Connection) -> _Waiting:
     return _Waiting(rows, last)
 
 
-def _origin(service: str, version: str, definition: str, code: str | None) -> Origin:
-    return Origin(service=service, version=version, definition=definition, code=code)
+def _origin(service: str, version: str, definition: str, code: str | None, run: str | None) -> Origin:
+    return Origin(service=service, version=version, definition=definition, code=code, run=run)
 
 
 def _done(connection: sqlite3.Connection, *, last: int) -> None:

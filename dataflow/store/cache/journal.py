@@ -35,7 +35,7 @@ _PUT_NOW = PUT + " OR answers.created > {now}"
 """The same for an answer that was given just now: one that a wrong clock has dated ahead gives way to it."""
 
 _WAITS = "INSERT INTO waiting (keys, source, created) VALUES (?, ?, ?)"
-_ORIGIN = "INSERT OR IGNORE INTO origins (id, service, version, definition, code) VALUES (?, ?, ?, ?, ?)"
+_ORIGIN = "INSERT OR IGNORE INTO origins (id, service, version, definition, code, run) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Journal:
@@ -167,4 +167,5 @@ class Journal:
 
 def note_origins(connection: sqlite3.Connection, origins: Iterable[Origin]) -> None:
     """Let the index know whose answers it holds."""
-    connection.executemany(_ORIGIN, [(one.id, one.service, one.version, one.definition, one.code) for one in origins])
+    rows = [(one.id, one.service, one.version, one.definition, one.code, one.run) for one in origins]
+    connection.executemany(_ORIGIN, rows)

@@ -1,6 +1,6 @@
 """Segments: immutable Parquet files of answers, sorted by key, that anybody may query.
 
-    service, version, key, status, value (JSON), created, cost, code
+    service, version, key, status, value (JSON), created, cost, code, run
 
 The footer names the segments that one has replaced. A file that cannot be read is damaged, and costs only itself.
 """
@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("created", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("cost", pa.float64(), nullable=False),
         pa.field("code", pa.string()),
+        pa.field("run", pa.string()),
     ]
 )
 
@@ -46,7 +47,7 @@ _WRITING: dict[str, Any] = {
     "compression": "zstd",
     "write_page_checksum": True,
     "row_group_size": _GROUP,
-    "use_dictionary": ["service", "version", "status", "code"],
+    "use_dictionary": ["service", "version", "status", "code", "run"],
 }
 
 
@@ -74,9 +75,9 @@ class About:
     rows: int
     bytes: int
 
-    def origin(self, code: str | None) -> Origin:
-        """Whose answers they are, for those that this code has given."""
-        return Origin(service=self.service, version=self.version, definition=self.definition, code=code)
+    def origin(self, code: str | None, run: str | None) -> Origin:
+        """Whose answers they are, for those that this code has given in this run."""
+        return Origin(service=self.service, version=self.version, definition=self.definition, code=code, run=run)
 
 
 class Segments:
@@ -193,6 +194,7 @@ def table_of(rows: Sequence[tuple[Origin, bytes, int, int, float, bytes]]) -> pa
             pa.array(created, pa.int64()).cast(pa.timestamp("us", tz="UTC")),
             pa.array(costs, pa.float64()),
             pa.array([one.code for one in origins], pa.string()),
+            pa.array([one.run for one in origins], pa.string()),
         ],
         schema=SCHEMA,
     )

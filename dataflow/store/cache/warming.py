@@ -30,7 +30,7 @@ _RANGE, _RANGE_BYTES = 400_000, 64 * 2**20
 _KEY = 20
 """Bytes of a key."""
 
-_COLUMNS = ["key", "status", "value", "created", "cost", "code"]
+_COLUMNS = ["key", "status", "value", "created", "cost", "code", "run"]
 _SPACE = 2**32
 """Ranges are cut by the first four bytes of a key."""
 
@@ -170,23 +170,38 @@ def _within(table: pa.Table, bounds: tuple[int, int]) -> pa.Table:
 def _prepared(table: pa.Table, one: _New) -> pa.Table:
     """The columns of the index but for the key's place in it, in the form that is inserted."""
     size = table.num_rows
-    codes = table["code"].combine_chunks().dictionary_encode()
-    origins = [one.about.origin(code) for code in [*codes.dictionary.to_pylist(), None]]
-    one.origins.update(origins if codes.null_count else origins[:-1])
-    numbers = np.array([origin.id for origin in origins], np.int64)
-    chosen = codes.indices.fill_null(len(codes.dictionary)).to_numpy(zero_copy_only=False)
+    numbers = _numbers_of_origins(table, one)
     found = np.asarray(pc.equal(table["status"], str(FOUND[1])))
     return pa.table(
         {
             "key": table["key"],
             "source": np.full(size, one.source, np.int64),
-            "origin": numbers[chosen],
+            "origin": numbers,
             "found": found.astype(np.int64),
             "created": table["created"].cast(pa.int64()),
             "cost": table["cost"],
             "value": table["value"].cast(pa.binary()).fill_null(b""),
         }
     )
+
+
+def _numbers_of_origins(table: pa.Table, one: _New) -> np.ndarray[Any, Any]:
+    """For each answer the number of whose it is; the origins are noted."""
+    runs = table["run"] if "run" in table.column_names else pa.nulls(table.num_rows, pa.string())
+    codes, code_at = _encoded(table["code"])
+    names, run_at = _encoded(runs)
+    pairs, chosen = np.unique(code_at * len(names) + run_at, return_inverse=True)
+    origins = [one.about.origin(codes[at // len(names)], names[at % len(names)]) for at in pairs.tolist()]
+    one.origins.update(origins)
+    return np.array([origin.id for origin in origins], np.int64)[chosen]
+
+
+def _encoded(column: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """The values of a column, with None as the last one, and for each row the place of its own."""
+    joined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    found = joined.dictionary_encode()
+    places = found.indices.fill_null(len(found.dictionary)).to_numpy(zero_copy_only=False).astype(np.int64)
+    return [*found.dictionary.to_pylist(), None], places
 
 
 def _sorted(tables: Sequence[pa.Table]) -> pa.Table:
