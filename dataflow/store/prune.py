@@ -19,7 +19,7 @@ def sweep(files: Files, *folders: str) -> None:
         files.remove(*(f"{folder}/{name}" for name in names if is_temporary(name)))
 
 
-WORK = ("parts", "rejects", "failures", "commits", "resolve", "calls", "version", "intent.json")
+WORK = ("parts", "rejects", "failures", "commits", "resolve", "calls", "answers", "version", "intent.json")
 """What a run needs until it is published."""
 
 

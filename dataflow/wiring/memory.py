@@ -19,6 +19,7 @@ from dataflow.outcomes import Status
 from dataflow.plan.code import code_digest, stable
 from dataflow.plan.graph import Graph, Step
 from dataflow.policies.cache import CachePolicy
+from dataflow.policies.leaving import SOON, Leaving, leaving
 from dataflow.services.keys import SIZE, canonical
 from dataflow.services.signature import Injected
 from dataflow.store.cache.answers import Answer, Origin, short_definition
@@ -130,6 +131,15 @@ class Memory:
         if isinstance(self._keeper, Cache):
             self._keeper.export()
 
+    def refresh(self) -> None:
+        """Take up what other hosts were answered meanwhile: a partition that is begun may have been begun there.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        if isinstance(self._keeper, Cache):
+            self._keeper.refresh(after=SOON.seconds)
+
     def news(self) -> list[str]:
         """What the user should be told about the cache, each once."""
         return self._keeper.news() if isinstance(self._keeper, Cache) else []
@@ -230,7 +240,16 @@ def open_memory(
             shared.flush()
     cache = Cache(folder.root)
     take_up(cache, terms, warn=warn)
+    runs = dict.fromkeys((folder.run, run))
+    leave = {terms[step.service.name].origin.id: leaving_of(step) for step in _calling(graph)}
+    cache.serve(leave, runs=[replace(folder, run=one).path() for one in runs])
     return Memory(cache, terms, warn=warn)
+
+
+def leaving_of(step: Step) -> Leaving:
+    """When the answers of a step leave this host."""
+    service = step.service
+    return leaving(priced=service.policy.price is not None, rates=() if service.api is None else service.api.rates)
 
 
 def take_up(cache: Cache, terms: Mapping[str, Terms], *, warn: Callable[[str], object]) -> None:

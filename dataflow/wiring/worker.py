@@ -247,6 +247,8 @@ class PartitionWork:
         return replace(done, warnings=self._warnings())
 
     def _done(self, task: Task, flights: Flights) -> Completion:
+        if self._memory is not None and not isinstance(task, KeyTask):
+            self._memory.refresh()
         match task:
             case BucketTask():
                 return self._passes.call(task, flights)

@@ -6,7 +6,7 @@ import atexit
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import NoReturn
 
 from dataflow.errors import StoreError
 from dataflow.outcomes import Status
-from dataflow.store.cache.answers import FOUND, PRIVATE, WAITING, Answer, Origin, split
+from dataflow.policies.leaving import Leaving
+from dataflow.store.cache.answers import FOUND, PRIVATE, WAITING, Answer, Origin, Row, split
 from dataflow.store.cache.compacting import compact
 from dataflow.store.cache.connection import Connection, journal_path
 from dataflow.store.cache.exporting import export
 from dataflow.store.cache.journal import Journal
+from dataflow.store.cache.leaving import Departures
+from dataflow.store.cache.own import OwnAnswers
 from dataflow.store.cache.segments import Segments
 from dataflow.store.cache.warming import take_up
 from dataflow.store.files import files_at, rooted, translated
@@ -70,6 +73,9 @@ class Cache:
         self.closed = False
         self._writing.run(_forget_private)
         self._journal = Journal(self._writing)
+        self._own: OwnAnswers | None = None
+        self._looked = 0.0
+        self._departures = Departures(write=self._depart, merge=self._merge, warn=self.warnings.append)
         atexit.register(self._close_quietly)  # runs while daemon threads still do
 
     def __reduce__(self) -> NoReturn:
@@ -104,6 +110,30 @@ class Cache:
             self._folders.add(origin.folder)
         self._take_up()
 
+    def serve(self, terms: Mapping[int, Leaving], *, runs: Sequence[str]) -> None:
+        """Let answers leave this host soon after they are given, and take up those that serve only a run.
+
+        Args:
+            terms: When the answers of each origin leave, by its number.
+            runs: The folders of the run, and of those whose answers it goes on with.
+
+        Raises:
+            StoreError: The catalog or the index cannot be read.
+        """
+        self._own = OwnAnswers(self.root, runs, keep=self._keep_own)
+        self._take_up_own()
+        self._departures.begin(terms)
+
+    def refresh(self, *, after: float) -> None:
+        """Take up what other hosts have left meanwhile, unless that was done less than so many seconds ago.
+
+        Raises:
+            StoreError: The catalog or the index cannot be read.
+        """
+        if time.monotonic() >= self._looked + after:
+            self._take_up()
+            self._take_up_own()
+
     def put(self, key: bytes, answer: Answer, *, origin: Origin, private: bool = False) -> None:
         """Remember an answer; it is on disk within 250 ms, and found by `get_many` at once.
 
@@ -125,7 +155,11 @@ class Cache:
             raise StoreError(f"{origin.service}: an outcome that is {answer.status} is no answer; keep only answers")
         self._journal.know(origin)
         source, created = (PRIVATE if private else WAITING), round(answer.created * 1e6)
-        self._journal.put((key, source, origin.id, int(found), created, answer.cost, answer.value))
+        row = (key, source, origin.id, int(found), created, answer.cost, answer.value)
+        self._journal.put(row)
+        if private and self._own is not None:
+            self._own.put(origin, row)
+        self._departures.note(origin.id)
 
     def get_many(self, keys: Sequence[bytes], *, asker: Origin | None = None) -> dict[bytes, Answer]:
         """The answers there are to these keys, also those that are not yet on disk; missing keys are left out.
@@ -202,7 +236,29 @@ class Cache:
         with translated(f"{self._segments.path('')}: merging segments"):
             return compact(self._writing, self._segments, sorted(self._folders))
 
+    def _depart(self) -> None:
+        self.export()
+        if self._own is not None:
+            with translated(f"{self.root}: writing answers of a run"):
+                self._own.write()
+
+    def _merge(self) -> None:
+        self.compact()
+        if self._own is not None:
+            with translated(f"{self.root}: merging answers of a run"):
+                self._own.merge(self._writing)
+
+    def _keep_own(self, origin: Origin, row: Row) -> None:
+        self._journal.know(origin)
+        self._journal.put(row)
+
+    def _take_up_own(self) -> None:
+        if self._own is not None:
+            with translated(f"{self.root}: reading answers of a run"):
+                self.warnings += self._own.take_up()
+
     def _take_up(self) -> None:
+        self._looked = time.monotonic()
         if not self._folders:
             return
         with translated(f"{self._segments.path('')}: reading answers"):
@@ -218,12 +274,15 @@ class Cache:
         if self.closed or self._process != os.getpid():
             return
         atexit.unregister(self._close_quietly)
+        self._departures.close()
         self.closed = True
         try:
             self._journal.close()
             # What does not get there now does so with the next run on this host.
             with suppress(StoreError, OSError):
                 export(self._writing, self._segments)
+                if self._own is not None:
+                    self._own.write()
         finally:
             self._reading.close()
             self._writing.close()

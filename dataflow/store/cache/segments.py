@@ -85,12 +85,13 @@ class Segments:
 
     Args:
         files: The operations of the catalog.
-        root: The catalog.
+        root: The catalog, or another folder that has segments.
+        home: The folder of them there.
     """
 
-    def __init__(self, files: Files, root: str) -> None:
+    def __init__(self, files: Files, root: str, *, home: str = HOME) -> None:
         self._files = files
-        self._home = f"{root}/{HOME}"
+        self._home = f"{root}/{home}"
 
     def path(self, folder: str, name: str = "") -> str:
         """Where a segment is, or all of a service and definition are."""

@@ -16,6 +16,7 @@ class Kept:
     value: bytes
     created: float = 0.0
     cost: float = 0.0
+    own: bool = False
 
 
 class Store(dict[bytes, Kept]):
