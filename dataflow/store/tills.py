@@ -26,6 +26,7 @@ from dataflow.outcomes import Kind, Priority
 from dataflow.policies.money import amount
 from dataflow.services.service import Service
 from dataflow.store.files import files_at, translated
+from dataflow.store.filesystem import is_remote
 from dataflow.store.inplace import InPlace
 from dataflow.telemetry.services import ServiceStatistics
 from dataflow.telemetry.tokens import Tokens
@@ -161,8 +162,9 @@ def read_called(folder: RunFolder | Ledger) -> Called:
     currencies, over = {""}, set[bool]()
     with translated(f"run {folder.run}: reading what was called"):
         for _, data in files_at(folder.root).read_all(folder.path(FOLDER)):
-            head, ended, lines = _read(data)
-            over.add(ended)
+            head, closed, lines = _read(data)
+            # An object may lag behind a process that was killed.
+            over.add(closed or (not is_remote(folder.root) and _is_gone(head)))
             currencies.add(head.currency)
             for service, numbers in zip(head.services, lines, strict=True):
                 costs[service.name] = costs.get(service.name, 0) + numbers[1] + numbers[4]
@@ -187,7 +189,7 @@ def _counted(service: _Service, numbers: Sequence[int]) -> ServiceStatistics:
 def _read(data: bytes) -> tuple[_Head, bool, Sequence[tuple[int, ...]]]:
     line, state, *lines = data.splitlines()
     head = msgspec.json.decode(line, type=_Head)
-    return head, state == _CLOSED.strip() or _is_gone(head), [_numbers.decode(one) for one in lines]
+    return head, state == _CLOSED.strip(), [_numbers.decode(one) for one in lines]
 
 
 def _is_gone(head: _Head) -> bool:

@@ -384,7 +384,7 @@ class Driving:
     def _open_treasury(self) -> Treasury | None:
         """Hands out the money, where a budget limits it."""
         if self._budgets is not None and self._may_call:
-            self._treasury = Treasury(self._budgets, self.folder, counts=self.run.counts, warn=self.say)
+            self._treasury = Treasury(self._budgets, self.folder, warn=self.say)
         return self._treasury
 
     def _show(self) -> None:

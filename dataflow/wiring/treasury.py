@@ -1,6 +1,7 @@
 """Hands out the money of a run: a thread that writes each tranche down before the control plane may lend it.
 
-After a crash all that was handed out counts as spent, since nobody knows; so a crash gives no fresh budget.
+After a crash what its processes have noted counts as spent, where all of them have surely ended; elsewhere all that was
+handed out does, since nobody knows. So a crash gives no fresh budget.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 
 from dataflow.engine.http.settings import RUN_PURSE, Money, purse_of
 from dataflow.errors import ClusterError, LimitReached, StoreError
-from dataflow.policies.money import amount, cleaned, trillionths, written
+from dataflow.policies.money import amount, written
 from dataflow.policies.tranche import Tranche
 from dataflow.store.commit import RunFolder
 from dataflow.store.spend import Spend, SpendFile
-from dataflow.telemetry.statistics import Statistics
+from dataflow.store.tills import Called, read_called
 from dataflow.wiring.budgets import Budgets
 
 QUICK, CALM, AGAIN = 0.01, 0.05, 1.0
@@ -34,7 +35,6 @@ class Treasury:
     Args:
         budgets: What may be spent.
         folder: Of the run, where it is written down.
-        counts: What the committed partitions cost, for a run that had no budget before.
         warn: Called with a sentence about what a crash has left.
         clock: Seconds that only grow.
 
@@ -48,17 +48,17 @@ class Treasury:
         budgets: Budgets,
         folder: RunFolder,
         *,
-        counts: Statistics,
         warn: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.money = Money(run=f"{folder.run}-{uuid.uuid4().hex[:8]}", titles=budgets.titles)
         self.problem: Exception | None = None
         self._budgets = budgets
+        self._folder = folder
         self._file = SpendFile(folder)
         self._clock = clock
         self._uncertain: dict[str, int] = {}
-        self._before = self._read(counts, warn)
+        self._before = self._read(warn)
         self._tranches = {
             name: Tranche.begin(budget=one.amount, limit=one.amount - self._before[name], least=one.least, now=clock())
             for name, one in budgets.named.items()
@@ -100,7 +100,12 @@ class Treasury:
         # What cannot be told any more counts as spent when the run goes on.
         with suppress(ClusterError, StoreError, OSError):
             self._status = self._plane("close_run", run=self.money.run)
-            final = {name: self._before[name] + self.spent(name) for name in self._tranches if name in self._status}
+            called = read_called(self._folder)
+            final = {
+                name: _paid(called, name) if called.final else self._before[name] + self.spent(name)
+                for name in self._tranches
+                if name in self._status
+            }
             self._write({name: Spend(authorised=one, settled=one) for name, one in final.items()})
 
     def standing(self) -> list[tuple[str, int, int]]:
@@ -129,15 +134,14 @@ class Treasury:
             "`dataflow publish latest` to publish it as it is"
         )
 
-    def _read(self, counts: Statistics, warn: Callable[[str], object]) -> dict[str, int]:
+    def _read(self, warn: Callable[[str], object]) -> dict[str, int]:
         """What counts as spent before this drive, by purse."""
-        found = self._file.read()
-        costs = {purse_of(name): one.cost for name, one in counts.services.items()} | {RUN_PURSE: counts.cost}
+        found, called = self._file.read(), read_called(self._folder)
         before: dict[str, int] = {}
         for name, budget in self._budgets.named.items():
-            spend = found.get(name, Spend())
-            before[name] = max(spend.authorised, trillionths(cleaned(costs.get(name, 0.0))))
-            if (lost := spend.authorised - spend.settled) > 0:
+            spend, paid = found.get(name, Spend()), _paid(called, name)
+            before[name] = max(spend.settled if called.final else spend.authorised, paid)
+            if (lost := before[name] - max(spend.settled, paid)) > 0:
                 text = written(lost, self._budgets.currency)
                 self._uncertain[name] = lost
                 warn(f"{text} of the {budget.title} cannot be accounted for after a crash and counts as spent")
@@ -188,3 +192,10 @@ class Treasury:
     def _write(self, purses: dict[str, Spend]) -> None:
         kept = {name: one for name, one in self._file.read().items() if name not in purses}
         self._file.write({**kept, **purses})
+
+
+def _paid(called: Called, purse: str) -> int:
+    """What the processes of the run have noted as paid from a purse."""
+    if purse == RUN_PURSE:
+        return sum(called.costs.values())
+    return sum(cost for name, cost in called.costs.items() if purse_of(name) == purse)

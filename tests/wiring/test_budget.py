@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -110,13 +111,17 @@ def test_a_killed_driver_begins_no_fresh_budget_and_loses_little_of_it(bench: Be
     process = bench.start(*options)
     while bench.calls < 100:
         assert process.poll() is None, process.communicate()
+    children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
     written = bench.spend[RUN_PURSE]
     assert UNIT <= written.authorised <= 3 * UNIT
-    bench.run(*options, code=4)
-    assert ALLOWED * 0.9 <= bench.calls <= ALLOWED
-    assert bench.spend[RUN_PURSE].authorised == 3 * UNIT
+    for child in children:
+        psutil.wait_procs([child], timeout=10)
+    told, _ = bench.run(*options, code=4)
+    assert bench.calls == ALLOWED
+    assert told["statistics"]["cost"] == 3.0
+    assert bench.spend[RUN_PURSE] == Spend(authorised=3 * UNIT, settled=3 * UNIT)
     bench.run(*options, "--budget", "20", code=0)
 
 
@@ -125,6 +130,9 @@ def test_what_a_crash_has_left_counts_as_spent_and_is_said(bench: Bench) -> None
     (path,) = (bench.folder / "catalog" / "paid" / "_runs").iterdir()
     folder = RunFolder(root=str(bench.folder / "catalog"), dataset="paid", run=path.name, epoch=1)
     SpendFile(folder).write({RUN_PURSE: Spend(authorised=trillionths(1.37), settled=UNIT)})
+    for noted in (path / "calls").iterdir():
+        # As a process has left it that ran, or still runs, on another machine.
+        noted.write_bytes(noted.read_bytes().replace(b'"place":"', b'"place":"elsewhere').replace(b"closed", b"open  "))
     before = bench.calls
     _, said = bench.run("--threads", "2", "--budget", "2", code=4)
     assert bench.calls - before == 63

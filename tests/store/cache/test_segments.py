@@ -104,7 +104,7 @@ def test_a_segment_is_sorted_by_key_and_holds_no_more_than_answers(root: str, tm
         fill(one, *range(100))
     table = pq.read_table(f"{root}/_cache/{COMPANY.folder}/{names(root)[0]}")
     assert table["key"].to_pylist() == sorted(key(number) for number in range(100))
-    assert table.column_names == ["service", "version", "key", "status", "value", "created", "cost", "code"]
+    assert table.column_names == ["service", "version", "key", "status", "value", "created", "cost", "code", "run"]
 
 
 def test_many_segments_are_taken_up_range_by_range(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
