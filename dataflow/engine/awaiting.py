@@ -269,7 +269,7 @@ class _Drive:
     async def _ask(self, step: Step, function: Any, columns: Sequence[Sequence[Any]], *, places: list[int]) -> Answers:
         """Call a service of an API; a single record shares its call with others that ask the same."""
         assert self._resources.callers is not None
-        on = execution_of(step, self._resources, places)
+        on = execution_of(step, self._environment, self._resources, places=places)
         make = partial(self._resources.callers.acall, step, function, columns=columns, size=len(places), on=on)
         if self._calls is None or len(places) != 1:
             return await make()

@@ -30,20 +30,26 @@ def _keys(service: str, version: str, text: str) -> Keys:
     return Keys(service=service, version=version, definition=text)
 
 
-def key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
-    """The key of a call by its arguments, without those that are injected."""
+def given_places(step: Step) -> list[int]:
+    """The places of the arguments of a step that are no injected ones."""
     given: list[int] = []
     at = 0
     for read in step.reads:
         width = len(read.columns) if read.parameter.injected is None else 1
         given += range(at, at + width) if read.parameter.injected is None else ()
         at += width
+    return given
+
+
+def key_of(step: Step, keys: Keys) -> Callable[[Sequence[Any]], bytes]:
+    """The key of a call by its arguments, without those that are injected."""
     if is_unlike(step):
         numbers = itertools.count()
         return lambda row: keys.of([next(numbers)])
+    given = given_places(step)
     if len(given) == 1:
         return partial(_key_of_one, keys, given[0])
-    if len(given) == at:
+    if all(read.parameter.injected is None for read in step.reads):
         return keys.of
     return lambda row: keys.of([row[at] for at in given])
 

@@ -27,6 +27,7 @@ from dataflow.engine.foreseeing import Prelude
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verdicts, merge_effects, spread
+from dataflow.engine.naming import naming_columns, record_names
 from dataflow.engine.nested import idle, run_each
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
@@ -36,7 +37,7 @@ from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
 from dataflow.errors import GuardrailReached
 from dataflow.outcomes import Kind
-from dataflow.plan.graph import Graph, Step
+from dataflow.plan.graph import Column, Graph, Step
 from dataflow.services.context import working_for
 from dataflow.services.signature import Form
 
@@ -238,20 +239,23 @@ def _call_out(step: Step, environment: Environment, resources: Resources, *, row
     groups = group(step, environment, rows)
     first = groups.first if rows is None else rows[groups.first]
     function, columns = arguments_of(step, environment, resources, rows=first, size=len(first))
-    on = execution_of(step, resources, first.tolist())
+    on = execution_of(step, environment, resources, places=first.tolist())
     answers = resources.callers.call(step, function, columns=columns, size=len(first), group_of=groups.of, on=on)
     return judge(step, answers)
 
 
-def execution_of(step: Step, resources: Resources, places: list[int]) -> Execution:
+def execution_of(step: Step, environment: Environment, resources: Resources, *, places: list[int]) -> Execution:
     """What the calls for the records at some places are made for."""
     kept = resources.kept.get(step.service.name, {})
+    columns: tuple[Column, ...] = ()
+    if resources.effects is not None and not step.service.repeatable:
+        columns = naming_columns(step, environment.graph, resources.effects.key)
     return Execution(
         run=resources.context.run,
         flights=resources.flights,
         fail_fast=resources.fail_fast,
         effects=resources.effects,
-        places=() if step.service.repeatable else places,
+        records=record_names(columns, environment, places) if columns else (),
         kept={at: kept[place] for at, place in enumerate(places) if place in kept} if kept else {},
     )
 

@@ -1,17 +1,26 @@
 """Effects: what may be sent only once, what is noted of it, and what a note says about sending it. Pure.
 
 A note is made before a call is sent and when it has ended. Of a call whose first note stands alone nobody knows
-whether it took effect, so it is never sent again.
+whether it took effect, so it is never sent again. A note belongs to a record and not to its place: whoever comes
+later claims the notes of its own records, wherever those are by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 UNKNOWN = "unknown"
 """The reason of a failure of which nobody knows whether it took effect."""
+
+CHANGED = "sent before with other inputs"
+"""The reason of a failure of a record that was sent when it was not what it is now."""
+
+NEVER_AGAIN = (UNKNOWN, CHANGED)
+"""The reasons of failures that no repair tries again, since that could have an effect twice."""
 
 
 class Reach(IntEnum):
@@ -50,12 +59,28 @@ class End(StrEnum):
     FAILED = "failed"
 
 
+class Subject(NamedTuple):
+    """What one effect is about.
+
+    Attributes:
+        record: The name of the record.
+        inputs: A digest of what it is sent with; empty where the name says that.
+        nth: Which of several in one partition that are equal in both, from 0.
+    """
+
+    record: str
+    inputs: str = ""
+    nth: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """One thing that is known of the call of a record.
 
     Attributes:
-        place: Of the record in its partition.
+        record: The name of the record.
+        inputs: A digest of what it was sent with; empty where the name says that, or where it does not count.
+        nth: Which of several in one partition that are equal in both, from 0.
         end: What is noted.
         at: When, in seconds since 1970.
         value: The value, as JSON.
@@ -65,7 +90,9 @@ class Note:
         timed_out: Whether time ran out.
     """
 
-    place: int
+    record: str
+    inputs: str = ""
+    nth: int = 0
     end: End
     at: float
     value: str = ""
@@ -73,6 +100,26 @@ class Note:
     error: str = ""
     status: int | None = None
     timed_out: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """What the effect is about."""
+        return Subject(self.record, self.inputs, self.nth)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What the calls of a partition find noted about them, by place among the calls.
+
+    Attributes:
+        subjects: What each is about.
+        known: The note of each that was sent.
+        changed: For each whose record was sent with other inputs, one of those notes.
+    """
+
+    subjects: list[Subject]
+    known: dict[int, Note] = field(default_factory=dict)
+    changed: dict[int, Note] = field(default_factory=dict)
 
 
 _NOT_SENT = frozenset(
@@ -121,11 +168,42 @@ def reach_of_status(status: int) -> Reach:
     return Reach.UNCLEAR if status in _UNCLEAR else Reach.NOTHING
 
 
-def known(notes: Iterable[Note]) -> dict[int, Note]:
-    """What is known last of each record, by place; what may be sent again is left out.
+def known(notes: Iterable[Note]) -> dict[Subject, Note]:
+    """What is known last of each effect of one partition; what may be sent again is left out.
 
     Args:
         notes: In the order in which they were made.
     """
-    last = {note.place: note for note in notes}
-    return {place: note for place, note in last.items() if note.end is not End.NOTHING}
+    last = {note.subject: note for note in notes}
+    return {subject: note for subject, note in last.items() if note.end is not End.NOTHING}
+
+
+def claim(calls: Sequence[tuple[str, str]], notes: Iterable[Note]) -> Claims:
+    """Give each call the note of its record, as far as there are any.
+
+    Of equal calls each takes a note of its own, so as many are sent as have none. A record that was sent only with
+    other inputs is not sent; a second one of its name is, where the notes of the name are those of other calls.
+
+    Args:
+        calls: The name of the record and the digest of the inputs of each, in the order of the records.
+        notes: What is known of these records; each is an effect of its own.
+    """
+    left: dict[str, dict[str, deque[Note]]] = {}
+    for note in notes:
+        left.setdefault(note.record, {}).setdefault(note.inputs, deque()).append(note)
+    counts: Counter[tuple[str, str]] = Counter()
+    claims, missing = Claims(subjects=[]), []
+    for at, call in enumerate(calls):
+        claims.subjects.append(Subject(*call, counts[call]))
+        counts[call] += 1
+        if equal := left.get(call[0], {}).get(call[1]):
+            claims.known[at] = equal.popleft()
+        else:
+            missing.append(at)
+    for at in missing if left else ():
+        others = left.get(claims.subjects[at].record, {})
+        if others.get(""):
+            claims.known[at] = others[""].popleft()
+        elif rest := [note for some in others.values() for note in some]:
+            claims.changed[at] = rest[0]
+    return claims

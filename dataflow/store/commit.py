@@ -60,6 +60,11 @@ class RunFolder:
         """A path within the folder, for what the run keeps beside its commits."""
         return self._ledger.path(*names)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody has gone on with the run, or ended it, since this was opened."""
+        return self._ledger.latest_epoch() == self.epoch
+
     def head(self) -> dict[str, Any]:
         """What the run wrote about itself when it was started."""
         return self._ledger.head()

@@ -1,31 +1,29 @@
-"""Notes about calls that may be sent only once, in the folder of a run, where whoever takes it over finds them.
+"""Notes about calls that may be sent only once, as a run makes them, where whoever takes it over finds them.
 
-A folder for each partition and service, in it immutable files of JSON lines, one for each group of notes; several are
-joined into one as they grow many. What a note means is said in `policies.effects`.
+A folder for each service, run, epoch and partition, in it immutable files of JSON lines, one for each group of notes;
+several are joined into one as they grow many. What a note means is said in `policies.effects`, and what becomes of
+the notes of an epoch that is over in `sent`.
 
 Whoever takes a partition up takes the next turn first, and reads then. Who writes looks afterwards whether the turn
-is still its own, and sends nothing where it is not. So of two workers that hold one partition, as after a pause of
-the first one, either the later one reads what the earlier one has written, or the earlier one stops.
+is still its own and the epoch the newest, and sends nothing where it is not so. So of two workers that hold one
+partition, as after a pause of the first one, either the later one reads what the earlier one has written, or the
+earlier one stops; and of two runs, or two starts of one, likewise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from dataflow.errors import OutputLocked, StoreError
-from dataflow.policies.effects import Note, known
+from dataflow.errors import OutputLocked
+from dataflow.policies.effects import Note, Subject, known
 from dataflow.store.commit import RunFolder
 from dataflow.store.files import Files, files_at, is_temporary, translated
 from dataflow.store.ledger import this_process
+from dataflow.store.sent import Sent, epoch_name, notes_of, to_lines
 
 JOINED = 64
 """Files that are joined into one, so that those of a partition stay few; a note is written three times at most."""
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -52,16 +50,30 @@ class RunEffects:
     Args:
         folder: The run.
         identity: Of the partition.
+        key: The columns that name a record.
+        apart: Whether nothing of it is sent, as in a block of `flow.testing.offline`.
+
+    Attributes:
+        key: The columns that name a record.
     """
 
-    def __init__(self, folder: RunFolder, identity: str) -> None:
+    def __init__(self, folder: RunFolder, identity: str, *, key: tuple[str, ...] = (), apart: bool = False) -> None:
         self._folder = folder
         self._identity = identity
+        self._apart = apart
+        self.key = key
 
     def log(self, service: str) -> EffectLog:
         """The notes about the calls of one service."""
-        path = self._folder.path("effects", self._identity, service)
-        return EffectLog(files_at(self._folder.root), path, what=f"run {self._folder.run}, calls of `{service}`")
+        folder = self._folder
+        sent = Sent(folder.root, folder.dataset, service, apart=self._apart)
+        return EffectLog(
+            files_at(folder.root),
+            sent.path("runs", folder.run, epoch_name(folder.epoch), self._identity),
+            what=f"run {folder.run}, calls of `{service}`",
+            earlier=sent.of,
+            is_current=lambda: folder.is_current,
+        )
 
 
 class EffectLog:
@@ -71,20 +83,33 @@ class EffectLog:
         files: The operations of the catalog.
         path: The folder.
         what: Whose notes these are, for errors.
+        earlier: Gives what was noted of records before, each note of an effect of its own.
+        is_current: Whether nobody has gone on with the run since, or with its output.
     """
 
-    def __init__(self, files: Files, path: str, *, what: str) -> None:
+    def __init__(
+        self,
+        files: Files,
+        path: str,
+        *,
+        what: str,
+        earlier: Callable[[Collection[str]], Sequence[Note]],
+        is_current: Callable[[], bool],
+    ) -> None:
         self._files = files
         self._path = path
         self._what = what
+        self._earlier = earlier
+        self._is_current = is_current
         self._turn = 0
         self._levels: list[tuple[int, _Name]] = []
 
-    def begin(self) -> dict[int, Note]:
-        """Take the next turn; what is known by then of each record, by place.
+    def begin(self, records: Collection[str]) -> list[Note]:
+        """Take the next turn; what is known by then of these records, each note of an effect of its own.
 
         Raises:
             StoreError: The notes cannot be read, or the turn cannot be written.
+            OutputLocked: The run has gone on without this worker, or is over.
         """
         with translated(f"{self._what}: beginning its notes"):
             self._files.make(self._path)
@@ -92,18 +117,19 @@ class EffectLog:
             # Two that take one turn write different texts, which tells an object store who came first.
             while not self._files.create(self._at(self._named(0, 0)), this_process().encode()):
                 self._turn += 1
-        return self.look()
+            # Whoever gathers the notes of the epoch either sees that this turn was taken, or is seen here.
+            if not self._is_current():
+                raise OutputLocked(f"{self._what}: the run has gone on without this worker; nothing is sent here")
+        return [*self._earlier(records), *self.look().values()]
 
-    def look(self) -> dict[int, Note]:
-        """What is known of each record, by place, without taking anything up.
+    def look(self) -> dict[Subject, Note]:
+        """What is known of each effect of the partition in this epoch, without taking anything up.
 
         Raises:
             StoreError: The notes cannot be read.
         """
         with translated(f"{self._what}: reading its notes"):
-            read = ((_Name.of(name), data) for name, data in self._files.read_all(self._path))
-            found = sorted((name, data) for name, data in read if name.last)
-        return known(note for name, data in found for note in self._notes(name, data))
+            return known(notes_of(self._files, self._path))
 
     def write(self, notes: Sequence[Note]) -> None:
         """Make notes durable as one group.
@@ -114,8 +140,8 @@ class EffectLog:
         """
         with translated(f"{self._what}: noting them"):
             number = 1 + (self._levels[-1][1].last if self._levels else 0)
-            self._put(0, self._named(number, number), b"".join(_encoder.encode(note) + b"\n" for note in notes))
-            if self._newest() != self._turn:
+            self._put(0, self._named(number, number), to_lines(notes))
+            if self._newest() != self._turn or not self._is_current():
                 raise OutputLocked(
                     f"{self._what}: another worker has taken the partition up; nothing more is sent here"
                 )
@@ -152,34 +178,3 @@ class EffectLog:
 
     def _at(self, name: _Name) -> str:
         return f"{self._path}/{name.text}"
-
-    def _notes(self, name: _Name, data: bytes) -> Iterable[Note]:
-        try:
-            return _decoder.decode_lines(data)
-        except msgspec.DecodeError as error:
-            raise StoreError(
-                f"{self._what}: {self._at(name)} is damaged, so nobody knows what was sent; restore it, or run again "
-                "with --no-resume, which sends everything anew"
-            ) from error
-
-
-def sent_once(folder: RunFolder) -> list[str]:
-    """The services of which a run has noted calls that may be made only once."""
-    files, place = files_at(folder.root), folder.path("effects")
-    return sorted({name for identity in files.folders(place) for name in files.folders(f"{place}/{identity}")})
-
-
-def copy_effects(earlier: RunFolder, later: RunFolder) -> None:
-    """Let a run know what an earlier one has sent; their partitions are the same.
-
-    Raises:
-        StoreError: The catalog cannot be written.
-    """
-    files = files_at(earlier.root)
-    with translated(f"run {later.run}: taking over what run {earlier.run} has sent"):
-        for identity in files.folders(earlier.path("effects")):
-            for service in files.folders(earlier.path("effects", identity)):
-                names = ("effects", identity, service)
-                files.make(later.path(*names))
-                there = [name for name in files.sizes(earlier.path(*names)) if not is_temporary(name)]
-                files.copy([(earlier.path(*names, name), later.path(*names, name)) for name in there])

@@ -40,6 +40,7 @@ from dataflow.wiring.planning import Planned, carries
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import STAGES, Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
+from dataflow.wiring.sending import sending_again
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.starting import open_engine
 from dataflow.wiring.stopped import shortfalls
@@ -182,8 +183,9 @@ class Driving:
         return set(done)
 
     def _carries(self, newest: Dataset) -> bool:
-        """Whether partitions may be carried over: not where answers behind them shall be paid for again."""
-        return carries(newest, self.planned) and not recalled(self.folder)
+        """Whether partitions may be carried over: not where what is behind them shall be asked or sent again."""
+        afresh = recalled(self.folder) or sending_again(self.folder)
+        return carries(newest, self.planned) and not afresh
 
     def _drive(self, left: list[PartitionSpec]) -> None:
         deadline = self.settings.deadline

@@ -15,13 +15,13 @@ from dataflow.plan.pipeline import Job
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
-from dataflow.store.effects import sent_once
 from dataflow.wiring.caching import Remembers, recalled_since
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.memory import recalled
 from dataflow.wiring.planning import Planned, carries, differing, is_whole, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
+from dataflow.wiring.sending import Sending
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.stopped import planned_specs, require_same_plan
 
@@ -53,24 +53,21 @@ class Entry:
 
     def enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""
-        unfinished, recall = self._unfinished(), self.settings.recall
+        sending, unfinished, recall = self.sending(planned), self._unfinished(), self.settings.recall
         remembers, since = self._left_by(planned, newest), None
         if unfinished is not None:
             changed = differing(unfinished.plan(), planned)
             late = [name for name in recall if name not in recalled(unfinished)]
-            if self.settings.resume and not changed and not late:
+            anew = sending.late(unfinished)
+            if self.settings.resume and not changed and not late and not anew:
                 return unfinished.resume(as_it_is=Repair.of(unfinished) is not None)
             reason = f"changed: {', '.join(changed)}" if changed else "a new run was asked for"
             if self.settings.resume and not changed:
                 # What it has paid for is not what it took from the cache.
-                reason = f"asked to recall {', '.join(late)}"
+                reason = f"asked to recall {', '.join(late)}" if late else f"asked to send {', '.join(anew)} again"
                 remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
-            for service in sent_once(unfinished):
-                self.run.warnings.append(
-                    f"what `{service}` has sent for run {unfinished.run} is sent again by this run"
-                )
         plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
         return self.catalog.start(
             self.job.output,
@@ -78,7 +75,7 @@ class Entry:
             plan=plan,
             schemas=schemas_of(planned),
             key=self.job.keys,
-            remembers=remembers.recalling(self._recalled(planned, since)).to_dict(),
+            remembers=remembers.recalling(self._recalled(planned, since)).to_dict() | self._again(),
         )
 
     def enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
@@ -86,7 +83,8 @@ class Entry:
         repaired = self.catalog.run(repair.run)
         require_same_plan(repaired, differing(repaired.plan(), planned), to_be="repaired")
         unfinished = self.catalog.unfinished(self.job.output)
-        if unfinished is not None and Repair.of(unfinished) == repair:
+        late = [] if unfinished is None else self.sending(planned).late(unfinished)
+        if unfinished is not None and Repair.of(unfinished) == repair and not late:
             return unfinished.resume(as_it_is=True)
         plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
         return self.catalog.start(
@@ -95,11 +93,24 @@ class Entry:
             plan=plan | repair.plan_values(),
             schemas=schemas_of(planned),
             key=self.job.keys,
-            remembers=Remembers.left_by(repaired).to_dict(),
+            remembers=Remembers.left_by(repaired).to_dict() | self._again(),
         )
 
     def _recalled(self, planned: Planned, since: str | None) -> dict[str, str]:
         return recalled_since(planned.graph, self.catalog.root, self.settings.recall, since=since)
+
+    def sending(self, planned: Planned) -> Sending:
+        """What its services that send a record once have sent for the output."""
+        return Sending(
+            graph=planned.graph,
+            key=self.job.keys,
+            catalog=self.catalog,
+            output=self.job.output,
+            settings=self.settings,
+        )
+
+    def _again(self) -> dict[str, Any]:
+        return {"send_again": list(self.settings.send_again)} if self.settings.send_again else {}
 
     def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
         """The answers that a run has left which was published as it is."""

@@ -12,11 +12,10 @@ from typing import Any
 from dataflow.engine.http.attempts import CallError
 from dataflow.outcomes import Status
 from dataflow.plan.partitions import Batch, PartitionSpec
-from dataflow.policies.effects import UNKNOWN
+from dataflow.policies.effects import NEVER_AGAIN
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
 from dataflow.store.dataset import Dataset
-from dataflow.store.effects import copy_effects
 
 Kept = Mapping[str, Mapping[int, Exception]]
 """The failures that stay as they are: by service, and by place in the partition."""
@@ -49,8 +48,9 @@ class Repair:
     def failed(self, record: CommitRecord) -> int:
         """The outcomes in a partition that are tried again; what may have taken effect is not among them."""
         services = record.counts.statistics.services
-        chosen = services.values() if self.service is None else [services[self.service]]
-        return sum(one.failed + one.timed_out + one.not_attempted - one.errors.get(UNKNOWN, 0) for one in chosen)
+        chosen = list(services.values()) if self.service is None else [services[self.service]]
+        final = sum(one.errors.get(reason, 0) for one in chosen for reason in NEVER_AGAIN)
+        return sum(one.failed + one.timed_out + one.not_attempted for one in chosen) - final
 
     def dataset(self, catalog: Catalog, name: str) -> Dataset:
         """The version.
@@ -61,12 +61,11 @@ class Repair:
         return catalog.open(f"{name}@v{self.version}")
 
     def take_over(self, folder: RunFolder, specs: Sequence[PartitionSpec]) -> None:
-        """Let the run have all partitions that need no repair, and know what was sent that may be sent only once.
+        """Let the run have all partitions that need no repair.
 
         Raises:
             CatalogError: The version was pruned.
         """
-        copy_effects(Catalog(folder.root).run(self.run), folder)
         version = self.dataset(Catalog(folder.root), folder.dataset)
         whole = {name for name, record in version.records().items() if not self.failed(record)}
         left = whole - folder.committed().keys()

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from dataflow.errors import CatalogError, DeclarationError
-from dataflow.policies.effects import UNKNOWN
+from dataflow.policies.effects import NEVER_AGAIN
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder, RunState
 from dataflow.store.dataset import Dataset
@@ -107,11 +107,11 @@ def _nothing(repair: Repair, version: Dataset) -> str:
     """Why there is nothing to do."""
     services = version.statistics["services"]
     chosen = services if repair.service is None else {repair.service: services[repair.service]}
-    doubtful = sum(one["errors"].get(UNKNOWN, 0) for one in chosen.values())
+    final = sum(one["errors"].get(reason, 0) for one in chosen.values() for reason in NEVER_AGAIN)
     of = "" if repair.service is None else f" of `{repair.service}`"
-    if doubtful:
+    if final:
         return (
-            f"nothing to repair in {version}: the {doubtful:,} failures{of} may have taken effect, so they are not "
+            f"nothing to repair in {version}: the {final:,} failures{of} may have taken effect, so they are not "
             "tried again; look them up at the provider"
         )
     return f"nothing to repair in {version}: no outcome{of} has failed"

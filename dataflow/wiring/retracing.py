@@ -6,13 +6,14 @@ Local services compute again; what an API has answered is looked up where it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.environment import Environment, outcomes_of
 from dataflow.engine.http.attempts import CallError
+from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import make_resources
@@ -26,8 +27,8 @@ from dataflow.policies.effects import End, Note
 from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder
-from dataflow.store.effects import RunEffects
 from dataflow.store.schemas import schema_of_text
+from dataflow.store.sent import Sent
 from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.durations import PLANNED
@@ -89,13 +90,18 @@ class _Watched:
 
 
 class _SeenLog:
-    """The notes about one record, which is the only one of its table."""
+    """What is noted of one record, which is the only one of its table."""
 
-    def __init__(self, note: Note | None) -> None:
-        self._note = note
+    def __init__(self, find: Callable[[Collection[str]], Sequence[Note]], found: Callable[[Note], None]) -> None:
+        self._find = find
+        self._found = found
 
-    def begin(self) -> dict[int, Note]:
-        return {} if self._note is None else {0: replace(self._note, place=0)}
+    def begin(self, records: Collection[str]) -> Sequence[Note]:
+        notes = self._find(records)
+        for note in notes[:1]:
+            if note.end is not End.SENT:
+                self._found(note)
+        return notes
 
     def write(self, notes: Sequence[Note]) -> None:
         """Nothing is noted: nothing was sent."""
@@ -105,18 +111,26 @@ class _SeenLog:
 
 
 class _SeenEffects:
-    """The notes about one record, by service, and the answers among them."""
+    """What is noted of one record, by service, and the answers among it."""
 
-    def __init__(self, effects: RunEffects, place: int) -> None:
-        self._effects = effects
-        self._place = place
+    def __init__(self, folder: RunFolder, identity: str, *, key: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._identity = identity
+        self.key = key
         self.found: dict[str, Answer] = {}
 
     def log(self, service: str) -> _SeenLog:
-        note = self._effects.log(service).look().get(self._place)
-        if note is not None and note.end is not End.SENT:
+        folder = self._folder
+        sent = Sent(folder.root, folder.dataset, service, apart=SESSIONS.current is not None)
+
+        def find(records: Collection[str]) -> list[Note]:
+            late = [note for note in sent.at(folder.run, self._identity) if note.record in records]
+            return [*sent.of(records), *late]
+
+        def found(note: Note) -> None:
             self.found[service] = Answer(created=note.at, cost=0.0)
-        return _SeenLog(note)
+
+        return _SeenLog(find, found)
 
 
 def retrace(
@@ -150,7 +164,7 @@ def retrace(
     context = Context(run=folder.run, started_at=folder.started_at, parameters=found.parameters)
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     try:
-        resources.effects = seen = _SeenEffects(RunEffects(folder, spec.identity), place)
+        resources.effects = seen = _SeenEffects(folder, spec.identity, key=found.job.keys)
         resources.kept = _kept(failures)
         table = batch.table.slice(place, 1)
         environment = run_graph(graph, table, resources, only=_without_calls(graph, changed))

@@ -36,6 +36,7 @@ from dataflow.wiring.looking import said_of_unseen
 from dataflow.wiring.planning import Planned, differing, is_current, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
+from dataflow.wiring.sending import Sending
 from dataflow.wiring.settings import Settings, moved, read_settings
 from dataflow.wiring.stopped import (
     environ_of,
@@ -231,19 +232,32 @@ class _Execution:
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
         self.run.warnings += said_of_unseen(planned.graph, planned.looks)
         if self.repair is not None:
+            sending = self.entry.sending(planned)
+            sending.check()
             folder = self.entry.enter_repair(planned, self.repair)
             self.run.id = folder.run
+            self._take_over(sending, folder, tell)
             self._finish(planned, folder, None, stack=stack, tell=tell)
             return
         newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
         check_recall(planned.graph, self.settings.recall)
-        if self.settings.if_changed and not self.settings.recall and newest is not None and is_current(newest, planned):
+        sending = self.entry.sending(planned)
+        sending.check()
+        afresh = self.settings.recall or self.settings.send_again
+        if self.settings.if_changed and not afresh and newest is not None and is_current(newest, planned):
             self.run.dataset, self.run.status = newest, "unchanged"
             self.run.notes.append(f"nothing has changed since {newest}")
             return
         folder = self.entry.enter(planned, newest)
         self.run.id = folder.run
+        self._take_over(sending, folder, tell)
         self._finish(planned, folder, newest, stack=stack, tell=tell)
+
+    def _take_over(self, sending: Sending, folder: RunFolder, tell: Callable[[Event], None]) -> None:
+        """Let the run know what was sent before, and say so before it sends anything."""
+        for note in sending.take_over(folder):
+            self.run.notes.append(note)
+            tell(Event(kind="sent", run=self.run.id, message=note))
 
     def _plan(self, before: Callable[[], Mapping[str, Any] | None]) -> Planned:
         settings = self.settings
@@ -266,7 +280,9 @@ class _Execution:
         planned = self._plan(folder.plan)
         require_same_plan(folder, differing(folder.plan(), planned))
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
-        self._finish(planned, folder.resume(as_it_is=True), None, stack=stack, tell=tell)
+        folder = folder.resume(as_it_is=True)
+        self.entry.sending(planned).go_on(folder)
+        self._finish(planned, folder, None, stack=stack, tell=tell)
 
     def _finish(
         self,

@@ -55,6 +55,8 @@ class Settings:
         resume: False starts a new run where an unfinished one could go on, and carries nothing over.
         if_changed: True does nothing where the newest version has the same plan.
         recall: Services of which no answers from before the run serve, so that they are called again.
+        keep_sent: Services with idempotent=False that have changed since they sent records: those count as sent.
+        send_again: Services with idempotent=False of which everything is sent again, whatever earlier runs have sent.
         offline: True calls no API: what the cache does not answer is not attempted, and the run ends as a stopped one
             where something is missing.
         profile: True estimates the distinct values of each column, at 1-2 seconds a column and 5 million records.
@@ -80,6 +82,8 @@ class Settings:
     resume: bool = True
     if_changed: bool = False
     recall: tuple[str, ...] = ()
+    keep_sent: tuple[str, ...] = ()
+    send_again: tuple[str, ...] = ()
     offline: bool = False
     profile: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -107,10 +111,14 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
             raise DeclarationError(f"a run has no setting `{name}`; {hint}")
     settings = Settings(**given)
-    names = settings.recall
-    if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise DeclarationError("recall takes a list of names of services: recall=['news']")
-    settings = replace(settings, recall=tuple(dict.fromkeys(names)), environ=check_environ(settings.environ))
+    named = {name: _names(name, getattr(settings, name)) for name in ("recall", "keep_sent", "send_again")}
+    settings = replace(
+        settings,
+        recall=named["recall"],
+        keep_sent=named["keep_sent"],
+        send_again=named["send_again"],
+        environ=check_environ(settings.environ),
+    )
     for name in ("workers", "threads", "limit"):
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
@@ -138,6 +146,13 @@ def moved(given: Mapping[str, Any], **others: Any) -> dict[str, Any]:
     elif any(others.get(name) is not None for name in ("workers", "adapt")):
         dropped |= {"workers", "adapt"}
     return {name: value for name, value in given.items() if name not in dropped} | others
+
+
+def _names(setting: str, given: Any) -> tuple[str, ...]:
+    """The services that a setting names."""
+    if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(name, str) for name in given):
+        raise DeclarationError(f"{setting} takes a list of names of services: {setting}=['news']")
+    return tuple(dict.fromkeys(given))
 
 
 def _range(given: Any) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dataflow.errors import CatalogError, DeclarationError
 from dataflow.outcomes import Priority
 from dataflow.plan.partitions import PartitionSpec
-from dataflow.policies.effects import UNKNOWN
+from dataflow.policies.effects import CHANGED, UNKNOWN
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder, RunState
 from dataflow.store.dataset import Dataset
@@ -104,6 +104,11 @@ def shortfalls(service: str, part: ServiceStatistics) -> list[str]:
         found.append(
             f"`{service}` may have taken effect for {doubtful:,} records whose answers are not known, since the run "
             "was interrupted; they are not sent again: `dataflow failures` lists them, look them up at the provider"
+        )
+    if changed := part.errors.get(CHANGED, 0):
+        found.append(
+            f"`{service}` was called with other inputs before for {changed:,} records, which are not sent again; "
+            f"--send-again {service} sends all of its records anew"
         )
     if part.not_attempted:
         found.append(f"`{service}` was not attempted for {part.not_attempted:,} records, {_FATES[part.priority]}")

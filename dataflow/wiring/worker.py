@@ -13,6 +13,7 @@ from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.fate import settle
 from dataflow.engine.http.losses import Losses
+from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
 from dataflow.engine.live.calls import CALLS
@@ -283,7 +284,7 @@ class PartitionWork:
         resources = replace(
             self._resources,
             answers=answers,
-            effects=RunEffects(self._folder, spec.identity),
+            effects=RunEffects(self._folder, spec.identity, key=self._key, apart=SESSIONS.current is not None),
             kept=self._kept.of(spec, batch),
         )
         prelude = None if outlook is None else self._passes.prelude(spec, batch, outlook=outlook)

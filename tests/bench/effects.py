@@ -72,7 +72,7 @@ def main() -> None:
         for _ in range(given.turns):
             for side, seconds in took.items():
                 seconds.append(run(provider, work, once=side))
-                files = max(files, len(list((work / "catalog").glob("effects/_runs/*/effects/*/*/*"))))
+                files = max(files, len(list((work / "catalog").glob("effects/_effects/*/runs/*/*/*/*"))))
     once, again = (statistics.median(took[side]) for side in (True, False))
     lines = [
         Line(what="sent once, calling", measured=once, reference=again, target=1.5),

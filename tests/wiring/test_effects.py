@@ -10,9 +10,7 @@ import pytest
 
 import dataflow as flow
 from dataflow.faces.cli import run_command
-from dataflow.policies.effects import End, Note
 from dataflow.store.catalog import Catalog
-from dataflow.store.effects import RunEffects
 
 HEAD = """
 import httpx
@@ -88,7 +86,7 @@ def test_a_run_that_goes_on_sends_only_what_was_not_sent(desk: Desk) -> None:
     assert [row["sent"] for row in found] == [None if key in lost else f"to {key}" for key in KEYS]
 
 
-def test_a_new_run_after_a_change_says_that_everything_is_sent_again(
+def test_a_run_over_another_source_sends_what_is_new_and_says_what_was_sent(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.breaks_at = "k3"
@@ -96,8 +94,10 @@ def test_a_new_run_after_a_change_says_that_everything_is_sent_again(
     desk.breaks_at = None
     Path("source.csv").write_text("key\nk0\nk9\n")
     assert desk.command("run", "job.py") == 0
-    assert "warning: what `mail` has sent for run" in capsys.readouterr().out
-    assert (desk.sent["k0"], desk.sent["k9"]) == (2, 1)
+    assert "records were sent by run" in capsys.readouterr().out
+    assert (desk.sent["k0"], desk.sent["k9"]) == (1, 1)
+    found = Catalog("datasets").open("mails").to_arrow().to_pylist()
+    assert [row["sent"] for row in found] == ["to k0", "to k9"]
 
 
 def test_a_refusal_is_sent_again_by_a_repair_and_a_doubt_never(desk: Desk) -> None:
@@ -126,17 +126,14 @@ def test_the_story_of_a_record_tells_its_effect(desk: Desk) -> None:
     assert (doubtful.chapters[0].status, doubtful.chapters[0].reason) == ("failed", "unknown")
 
 
-def test_a_note_of_another_declaration_is_no_answer_and_nothing_is_sent(desk: Desk) -> None:
-    desk.breaks_at = "k5"
-    assert desk.command("run", "job.py") == 2
-    folder = Catalog("datasets").run("latest")
-    log = RunEffects(folder, folder.plan()["specs"][0]["identity"]).log("mail")
-    log.begin()
-    log.write([Note(place=0, end=End.SUCCEEDED, at=0.0, value='{"sent": 7}')])
-    desk.breaks_at = None
+def test_an_answer_that_cannot_be_read_any_more_is_none_and_nothing_is_sent(desk: Desk) -> None:
     assert desk.command("run", "job.py") == 0
-    assert max(desk.sent.values()) == 1
-    assert desk.reasons()["k0"] == "unknown"
+    text = Path("job.py").read_text()
+    Path("job.py").write_text(text.replace('returns={"sent": str}', 'returns={"sent": int}'))
+    assert desk.command("run", "job.py") == 2
+    assert desk.command("run", "job.py", "--keep-sent", "mail") == 0
+    assert desk.sent == dict.fromkeys(KEYS, 1)
+    assert set(desk.reasons().values()) == {"unknown"}
 
 
 def test_the_story_of_a_record_of_an_unfinished_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

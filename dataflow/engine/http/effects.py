@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from dataflow.engine.calling import describe
 from dataflow.engine.http.attempts import Call, CallError
 from dataflow.errors import NotFound, Reject, Skip
 from dataflow.outcomes import Status
-from dataflow.policies.effects import UNKNOWN, End, Note, Reach, reach_of
+from dataflow.policies.effects import CHANGED, UNKNOWN, Claims, End, Note, Reach, Subject, claim, reach_of
 
 if TYPE_CHECKING:
     from dataflow.engine.calling import Answers
@@ -36,8 +36,8 @@ _ADVICE = "; it may have taken effect, so it is not sent again: look it up there
 class EffectLog(Protocol):
     """The notes about the calls of one service for one partition."""
 
-    def begin(self) -> Mapping[int, Note]:
-        """Take them over; what is known by place."""
+    def begin(self, records: Collection[str]) -> Iterable[Note]:
+        """Take them over; what is known of these records, by whichever run, each note of an effect of its own."""
 
     def write(self, notes: Sequence[Note]) -> None:
         """Make notes durable as one group; raises OutputLocked where somebody else has taken them over."""
@@ -47,7 +47,14 @@ class EffectLog(Protocol):
 
 
 class EffectJournal(Protocol):
-    """The notes about one partition."""
+    """The notes about one partition.
+
+    Attributes:
+        key: The columns that name a record.
+    """
+
+    @property
+    def key(self) -> tuple[str, ...]: ...
 
     def log(self, service: str) -> EffectLog:
         """Those about the calls of one service."""
@@ -71,9 +78,10 @@ class Effects:
 
     Args:
         log: Where notes are kept, or None to keep none.
-        api: The name of the API, for those who have to look there.
+        service: The name of the service.
+        api: That of the API, for those who have to look there.
         keys: The key of each call.
-        places: The place of its record in the partition.
+        calls: The name of the record of each, and a digest of its inputs.
         ahead: How many calls may be noted while they wait for their turn; None to note them after it.
         wall: Seconds since 1970.
     """
@@ -82,21 +90,23 @@ class Effects:
         self,
         log: EffectLog | None = None,
         *,
+        service: str = "",
         api: str = "",
         keys: Sequence[bytes] = (),
-        places: Sequence[int] = (),
+        calls: Sequence[tuple[str, str]] = (),
         ahead: int | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
+        self._service = service
         self._api = api
-        self._places = [int(place) for place in places]
-        self._place_of = dict(zip(keys, self._places, strict=True))
+        self._calls = calls
+        self._at_of = {key: at for at, key in enumerate(keys)}
         self._ahead = None if ahead is None else asyncio.Semaphore(ahead)
         self._wall = wall
-        self._known: Mapping[int, Note] = {}
+        self._claims = Claims(subjects=[])
         self._notes: list[Note] = []
-        self._open: set[int] = set()
+        self._open: set[Subject] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
@@ -104,7 +114,7 @@ class Effects:
     def begin(self) -> Effects:
         """Read what is known, and return itself."""
         if self._log is not None:
-            self._known = self._log.begin()
+            self._claims = claim(self._calls, self._log.begin({record for record, _ in self._calls}))
         return self
 
     def close(self) -> None:
@@ -120,30 +130,29 @@ class Effects:
         """
         try:
             made = await make()
-            for place in sorted(self._open):
-                self._note(
-                    self._note_of(place, End.FAILED, reason=UNKNOWN, error=f"{_UNKEPT}{_ADVICE} (API {self._api})")
-                )
+            error = f"{_UNKEPT}{_ADVICE} (API {self._api})"
+            self._note(*(_note_of(self._wall(), one, End.FAILED, reason=UNKNOWN, error=error) for one in self._open))
             return made
         finally:
             await self._flush()
 
     def get_many(self, keys: Sequence[bytes], **_: object) -> dict[bytes, _Kept]:
         """The answers that are known."""
-        known = {key: self._known.get(self._place_of[key]) for key in keys}
+        known = {key: self._claims.known.get(self._at_of[key]) for key in keys}
         return {key: _kept(note) for key, note in known.items() if note is not None and note.end in _ANSWERS}
 
     def put_answer(self, key: bytes, *, status: Status, value: bytes, **_: object) -> None:
         """Note the answer of a call."""
         end = End.SUCCEEDED if status is Status.SUCCEEDED else End.NOT_FOUND
-        self._note(self._note_of(self._place_of[key], end, value=value.decode()))
+        self._note(self._note_at(self._at_of[key], end, value=value.decode()))
 
     def recall(self, answers: Answers) -> None:
-        """Let those places fail, or be skipped or rejected, that are noted so, and those of which nothing is known."""
-        for at, place in enumerate(self._places if self._known else ()):
-            note = self._known.get(place)
-            if note is not None and at not in answers.remembered:
+        """Let those records fail, or be skipped or rejected, that are noted so, and those that must not be sent."""
+        for at, note in self._claims.known.items():
+            if at not in answers.remembered:
                 answers.end_at(at, self._error_of(note))
+        for at, note in self._claims.changed.items():
+            answers.end_at(at, self._changed(note))
 
     def announce(self, call: Call, ats: Sequence[int]) -> None:
         """Let a call for some records wait, before it is sent, until that is noted, durably and once."""
@@ -158,7 +167,7 @@ class Effects:
                 started.append(asyncio.get_running_loop().create_future())
                 self._waiters.append(started[0])
                 self._wanted.set()
-                self._note(*(self._note_of(self._places[at], End.SENT) for at in ats))
+                self._note(*(self._note_at(at, End.SENT) for at in ats))
             await asyncio.shield(started[0])
 
         return announce
@@ -171,23 +180,23 @@ class Effects:
             text = f"{error}{_ADVICE} (API {self._api})"
             error = CallError(error.reason, text, status=error.status, timed_out=error.timed_out)
         for at in ats:
-            self._note(self._ended(self._places[at], error, reach=reach))
+            self._note(self._ended(at, error, reach=reach))
         return error
 
     def give_back(self, ats: Sequence[int], call: Call) -> None:
         """Note of a call that is ended before its time that it has done nothing, where that is sure."""
         if call.reached is Reach.NOTHING:
-            noted = [self._places[at] for at in ats if self._log is not None and self._places[at] in self._open]
-            self._note(*(self._note_of(place, End.NOTHING) for place in noted))
+            noted = [at for at in ats if self._log is not None and self._claims.subjects[at] in self._open]
+            self._note(*(self._note_at(at, End.NOTHING) for at in noted))
 
-    def _ended(self, place: int, error: Exception, *, reach: Reach) -> Note:
+    def _ended(self, at: int, error: Exception, *, reach: Reach) -> Note:
         for kind, end in _VERDICTS.items():
             if isinstance(error, kind):
-                return self._note_of(place, end, error=describe(error))
+                return self._note_at(at, end, error=describe(error))
         if reach is Reach.NOTHING:
-            return self._note_of(place, End.NOTHING)
-        return self._note_of(
-            place,
+            return self._note_at(at, End.NOTHING)
+        return self._note_at(
+            at,
             End.FAILED,
             reason=getattr(error, "reason", "") or type(error).__name__,
             error=describe(error),
@@ -195,8 +204,8 @@ class Effects:
             timed_out=bool(getattr(error, "timed_out", False)),
         )
 
-    def _note_of(self, place: int, end: End, **more: Any) -> Note:
-        return Note(place=place, end=end, at=self._wall(), **more)
+    def _note_at(self, at: int, end: End, **more: Any) -> Note:
+        return _note_of(self._wall(), self._claims.subjects[at], end, **more)
 
     def _error_of(self, note: Note) -> Exception:
         if note.end is End.FAILED:
@@ -205,11 +214,20 @@ class Effects:
             return Skip(note.error)
         if note.end is End.REJECTED:
             return Reject(note.error)
-        sent = datetime.fromtimestamp(note.at, UTC).isoformat(timespec="seconds")
+        if note.end is not End.SENT:
+            text = f"it was sent before, answered at {_time(note)} with what cannot be read as it is declared by now"
+            return CallError(UNKNOWN, f"{text}{_ADVICE} (API {self._api})")
         return CallError(
             UNKNOWN,
-            f"it was sent at {sent}, and what came of it is not known, since the run was interrupted{_ADVICE}"
+            f"it was sent at {_time(note)}, and what came of it is not known, since the run was interrupted{_ADVICE}"
             f" (API {self._api})",
+        )
+
+    def _changed(self, note: Note) -> Exception:
+        return CallError(
+            CHANGED,
+            f"`{self._service}` was called for it with other inputs at {_time(note)}, so it is not called again; "
+            f"--send-again {self._service} (send_again=) sends all records of `{self._service}` anew",
         )
 
     def _note(self, *notes: Note) -> None:
@@ -218,9 +236,9 @@ class Effects:
         self._notes += notes
         for note in notes:
             if note.end is End.SENT:
-                self._open.add(note.place)
+                self._open.add(note.subject)
             else:
-                self._open.discard(note.place)
+                self._open.discard(note.subject)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._keep_writing())
 
@@ -259,6 +277,14 @@ class Effects:
 
 _ANSWERS = (End.SUCCEEDED, End.NOT_FOUND)
 _VERDICTS = {Skip: End.SKIPPED, Reject: End.REJECTED}
+
+
+def _note_of(now: float, subject: Subject, end: End, **more: Any) -> Note:
+    return Note(record=subject.record, inputs=subject.inputs, nth=subject.nth, end=end, at=now, **more)
+
+
+def _time(note: Note) -> str:
+    return datetime.fromtimestamp(note.at, UTC).isoformat(timespec="seconds")
 
 
 def _kept(note: Note) -> _Kept:

@@ -97,7 +97,7 @@ class Execution:
         flights: What is under way for whoever waits for the calls.
         fail_fast: Whether an open breaker fails a call at once, as for somebody who waits for one record.
         effects: Where is noted what may be sent only once; None where nothing is.
-        places: The places of the records in their partition, by which these notes know them.
+        records: The names of the records by their key, by which these notes know them; none where none has one.
         kept: Failures that stay as they are, by place among the calls.
     """
 
@@ -105,5 +105,5 @@ class Execution:
     flights: Flights
     fail_fast: bool = False
     effects: EffectJournal | None = None
-    places: Sequence[int] = ()
+    records: Sequence[str] = ()
     kept: Mapping[int, Exception] = field(default_factory=dict)

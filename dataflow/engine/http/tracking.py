@@ -12,6 +12,7 @@ from dataflow.engine.http.calls import Calling, Shared
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Execution
+from dataflow.engine.naming import call_names
 from dataflow.policies.rate import Rate
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def tracking(step: Step, calling: Calling, *, shared: Shared, on: Execution) -> 
         return
     log = on.effects.log(service.name)
     ahead = permits(service.api.rates)
-    effects = Effects(log, api=service.api.name, keys=shared.keys, places=on.places, ahead=ahead).begin()
+    calls = call_names(step, shared.inputs, records=on.records)
+    effects = Effects(
+        log, service=service.name, api=service.api.name, keys=shared.keys, calls=calls, ahead=ahead
+    ).begin()
     assert service.returns is not None
     memory = Memory(effects, service=service.name, returns=service.returns, from_json=service.endpoint is not None)
     yield replace(calling, memory=memory, effects=effects)

@@ -51,6 +51,12 @@ _HOW = (
     click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan."),
     click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds."),
     click.option(
+        "--keep-sent", multiple=True, metavar="SERVICE", help="What SERVICE sent before it was changed counts as sent."
+    ),
+    click.option(
+        "--send-again", multiple=True, metavar="SERVICE", help="Send all records of SERVICE again, sent or not."
+    ),
+    click.option(
         "--deadline",
         metavar="DURATION",
         callback=lambda context, option, value: float(value) if value and value.isdecimal() else value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
@@ -37,8 +37,8 @@ class Log:
         self.full = False
         self.closed = 0
 
-    def begin(self) -> dict[int, Note]:
-        return known(note for group in self.groups for note in group)
+    def begin(self, records: Collection[str] = ()) -> list[Note]:
+        return list(known(note for group in self.groups for note in group).values())
 
     def write(self, notes: Sequence[Note]) -> None:
         time.sleep(self.seconds)
@@ -63,7 +63,7 @@ class Server:
         if call.announce is not None:
             await call.announce()
             await call.announce()
-            assert place in self.log.begin(), "it was sent before its note was durable"
+            assert str(place) in {note.record for note in self.log.begin()}, "it was sent before its note was durable"
         call.attempts += 1
         self.sent.append(place)
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ class Server:
 def run(log: Log, server: Callable[..., Any], places: Sequence[int], **more: Any) -> Answers:
     """One worker that takes a partition up."""
     keys = [b"%d" % place for place in places]
-    effects = Effects(log, api="acme", keys=keys, places=places).begin()
+    effects = Effects(log, service="post", api="acme", keys=keys, calls=[(str(one), "") for one in places]).begin()
     calling = Calling(
         function=server,
         terms=Terms(timeout=5, retry=Retry(), patience=None, repeatable=False),
@@ -103,7 +103,7 @@ def test_a_second_worker_sends_nothing_that_was_answered() -> None:
 
 def test_what_was_sent_and_not_answered_fails_as_unknown_and_is_not_sent_again() -> None:
     log = Log()
-    log.write([Note(place=1, end=End.SENT, at=0.0)])
+    log.write([Note(record="1", end=End.SENT, at=0.0)])
     server = Server(log)
     answers = run(log, server, [0, 1])
     error = answers.raised[1]

@@ -1,0 +1,85 @@
+"""What a service is by itself, part by part: what its records were sent under, so that a change can be named.
+
+Only what the service reaches counts: its function with all that this names, its endpoint, its API, the columns it
+reads. What else stands in its file, what runs beside it, and how often it may be tried are no part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.plan.code import code_digest, stable
+from dataflow.plan.graph import Column, Graph, Step
+from dataflow.services.endpoint import Endpoint
+
+NAMES = "what names its records"
+READS = "what it reads"
+
+
+def own_definition(step: Step, graph: Graph, *, named_by: Sequence[str]) -> dict[str, str]:
+    """A digest for each part of what a service is by itself.
+
+    Args:
+        step: The service, bound.
+        graph: The pipeline that it is bound in.
+        named_by: The columns that name a record for it; none where its inputs do.
+    """
+    service = step.service
+    reads = [
+        [read.parameter.name, *(None if one is None else [one.name, _kind(_type(one, graph))] for one in read.columns)]
+        for read in step.reads
+        if read.parameter.injected is None
+    ]
+    returns = service.returns
+    parts: dict[str, Any] = {
+        "its form": service.form,
+        NAMES: list(named_by) or reads,
+        READS: reads,
+        "its code": None if service.function is None else code_digest(service.function),
+        "constants=": stable(dict(service.constants)),
+        "setup=": stable(dict(service.policy.setup)),
+        "version=": service.policy.version,
+        "what it returns": None if returns is None else [str(returns.arrow), returns.nullable],
+        "its API": None if service.api is None else [service.api.name, service.api.url],
+        "its request": None if service.endpoint is None else _request(service.endpoint),
+        "how its answer is read": None if service.endpoint is None else _reading(service.endpoint),
+    }
+    return {name: _digest(part) for name, part in parts.items()}
+
+
+def _request(one: Endpoint) -> Any:
+    templates = [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)]
+    return [one.method, templates, sorted(one.headers.items()), one.batch is not None]
+
+
+def _reading(one: Endpoint) -> Any:
+    accept = None if one.accept is None else code_digest(one.accept)
+    return [stable(one.select), accept, one.not_found, None if one.batch is None else one.batch.meaning]
+
+
+def _type(column: Column, graph: Graph) -> pa.DataType:
+    if column.version == 0:
+        return graph.source.field(column.name).type
+    return next(
+        arrow for step in graph.steps for one, arrow in zip(step.writes, step.types, strict=True) if one == column
+    )
+
+
+def _kind(arrow: pa.DataType) -> str:
+    """The kind of value that a service gets, however wide its column is."""
+    if pa.types.is_dictionary(arrow):
+        return _kind(arrow.value_type)
+    if pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
+        return "text"
+    if pa.types.is_integer(arrow):
+        return "whole number"
+    return "number" if pa.types.is_floating(arrow) else str(arrow)
+
+
+def _digest(part: Any) -> str:
+    return hashlib.sha256(json.dumps(part, default=str).encode()).hexdigest()[:16]
