@@ -11,6 +11,7 @@ at any point leaves the notes as they were or as they are then. Prune leaves all
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import lru_cache
@@ -27,7 +28,9 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.files import files_at, is_temporary, translated
 
 MERGED = 8
-"""Files of gathered notes that become one: a partition looks into each, and a run that sends nothing adds none."""
+"""Small files of gathered notes that become one: a partition looks into each. A run that sends nothing adds none."""
+SMALL = 250_000
+"""Notes up to which a file is small: what is held in memory while some are gathered, and 10 MB on disk."""
 
 _ROWS = 16_384
 """Notes that are read together where one of them is wanted."""
@@ -52,10 +55,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Its name, which no other file ever has.
+        notes: How many are in it.
         inputs: Whether the inputs in it can be compared with those of today.
     """
 
     name: str
+    notes: int
     inputs: bool = True
 
 
@@ -176,7 +181,10 @@ class Sent:
             run: The run that goes on, or None.
             before: Of that run, only those of earlier epochs than this.
         """
-        return {one: sum(len(table) for table in tables) for one, tables in self._waiting(run, before).items()}
+        counts: Counter[str] = Counter()
+        for one, notes in self._waiting(run, before):
+            counts[one] += len(notes)
+        return dict(counts)
 
     def runs(self) -> list[str]:
         """The runs that have noted something that is not gathered."""
@@ -195,14 +203,14 @@ class Sent:
         """
         with translated(f"{self._what}: gathering"):
             before = self.head() or Head(definition={})
-            tables = self._waiting(folder.run, folder.epoch)
-            files = before.files if compares else tuple(Kept(name=one.name, inputs=False) for one in before.files)
-            files = self._added(files, [table for some in tables.values() for table in some if len(table)], compares)
-            counts = {run: before.sent.get(run, 0) + sum(map(len, some)) for run, some in tables.items()}
+            counts = Counter(before.sent)
+            files = [*before.files, *self._gathered(folder, counts)]
+            if not compares:
+                files = [msgspec.structs.replace(one, inputs=False) for one in files]
             head = Head(
                 definition=before.definition if definition is None else dict(definition),
-                files=files,
-                sent=before.sent | {run: count for run, count in counts.items() if count},
+                files=tuple(self._merged(files)),
+                sent={run: count for run, count in counts.items() if count},
                 gathered=before.gathered | self._over(folder),
                 anew=before.anew,
             )
@@ -243,27 +251,36 @@ class Sent:
         found = ((int(name), self.path("runs", run, name)) for name in self._files.folders(self.path("runs", run)))
         return sorted(one for one in found if one[0] > last)
 
-    def _waiting(self, run: str | None, before: int) -> dict[str, list[pa.Table]]:
-        return {
-            one: [
-                _table(self._known(f"{path}/{identity}"))
-                for epoch, path in self._epochs(one)
-                if one != run or epoch < before
-                for identity in self._files.folders(path)
-            ]
-            for one in self.runs()
-        }
+    def _waiting(self, run: str | None, before: int) -> Iterator[tuple[str, list[Note]]]:
+        """What is not gathered, by run: the notes of one partition after the other."""
+        for one in self.runs():
+            for epoch, path in self._epochs(one):
+                if one != run or epoch < before:
+                    for identity in self._files.folders(path):
+                        yield one, self._known(f"{path}/{identity}")
+
+    def _gathered(self, folder: RunFolder, counts: Counter[str]) -> Iterator[Kept]:
+        """Files of what is not gathered; counts it too."""
+        tables: list[pa.Table] = []
+        for run, notes in self._waiting(folder.run, folder.epoch):
+            counts[run] += len(notes)
+            tables.append(_table(notes))
+            if sum(map(len, tables)) >= SMALL:
+                yield self._write(tables)
+                tables = []
+        if any(map(len, tables)):
+            yield self._write(tables)
 
     def _known(self, path: str) -> list[Note]:
         return list(known(notes_of(self._files, path)).values())
 
-    def _added(self, files: tuple[Kept, ...], tables: list[pa.Table], compares: bool) -> tuple[Kept, ...]:
-        if tables:
-            files = (*files, Kept(name=self._write(pa.concat_tables(tables)), inputs=compares))
-        if len(files) < MERGED:
-            return files
-        merged = pa.concat_tables([self._table_of(kept) for kept in files])
-        return (Kept(name=self._write(merged)),)
+    def _merged(self, files: Sequence[Kept]) -> list[Kept]:
+        """The files, the small ones as one where they are many."""
+        small = [kept for kept in files if kept.notes < SMALL]
+        if len(small) < MERGED:
+            return list(files)
+        large = [kept for kept in files if kept.notes >= SMALL]
+        return [*large, self._write([self._table_of(kept) for kept in small])]
 
     def _table_of(self, kept: Kept) -> pa.Table:
         table = pq.read_table(self._files.source(self.path("kept", kept.name)), schema=_SCHEMA)
@@ -271,13 +288,14 @@ class Sent:
             return table
         return table.set_column(1, _SCHEMA.field("inputs"), pa.nulls(len(table), pa.binary()))
 
-    def _write(self, table: pa.Table) -> str:
+    def _write(self, tables: Sequence[pa.Table]) -> Kept:
+        table = pa.concat_tables(tables)
         order = np.argsort(_beginnings(table["record"]), kind="stable")
         sink, name = pa.BufferOutputStream(), f"{os.urandom(8).hex()}.parquet"
         pq.write_table(table.take(pa.array(order)), sink, row_group_size=_ROWS, compression="zstd")
         self._files.make(self.path("kept"))
         self._files.write(self.path("kept", name), sink.getvalue())
-        return name
+        return Kept(name=name, notes=len(table))
 
     def _find(self, kept: Kept, wanted: np.ndarray[Any, np.dtype[np.uint64]]) -> Iterator[Note]:
         there = _index(self._home, kept.name)
@@ -311,7 +329,7 @@ def _beginnings(records: Any) -> np.ndarray[Any, np.dtype[np.uint64]]:
     return names[::2].astype(np.uint64)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=1024)
 def _index(home: str, name: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """The beginnings of all names in a file, which never changes: 8 bytes for each note."""
     table = pq.read_table(files_at(home).source(f"{home}/kept/{name}"), columns=["record"], schema=_SCHEMA)
