@@ -22,9 +22,10 @@ from dataflow.engine.http.settings import Execution
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Clock, Effect
 from dataflow.engine.partition import arguments_of, execution_of, finish, nothing, run_step
+from dataflow.engine.patience import TIMEOUT
 from dataflow.engine.resources import Resources
 from dataflow.engine.tracing import serving, told_effect
-from dataflow.engine.waiting import TIMEOUT, Flights, call_async
+from dataflow.engine.waiting import Flights, call_async
 from dataflow.plan.graph import Graph, Step
 from dataflow.services.context import working_for
 from dataflow.services.signature import Form

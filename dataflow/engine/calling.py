@@ -1,12 +1,12 @@
-"""Calls a function once for each record, and keeps every exception with its record.
+"""What the calls of a service gave, and what that means: values, verdicts, skips and failures, each at its record.
 
-One loop serves plain functions; what an exception means and whether a value is of the declared type is decided
-here too, so that all forms agree. Which records are called is decided elsewhere.
+What an exception means and whether a value is of the declared type is decided here, so that all forms agree. How a
+function is called, and for which records, is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, moments_of, rows_of
+from dataflow.engine.patience import LateError
 from dataflow.errors import Invalid, NotFound, Reject, Skip, Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
@@ -68,6 +69,11 @@ class Answers:
     retries: int = 0
     shared: list[int] = field(default_factory=list)
 
+    def end_late(self, row: int, error: LateError) -> None:
+        """Let a place end whose call takes too long."""
+        self.raise_at(row, error)
+        self.timed_out.add(row)
+
     @property
     def cost(self) -> float:
         """What all calls cost."""
@@ -100,26 +106,6 @@ class Answers:
             self.statuses[row] = status
         if getattr(error, "timed_out", False):
             self.timed_out.add(row)
-
-
-def call_each(function: Callable[..., Any], columns: Sequence[Iterable[Any]], size: int) -> Answers:
-    """Call the function for each record in turn.
-
-    `list.extend` keeps what it got before an exception, and the `map` goes on behind it, so a record that
-    raises costs one step more and the others cost nothing but the call.
-    """
-    answers = Answers()
-    values = answers.values
-    calls = map(function, *columns)
-    while len(values) < size:
-        try:
-            values.extend(calls)
-            if len(values) < size:
-                raise RuntimeError("the function raised StopIteration")  # noqa: TRY301
-        except Exception as error:
-            answers.raise_at(len(values), error)
-            values.append(None)
-    return answers
 
 
 class _Told(NamedTuple):
@@ -196,7 +182,7 @@ def _sort_raised(answers: Answers) -> _Told:
                     error=describe(error),
                     status=_status(answers, row),
                     attempts=answers.attempts.get(row, 1),
-                    duration=answers.durations.get(row, 0.0),
+                    duration=answers.durations.get(row, error.seconds if isinstance(error, LateError) else 0.0),
                     http_status=answers.statuses.get(row),
                     cost=amount(answers.costs.get(row, 0)),
                 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import pyarrow.compute as pc
 
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.calling import describe
+from dataflow.engine.computing import call_once
 from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mark, Rows, Verdicts, mask_of, rows_of, to_mask
+from dataflow.engine.patience import LateError, Patience
 from dataflow.errors import Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
@@ -31,7 +34,13 @@ class WrongShapeError(Exception):
     """The result is of another type or length than declared, whatever the records are."""
 
 
-def call_columns(step: Step, function: Callable[..., Any], columns: Sequence[Any], context: Any) -> Effect:
+_WHOLE = (WrongShapeError, LateError)
+"""What is not the fault of single records: smaller calls would meet it too, or take the same time each."""
+
+
+def call_columns(
+    step: Step, function: Callable[..., Any], columns: Sequence[Any], context: Any, *, patience: Patience | None = None
+) -> Effect:
     """Call a column service once for all records; if it raises, find the records that make it.
 
     Args:
@@ -39,17 +48,20 @@ def call_columns(step: Step, function: Callable[..., Any], columns: Sequence[Any
         function: What to call.
         columns: Its argument columns, in the order of its reads.
         context: What a `flow.Context` parameter gets.
+        patience: How long a call is waited for; for ever by default.
     """
     size = len(columns[0])
+    patience = patience or Patience()
 
     def call(start: int, stop: int) -> tuple[Any, ...]:
         part = [column.slice(start, stop - start) for column in columns]
-        return _checked(step, function(*_positional(step, part), **_named(step, part, context)), stop - start)
+        work = partial(patience.function or function, *_positional(step, part), **_named(step, part, context))
+        return _checked(step, call_once(work, records=stop - start, patience=patience), stop - start)
 
     try:
         whole = call(0, size)
     except Exception as error:
-        if not step.service.policy.rowwise or isinstance(error, WrongShapeError) or size == 0:
+        if not step.service.policy.rowwise or isinstance(error, _WHOLE) or size == 0:
             return _all_failed(step, error, size)
         return _bisected(step, call, size, error)
     return _effect(step, whole, calls=1)
@@ -219,8 +231,16 @@ def _text(error: Exception) -> str:
     return text
 
 
+def _failure(row: int, error: Exception) -> Failure:
+    if isinstance(error, LateError):
+        return Failure(
+            row=row, reason=error.reason, error=_text(error), status=Status.TIMED_OUT, duration=error.seconds
+        )
+    return Failure(row=row, reason=type(error).__name__, error=_text(error))
+
+
 def _all_failed(step: Step, error: Exception, size: int) -> Effect:
-    failures = tuple(Failure(row=row, reason=type(error).__name__, error=_text(error)) for row in range(size))
+    failures = tuple(_failure(row, error) for row in range(size))
     values = tuple(pa.nulls(size, arrow) for arrow in step.types)
     verdicts = None
     if step.service.kind is Kind.VALIDATION:
@@ -229,12 +249,8 @@ def _all_failed(step: Step, error: Exception, size: int) -> Effect:
 
 
 def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int, error: Exception) -> Effect:
-    found = bisect(call, size, error=error)
-    failures = tuple(
-        Failure(row=row, reason=type(one.error).__name__, error=_text(one.error))
-        for one in found.poison
-        for row in range(one.start, one.stop)
-    )
+    found = bisect(call, size, error=error, whole=lambda one: isinstance(one, LateError))
+    failures = tuple(_failure(row, one.error) for one in found.poison for row in range(one.start, one.stop))
     types = list(step.types)
     if step.service.kind is Kind.VALIDATION:
         sorts = {values[0].type for _, _, values in found.pieces} - {pa.null()}
@@ -252,7 +268,7 @@ def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int
 
 def _unexpected(poison: Sequence[Poison]) -> Stretch | None:
     """The longest stretch of calls that raised of themselves; a slice that was not cut further is one call."""
-    known = (WrongShapeError, Verdict)
+    known = (*_WHOLE, Verdict)
     return longest_stretch((one.start, one.stop) for one in poison if not isinstance(one.error, known))
 
 

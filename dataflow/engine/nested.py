@@ -82,7 +82,14 @@ def fitted(resources: Resources, step: Step) -> list[Resources]:
     # What is known by the places of records says nothing of items.
     apart = replace(resources, answers=None, effects=None, kept={})
     return [
-        replace(apart, functions=one.functions, indexes=one.indexes, nested=one.nested, _locks=one.locks)
+        replace(
+            apart,
+            functions=one.functions,
+            indexes=one.indexes,
+            nested=one.nested,
+            _locks=one.locks,
+            _instances=one.instances,
+        )
         for one in resources.nested[step.index]
     ]
 

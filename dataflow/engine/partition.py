@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataflow.engine.applicability import exclude
-from dataflow.engine.calling import call_each, judge
+from dataflow.engine.calling import judge
 from dataflow.engine.columns import call_columns
+from dataflow.engine.computing import call_each, call_threads
 from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment, Taints
 from dataflow.engine.foreseeing import Prelude
@@ -29,12 +30,13 @@ from dataflow.engine.lookups import find
 from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verdicts, merge_effects, spread
 from dataflow.engine.naming import naming_columns, record_names
 from dataflow.engine.nested import idle, run_each
+from dataflow.engine.patience import TIMEOUT
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
 from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
-from dataflow.engine.waiting import TIMEOUT, Flights, call_async, call_threads
+from dataflow.engine.waiting import Flights, call_async
 from dataflow.errors import GuardrailReached
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Column, Graph, Step
@@ -193,7 +195,8 @@ def _perform(
         return find(resources.indexes[step.index], environment.columns_of(step, rows))
     function: Any = resources.functions.get(step.index)
     if form is Form.COLUMN:
-        return call_columns(step, function, environment.columns_of(step, rows), resources.context)
+        columns = environment.columns_of(step, rows)
+        return call_columns(step, function, columns, resources.context, patience=resources.patience(step))
     if resources.answers is not None and step.service.name in resources.answers.services:
         return _look_up(step, environment, resources, rows=rows)
     if step.service.api is not None:
@@ -204,10 +207,10 @@ def _perform(
         calls = call_async(function, columns, size=size, timeout=policy.timeout or TIMEOUT)
         with resources.io.watching(step.service):
             return judge(step, resources.flights.start(resources.io, calls).result())
+    patience = resources.patience(step)
     if policy.threads > 1:
-        stopped = lambda: resources.flights.cancelled  # noqa: E731
-        return judge(step, call_threads(function, columns, size=size, threads=policy.threads, stopped=stopped))
-    return judge(step, call_each(function, columns, size))
+        return judge(step, call_threads(function, columns, size=size, threads=policy.threads, patience=patience))
+    return judge(step, call_each(function, columns, size, patience=patience))
 
 
 def arguments_of(

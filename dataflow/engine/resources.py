@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ import pyarrow as pa
 from dataflow.engine.calling import bind_call
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.lookups import Index, build_index
+from dataflow.engine.patience import TIMEOUT, Once, Patience
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph, Step
@@ -37,14 +40,14 @@ class Fittings:
         indexes: The index of each lookup.
         locks: What serialises the calls of a decorated class.
         nested: The same for the graphs inside a step, in the order of work.
-        instances: The decorated classes that were set up, also those inside.
+        instances: The decorated classes that were set up.
     """
 
-    functions: Mapping[int, Callable[..., Any]]
+    functions: dict[int, Callable[..., Any]]
     indexes: Mapping[int, Index]
     locks: Mapping[int, threading.Lock]
     nested: Mapping[int, tuple[Fittings, ...]]
-    instances: tuple[Any, ...]
+    instances: dict[int, Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +66,10 @@ class Resources:
         effects: Where is noted what may be sent only once, or None.
         kept: Failures that stay as they are, by service and by place in the partition.
         nested: What belongs to the graphs inside a step, by its place.
+        warn: Called with a sentence that the user should see, as often as it comes up.
     """
 
-    functions: Mapping[int, Callable[..., Any]]
+    functions: dict[int, Callable[..., Any]]
     indexes: Mapping[int, Index]
     context: Context
     io: IOLoop
@@ -76,7 +80,8 @@ class Resources:
     effects: EffectJournal | None = None
     kept: Mapping[str, Mapping[int, Exception]] = field(default_factory=dict)
     nested: Mapping[int, tuple[Fittings, ...]] = field(default_factory=dict)
-    _instances: Sequence[Any] = ()
+    warn: Callable[[str], object] = field(default_factory=lambda: Once(warnings.warn))
+    _instances: dict[int, Any] = field(default_factory=dict)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -90,6 +95,28 @@ class Resources:
         """Whether calls of the step wait for each other."""
         return step.index in self._locks
 
+    def patience(self, step: Step) -> Patience:
+        """How long the calls of a plain function are waited for.
+
+        A column form has no timeout of its own accord: how much one call has to do depends on the partition.
+        """
+        flights, column = self.flights, step.service.form is Form.COLUMN
+        return Patience(
+            service=step.service.name,
+            timeout=step.service.policy.timeout or (None if column else TIMEOUT),
+            cancelled=lambda: flights.cancelled,
+            halted=lambda: flights.halted,
+            warn=self.warn,
+            renew=partial(self._renew, step) if self.holds(step) else None,
+        )
+
+    def _renew(self, step: Step) -> Callable[..., Any]:
+        """Set up a decorated class again, since a call that nobody waits for is busy with its instance."""
+        # That one is not closed either.
+        self._instances[step.index] = made = _make(step)
+        self.functions[step.index] = function = _callable(step, made)
+        return function
+
     def injected(self, step: Step) -> dict[Injected, Any]:
         """What the parameters of a step get that are no columns, where it is the same for all records."""
         found: dict[Injected, Any] = {Injected.CONTEXT: self.context}
@@ -100,10 +127,7 @@ class Resources:
 
     def close(self) -> None:
         """Close what was set up: instances that have a `close`, connections, then the loop."""
-        for instance in self._instances:
-            close = getattr(instance, "close", None)
-            if callable(close):
-                close()
+        _close(self._instances, self.nested)
         if self.callers is not None:
             self.callers.close()
         self.io.close()
@@ -134,6 +158,7 @@ def make_resources(
     context, settings = context or Context(), settings or CallSettings()
     made = _fit(graph, tables, only=only)
     return Resources(
+        warn=Once(settings.warn),
         functions=made.functions,
         indexes=made.indexes,
         context=context,
@@ -146,28 +171,43 @@ def make_resources(
 
 
 def _fit(graph: Graph, tables: Mapping[str, pa.Table], *, only: Collection[int] | None = None) -> Fittings:
-    functions, instances, locks = {}, [], {}
+    functions, instances, locks = {}, {}, {}
     steps = [step for step in graph.steps if only is None or step.index in only]
     for step in steps:
         if step.service.function is None:
             continue
         made = _make(step)
-        functions[step.index] = made if step.service.form is Form.COLUMN else bind_call(step, made)
+        functions[step.index] = _callable(step, made)
         if step.service.is_class:
-            instances.append(made)
+            instances[step.index] = made
             if step.service.policy.threads == 1:
                 locks[step.index] = threading.Lock()
     lookups = [step for step in steps if step.service.form is Form.LOOKUP]
     nests = [(step.index, step.nest) for step in steps if step.nest is not None]
     nested = {index: tuple(_fit(one, tables) for one in nest.graphs) for index, nest in nests}
-    inside = [one for several in nested.values() for fittings in several for one in fittings.instances]
     return Fittings(
         functions=functions,
         indexes={step.index: build_index(tables[step.service.name], step) for step in lookups},
         locks=locks,
         nested=nested,
-        instances=(*instances, *inside),
+        instances=instances,
     )
+
+
+def _callable(step: Step, made: Callable[..., Any]) -> Callable[..., Any]:
+    """What a step calls."""
+    return made if step.service.form is Form.COLUMN else bind_call(step, made)
+
+
+def _close(instances: Mapping[int, Any], nested: Mapping[int, Sequence[Fittings]]) -> None:
+    """Close the instances that have a `close`, also those inside."""
+    for instance in instances.values():
+        close = getattr(instance, "close", None)
+        if callable(close):
+            close()
+    for several in nested.values():
+        for one in several:
+            _close(one.instances, one.nested)
 
 
 def _callers(graph: Graph, settings: CallSettings, *, context: Context) -> Callers | None:

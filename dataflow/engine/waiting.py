@@ -1,4 +1,4 @@
-"""Services that wait: async functions on the I/O loop, plain functions on threads, many calls side by side.
+"""Services that wait: async functions on the I/O loop, many calls side by side.
 
 A partition hands its calls over and goes on with what it can compute. Policies over these calls come with the
 caller; here is only the deadline of one call.
@@ -7,12 +7,11 @@ caller; here is only the deadline of one call.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,9 +23,6 @@ from dataflow.services.service import Service
 from dataflow.services.signature import Form
 
 Value = TypeVar("Value")
-
-TIMEOUT = 30.0
-"""Seconds for one call of an async service without an API, unless it says otherwise."""
 
 IN_FLIGHT = 16
 """Calls of one async service at the same time in one partition: polite to a server that nobody asked."""
@@ -83,6 +79,7 @@ class Flights:
 
     Attributes:
         cancelled: Whether nobody waits any more.
+        halted: Whether the run is being stopped, so that what only computes is not waited for.
         spent: What the services of APIs have called so far, whether or not it has led to anything.
         tallies: The same while it goes on, by service, for whoever watches.
     """
@@ -93,6 +90,7 @@ class Flights:
         self.tallies: dict[str, Tally] = {}
         self._lock = threading.Lock()
         self.cancelled = False
+        self.halted = False
 
     def tally(self, service: str) -> Tally:
         """Where the calls of a service are counted while they are made."""
@@ -182,44 +180,3 @@ async def _end_of(
         late = isinstance(error, TimeoutError) and deadline.expired()
         raised = TimeoutError(f"no answer within {timeout:g} s") if late else error
     return _End(value, raised, late, time.perf_counter() - began)
-
-
-def call_threads(
-    function: Callable[..., Any],
-    columns: Sequence[Sequence[Any]],
-    *,
-    size: int,
-    threads: int,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Answers:
-    """Call the function for each record on some threads at a time; answers keep the order of the records.
-
-    Raises:
-        CancelledError: `stopped` has said that nobody waits any more.
-    """
-    answers = Answers(values=[None] * size)
-    records = enumerate(zip(*columns, strict=True))
-    lock = threading.Lock()
-
-    def caller() -> None:
-        while not stopped() and (taken := _take(records, lock)) is not None:
-            row, arguments = taken
-            began = time.perf_counter()
-            try:
-                answers.values[row] = function(*arguments)
-            except Exception as error:
-                answers.raise_at(row, error)
-            answers.durations[row] = time.perf_counter() - began
-
-    with ThreadPoolExecutor(max_workers=min(threads, max(size, 1)), thread_name_prefix="dataflow-call") as pool:
-        callers = [pool.submit(contextvars.copy_context().run, caller) for _ in range(min(threads, max(size, 1)))]
-        for future in callers:
-            future.result()
-    if stopped():
-        raise CancelledError
-    return answers
-
-
-def _take(records: Iterator[Any], lock: threading.Lock) -> Any:
-    with lock:
-        return next(records, None)

@@ -30,6 +30,9 @@ _NO_MEANING = ("threads", "timeout", "isolate", "retry", "api", "cache", "capabi
 _PARTS = ("how it is declared", "its code", "the text of its files")
 """What the fingerprint of a service consists of, in this order."""
 
+_NO_READING = ("limit",)
+"""How much of a packed file is read before it is refused, which follows from the size of partitions."""
+
 
 def fingerprints(
     graph: Graph,
@@ -64,7 +67,7 @@ def fingerprints(
     """
     parts: dict[str, Any] = {
         "source": [(file.path, file.fingerprint) for file in files],
-        "reading": {name: stable(value) for name, value in sorted(options.items())},
+        "reading": {name: stable(value) for name, value in sorted(options.items()) if name not in _NO_READING},
         "schema": [str(field) for field in graph.source],
         "key": list(key),
         "invalid": graph.invalid,

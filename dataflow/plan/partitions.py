@@ -139,3 +139,7 @@ class SourcePlan:
     files: tuple[SourceFile, ...]
     options: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+    def file(self, spec: PartitionSpec) -> SourceFile:
+        """The file that a slice is of."""
+        return next(file for file in self.files if file.path == spec.path)

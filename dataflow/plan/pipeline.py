@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dataflow.errors import DeclarationError
 from dataflow.plan.checks import check_dataset_name, check_environ, check_key_names, check_pipeline
 from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
+from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.services.prices import check_record_budget, read_amount
 from dataflow.services.service import Service
 from dataflow.services.units import seconds
@@ -65,7 +66,9 @@ class Pipeline:
 
         Args:
             source: The source to bind to; without it, every column that no service provides is taken as given.
-            **settings: `catalog=` for a source or a lookup that names a dataset.
+            **settings: `catalog=` for a source or a lookup that names a dataset, `partition_size=` as a run takes it.
+                Without that, services that only compute are called for the first records: where they are slow, it
+                says how a run would cut the source.
 
         Raises:
             DeclarationError: The services do not fit the source.
@@ -229,6 +232,8 @@ class Job:
         environ: Names of environment variables that the job file reads while it is loaded, `["ACME_URL"]`: wherever
             it is loaded, it finds the values that they have where the run is started. No secrets: these have a way of
             their own.
+        partition_size: How large partitions are, unless the run or the source says so: records as a number, or bytes
+            such as "64MiB". Default: 64 MiB, less where calls or slow services take a while.
     """
 
     pipeline: Pipeline
@@ -241,6 +246,7 @@ class Job:
     budget: float | None
     record_budget: float | None
     environ: tuple[str, ...]
+    partition_size: SizeOption | None
 
     def __init__(
         self,
@@ -255,6 +261,7 @@ class Job:
         budget: float | None = None,
         record_budget: float | None = None,
         environ: Sequence[str] = (),
+        partition_size: SizeOption | None = None,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
@@ -264,6 +271,7 @@ class Job:
         if budget is not None:
             read_amount(budget, where="budget")
         check_record_budget(pipeline.every, record_budget)
+        read_partition_size(partition_size)
         check_dataset_name(output)
         check_key_names(key)
         object.__setattr__(self, "pipeline", pipeline)
@@ -276,6 +284,7 @@ class Job:
         object.__setattr__(self, "budget", budget)
         object.__setattr__(self, "record_budget", record_budget)
         object.__setattr__(self, "environ", check_environ(environ))
+        object.__setattr__(self, "partition_size", partition_size)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -317,4 +326,5 @@ class Job:
         """What runs beside what over the job's own source, and why; see `Pipeline.explain`."""
         from dataflow.wiring.explaining import explain
 
-        return explain(self.pipeline, self.source, guardrails=self.guardrails, **settings)
+        guardrails, size = self.guardrails, self.partition_size
+        return explain(self.pipeline, self.source, guardrails=guardrails, of_job=size, **settings)

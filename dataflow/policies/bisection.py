@@ -42,7 +42,14 @@ class Bisected(Generic[T]):
     calls: int
 
 
-def bisect(call: Callable[[int, int], T], size: int, *, error: Exception, limit: int = CALLS) -> Bisected[T]:
+def bisect(
+    call: Callable[[int, int], T],
+    size: int,
+    *,
+    error: Exception,
+    limit: int = CALLS,
+    whole: Callable[[Exception], bool] = lambda error: False,
+) -> Bisected[T]:
     """Halve a slice that raised until the records that raise are alone.
 
     Args:
@@ -50,6 +57,7 @@ def bisect(call: Callable[[int, int], T], size: int, *, error: Exception, limit:
         size: Records in all; `call(0, size)` is known to raise.
         error: What it raised.
         limit: Calls at most; slices not yet cut through by then count as poison whole.
+        whole: Whether what was raised is not the fault of single records, so that its slice is not cut further.
     """
     pieces: list[tuple[int, int, T]] = []
     poison: list[Poison] = []
@@ -57,7 +65,7 @@ def bisect(call: Callable[[int, int], T], size: int, *, error: Exception, limit:
     calls = 0
     while stack:
         start, stop, problem = stack.pop()
-        if stop - start <= 1 or calls >= limit:
+        if stop - start <= 1 or calls >= limit or whole(problem):
             poison.append(Poison(start=start, stop=stop, error=problem))
             continue
         middle = (start + stop) // 2

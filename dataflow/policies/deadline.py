@@ -8,6 +8,11 @@ LIMIT = 300.0
 """Seconds for one record: three attempts of 30 s and every wait between them, with room."""
 
 
+def record_limit(timeout: float, attempts: int) -> float:
+    """Seconds for one record whose attempts may take so long each: all of them, where that is more than usual."""
+    return max(LIMIT, timeout * attempts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
     """When a record's time is up.

@@ -16,7 +16,7 @@ from dataflow.store.catalog import Catalog, RunRecord
 from dataflow.store.commit import RunFolder
 from dataflow.store.ledger import RunState
 from dataflow.store.live import ask_to_stop, read_board, read_lines
-from dataflow.wiring.engines import SCHEDULERS
+from dataflow.wiring.settings import SCHEDULERS
 
 SILENT = 15.0
 """Seconds after which a driver that has shown nothing is missed: it does once a second, or every ten at a URL."""

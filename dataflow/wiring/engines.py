@@ -24,16 +24,16 @@ from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.planning import Planned
 from dataflow.wiring.reach import check_reach
 from dataflow.wiring.secrets import require_secrets, secrets_to_send, warn_if_open
-from dataflow.wiring.settings import PLACES, SMALL_BYTES, Settings
+from dataflow.wiring.settings import PLACES, SCHEDULERS, SMALL_BYTES, Settings
 from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import FACTORY
 
-SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
-"""The variables by which Dask finds a cluster."""
-
 
 def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
-    """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes."""
+    """Whether a run goes to Dask: a cluster is named or current, or the work is worth worker processes.
+
+    How slow its services are does not count: threads serve those that wait, and whoever computes names `workers`.
+    """
     named = ("workers", *PLACES)
     if any(getattr(settings, name) is not None for name in named) or any(os.environ.get(one) for one in SCHEDULERS):
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,19 +15,39 @@ from dataflow.plan.explain import Explanation, explain_graph
 from dataflow.plan.guardrails import Guardrails
 from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Pipeline
+from dataflow.plan.sizes import PartitionSize, SizeOption
 from dataflow.store.catalog import Catalog
 from dataflow.wiring.binding import bind_pipeline, given_schema, lookup_tables, prepare_arrow, wanted_types
 from dataflow.wiring.durations import durations_of
-from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
+from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, size_of, some_partitions
 from dataflow.wiring.looking import look_at, said_of_unseen
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 from dataflow.wiring.prospects import look_at_first, told_ahead
+from dataflow.wiring.settings import Settings
+from dataflow.wiring.sizing import chosen_size, cut_for, threads_for
 
 
 def explain(
-    pipeline: Pipeline, source: Any = None, *, catalog: str = DEFAULT_CATALOG, guardrails: Guardrails | None = None
+    pipeline: Pipeline,
+    source: Any = None,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    guardrails: Guardrails | None = None,
+    partition_size: SizeOption | None = None,
+    of_job: SizeOption | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Explanation:
-    """Tell what runs beside what; see `Pipeline.explain`. Guardrails say what a run would make of its first records."""
+    """Tell what runs beside what; see `Pipeline.explain`.
+
+    Args:
+        pipeline: What is told about.
+        source: What it is bound to, or None.
+        catalog: Where names of datasets are looked up.
+        guardrails: Those of a job, for what a run would make of its first records.
+        partition_size: How large partitions are, as a run is given it.
+        of_job: The same as a job says it.
+        parameters: What `flow.Context.parameters` will hold.
+    """
     keep_pandas_out()
     datasets = Catalog(catalog)
     tables = lookup_tables(pipeline, datasets)
@@ -36,14 +56,27 @@ def explain(
         graph = bind_pipeline(pipeline, given_schema(pipeline, tables), tables, durations=durations)
         given = "no source was given: columns that no service provides are taken as given"
         return explain_graph(graph, [given, *said_of_unseen(graph, look_at(pipeline)[0])])
-    with _planned(source, datasets, wanted_types(pipeline)) as plan:
+    wanted = wanted_types(pipeline)
+    with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
+        found = resolve_source(some_partitions(source, 1), catalog=datasets, spool=spool)
+        size = chosen_size(partition_size, found, of_job)
+        plan = plan_source(found, wanted, size=size or size_of(pipeline))
         check_columns(plan.schema)
         graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
         prepare_arrow(graph)
         foreseen = look_at_first(plan, graph, tables)
+        if size is None:
+            threads = threads_for(Settings())
+            plan = cut_for(graph, plan, tables, found=found, wanted=wanted, threads=threads, parameters=parameters)
     records = None if kind_of(source) in ("dask", "bag") else known_rows(plan.specs)
     ahead = told_ahead(guardrails or Guardrails(), graph, foreseen, records=records)
-    return explain_graph(graph, [*plan.notes, *ahead, *said_of_unseen(graph, look_at(pipeline)[0])])
+    cuts = [] if size is None else [_told_cuts(plan, size)]
+    return explain_graph(graph, [*plan.notes, *cuts, *ahead, *said_of_unseen(graph, look_at(pipeline)[0])])
+
+
+def _told_cuts(plan: SourcePlan, size: PartitionSize) -> str:
+    partitions = "1 partition" if len(plan.specs) == 1 else f"{len(plan.specs):,} partitions"
+    return f"cut into {partitions}, since partition_size says {size} each"
 
 
 def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple[str, str]]:

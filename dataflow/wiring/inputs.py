@@ -21,6 +21,7 @@ from dataflow.engine.collections import kind_of
 from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
+from dataflow.plan.sizes import PartitionSize
 from dataflow.services.service import Service
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
@@ -162,15 +163,24 @@ def _records_called(service: Service) -> int:
     return int(min(max(calls, 500 / service.batch, 20), 20_000) * service.batch)
 
 
+def size_of(pipeline: Pipeline) -> PartitionSize:
+    """How large partitions are where nobody says so."""
+    return PartitionSize(bytes=partition_bytes(pipeline))
+
+
 def plan_source(
-    source: Source, wanted: Mapping[str, pa.DataType], *, limit: int | None = None, target_bytes: int = TARGET_BYTES
+    source: Source,
+    wanted: Mapping[str, pa.DataType],
+    *,
+    limit: int | None = None,
+    size: PartitionSize = PartitionSize(bytes=TARGET_BYTES),  # noqa: B008 - a constant
 ) -> SourcePlan:
     """Plan a source, cut to its first records where a limit is given.
 
     Raises:
         SourceError: It cannot be read.
     """
-    plan = source.plan(wanted, target_bytes=target_bytes)
+    plan = source.plan(wanted, target_bytes=size.bytes or TARGET_BYTES, records=size.records)
     return plan if limit is None else _limited(plan, limit)
 
 

@@ -187,6 +187,7 @@ def as_job(loaded: Any, text: str, *, source: str | None = None, output: str | N
         budget=loaded.budget,
         record_budget=loaded.record_budget,
         environ=loaded.environ,
+        partition_size=loaded.partition_size,
     )
 
 

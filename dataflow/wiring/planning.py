@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +15,18 @@ from dataflow.plan.fingerprint import changes, fingerprints, unseen
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
+from dataflow.plan.sizes import SizeOption
 from dataflow.plan.texts import Texts
 from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas, schema_text
+from dataflow.store.sources import Source
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, wanted_types
 from dataflow.wiring.durations import PLANNED, durations_of
-from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
+from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, size_of
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.looking import differences, look_at
+from dataflow.wiring.sizing import chosen_size, cut_for, kept_cuts
 from dataflow.wiring.variables import read_variables
 
 
@@ -42,6 +45,7 @@ class Planned:
         looks: What was seen of the code.
         texts: The files that it is in.
         variables: What the job file is given of this environment, by name.
+        uncut: The source where nobody has said how it is cut, so that slow services may; else None.
     """
 
     job: Job
@@ -54,6 +58,7 @@ class Planned:
     looks: Looks = field(default_factory=Looks)
     texts: Texts = field(default_factory=Texts)
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    uncut: Source | None = None
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -69,6 +74,7 @@ def plan_job(
     parameters: Mapping[str, Any] | None = None,
     before: Callable[[], Mapping[str, Any] | None] = lambda: None,
     environ: Sequence[str] = (),
+    partition_size: SizeOption | None = None,
 ) -> Planned:
     """Bind a job to its source.
 
@@ -77,15 +83,17 @@ def plan_job(
         catalog: Where its output goes, and where names of datasets are looked up.
         limit: The first records that are run, or None for all.
         parameters: What `flow.Context.parameters` will hold.
-        before: Reads the plan of a run that goes on, whose choices hold.
+        before: Reads the plan of a run that goes on, whose choices hold, and whose cuts where it is the same plan.
         environ: Names of variables that the job file is given, beside those of the job.
+        partition_size: How large partitions are, whatever source and job say.
 
     Raises:
         DataflowError: The source cannot be read, or the pipeline does not fit it.
     """
     keep_pandas_out()
     found = resolve_source(job.source, catalog=catalog, spool=f"{catalog.root}/{job.output}/_runs")
-    source = plan_source(found, wanted_types(job.pipeline), limit=limit, target_bytes=partition_bytes(job.pipeline))
+    size = chosen_size(partition_size, found, job.partition_size)
+    source = plan_source(found, wanted_types(job.pipeline), limit=limit, size=size or size_of(job.pipeline))
     check_columns(source.schema)
     tables = lookup_tables(job.pipeline, catalog)
     durations = durations_of(job.pipeline, catalog, output=job.output, before=before)
@@ -106,6 +114,8 @@ def plan_job(
         texts=texts,
         variables=given,
     )
+    kept = kept_cuts(source, before(), parts, size=size)
+    source = kept or source
     return Planned(
         job=job,
         graph=graph,
@@ -117,7 +127,37 @@ def plan_job(
         looks=looks,
         texts=texts,
         variables=given,
+        uncut=found if kept is None and size is None else None,
     )
+
+
+def cut_planned(
+    planned: Planned, *, threads: int, limit: int | None = None, parameters: Mapping[str, Any] | None = None
+) -> Planned:
+    """The plan with a source that is cut as its slow services need it, where nobody has said how.
+
+    Args:
+        planned: The plan of a run that begins anew.
+        threads: Partitions that will be run at the same time.
+        limit: The first records that are run, or None for all.
+        parameters: What `flow.Context.parameters` will hold.
+
+    Raises:
+        SourceError: The source cannot be read.
+    """
+    if planned.uncut is None:
+        return planned
+    source = cut_for(
+        planned.graph,
+        planned.source,
+        planned.tables,
+        found=planned.uncut,
+        wanted=wanted_types(planned.job.pipeline),
+        threads=threads,
+        limit=limit,
+        parameters=parameters,
+    )
+    return replace(planned, source=source, rows=known_rows(source.specs))
 
 
 def plan_values(planned: Planned, *, limit: int | None, reference: Reference | None) -> dict[str, Any]:

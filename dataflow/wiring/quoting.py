@@ -27,13 +27,14 @@ from dataflow.plan.partitions import PartitionSpec, SourcePlan
 from dataflow.plan.pipeline import Job, Pipeline
 from dataflow.plan.quote import Called, KeyCount, Quote, Tariff
 from dataflow.plan.rates import rates_of
+from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.policies.money import amount
 from dataflow.services.prices import Price
 from dataflow.store.catalog import Catalog
-from dataflow.store.sources import read
+from dataflow.store.sources import Source, read
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.history import seen_in_sample, seen_in_version
-from dataflow.wiring.inputs import check_columns, partition_bytes, plan_source, resolve_source
+from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, size_of
 from dataflow.wiring.keycounts import KeyCounter
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
 from dataflow.wiring.prospects import told_ahead
@@ -50,6 +51,7 @@ def quote_job(job: Job, *, catalog: str = DEFAULT_CATALOG, sample: int | None = 
         output=job.output,
         budget=job.budget,
         guardrails=job.guardrails,
+        partition_size=None if isinstance(job.source, Source) and job.source.partition_size else job.partition_size,
     )
 
 
@@ -63,6 +65,7 @@ def quote(
     budget: float | None = None,
     guardrails: Guardrails | None = None,
     trial: Trial | None = None,
+    partition_size: SizeOption | None = None,
 ) -> Quote:
     """The quote of a run over a source; see `Pipeline.quote`. A sample that was taken already is given as `trial`."""
     if source is None:
@@ -71,7 +74,8 @@ def quote(
         trial = run_sample(pipeline, source, n=sample, catalog=catalog)
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
         found = resolve_source(source, catalog=Catalog(catalog), spool=spool)
-        plan = plan_source(found, wanted_types(pipeline), target_bytes=partition_bytes(pipeline))
+        size = read_partition_size(partition_size) or found.partition_size or size_of(pipeline)
+        plan = plan_source(found, wanted_types(pipeline), size=size)
         check_columns(plan.schema)
         prepared = prepare_once(pipeline, plan.schema, catalog=catalog)
         records, counts, foreseen = count_source(plan, prepared)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from dataflow.engine.exporting import flushed
@@ -33,11 +33,12 @@ from dataflow.wiring.driving import Driving
 from dataflow.wiring.entering import Entry
 from dataflow.wiring.jobs import Found, Reference
 from dataflow.wiring.looking import said_of_unseen
-from dataflow.wiring.planning import Planned, differing, is_current, plan_job
+from dataflow.wiring.planning import Planned, cut_planned, differing, is_current, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.sending import Sending
 from dataflow.wiring.settings import Settings, moved, read_settings
+from dataflow.wiring.sizing import threads_for
 from dataflow.wiring.stopped import (
     environ_of,
     find_again,
@@ -228,10 +229,9 @@ class _Execution:
         if self.as_it_is:
             self._publish_as_it_is(stack, tell)
             return
-        planned = self._plan(lambda: self.entry.plan_before(self.repair))
-        self.run.notes += [*planned.source.notes, *planned.graph.notes]
-        self.run.warnings += said_of_unseen(planned.graph, planned.looks)
+        planned = self._plan(cache(lambda: self.entry.plan_before(self.repair)))
         if self.repair is not None:
+            self._note(planned)
             sending = self.entry.sending(planned)
             sending.check()
             folder = self.entry.enter_repair(planned, self.repair)
@@ -246,8 +246,14 @@ class _Execution:
         afresh = self.settings.recall or self.settings.send_again
         if self.settings.if_changed and not afresh and newest is not None and is_current(newest, planned):
             self.run.dataset, self.run.status = newest, "unchanged"
+            self._note(planned)
             self.run.notes.append(f"nothing has changed since {newest}")
             return
+        settings = self.settings
+        planned = cut_planned(
+            planned, threads=threads_for(settings), limit=settings.limit, parameters=settings.parameters
+        )
+        self._note(planned)
         folder = self.entry.enter(planned, newest)
         self.run.id = folder.run
         self._take_over(sending, folder, tell)
@@ -268,7 +274,12 @@ class _Execution:
             parameters=settings.parameters,
             before=before,
             environ=settings.environ,
+            partition_size=settings.partition_size,
         )
+
+    def _note(self, planned: Planned) -> None:
+        self.run.notes += [*planned.source.notes, *planned.graph.notes]
+        self.run.warnings += said_of_unseen(planned.graph, planned.looks)
 
     def _publish_as_it_is(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""

@@ -12,6 +12,7 @@ from typing import Any
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Event
 from dataflow.plan.checks import check_environ
+from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.services.prices import read_amount
 from dataflow.services.units import seconds
 from dataflow.wiring.clusters import check_name
@@ -23,6 +24,9 @@ TARGET_BYTES = 64 * 2**20
 SMALL_BYTES = 16 * 2**20
 """Up to this size a source is run by threads of this process: starting worker processes would take longer."""
 
+
+SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
+"""The variables by which Dask finds a cluster."""
 
 PLACES = ("client", "scheduler", "scheduler_file", "cluster")
 """The settings that name a cluster."""
@@ -48,6 +52,9 @@ class Settings:
         adapt: The fewest and the most workers that `cluster` may have, `(0, 10)` or "0:10": as many as there is work
             for. Default: its size is left as it is.
         threads: Threads of each worker process, or of this process. Default 1 for processes.
+        partition_size: How large partitions are: records as a number, or bytes such as "64MiB", also as a text.
+            Default: what the source says, else the job; else 64 MiB, less where calls or slow services take a while.
+            A run that goes on keeps the partitions that it has.
         limit: Run only the first N records of the source.
         deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept. Default:
             the job's own.
@@ -76,6 +83,7 @@ class Settings:
     workers: int | None = None
     adapt: tuple[int, int] | None = None
     threads: int | None = None
+    partition_size: SizeOption | None = None
     limit: int | None = None
     deadline: float | str | None = None
     budget: float | None = None
@@ -123,6 +131,7 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         value = getattr(settings, name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
+    read_partition_size(settings.partition_size)
     settings = replace(settings, adapt=_range(settings.adapt))
     _check_place(settings)
     if settings.budget is not None:

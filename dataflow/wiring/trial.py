@@ -303,7 +303,8 @@ def _is_rowwise(step: Step, prepared: Prepared, environment: Environment) -> boo
     def called(part: Rows) -> Effect:
         with prepared.resources.hold(step):
             function = prepared.resources.functions[step.index]
-            return call_columns(step, function, environment.columns_of(step, part), prepared.resources.context)
+            columns, resources = environment.columns_of(step, part), prepared.resources
+            return call_columns(step, function, columns, resources.context, patience=resources.patience(step))
 
     whole = called(rows)
     cuts = [random.Random(seed).randrange(1, len(rows)) for seed in (1, 2)]

@@ -233,11 +233,11 @@ class PartitionWork:
             return told_completion(span, self._perform(task))
 
     def _perform(self, task: Task) -> Completion:
-        if self._halted:
-            return self._give_back(task, Flights(), stopped=STOPPED)
         flights = Flights()
         self._flights[flights] = task
         try:
+            if self._halted:
+                raise Halted  # noqa: TRY301
             done = self._done(task, flights)
         except Impatient as error:
             return self._give_back(task, flights, stopped=error.problem, because=error)
@@ -350,8 +350,10 @@ class PartitionWork:
         self._pulse = Pulse(worker, self._folder.run, self.under_way)
 
     def halt(self) -> None:
-        """Make no new calls; partitions that wait for some, or for their turn, are given back."""
-        self._halted = self._turns is not None
+        """Make no new calls; partitions that wait for some, or that would compute for long, are given back."""
+        self._halted = True
+        for flights in list(self._flights):
+            flights.halted = True
         if self._resources.callers is not None:
             self._resources.callers.halt()
 

@@ -17,7 +17,7 @@ import pydantic
 import pytest
 
 import dataflow as flow
-from dataflow.engine.calling import call_each
+from dataflow.engine.computing import call_each
 from dataflow.engine.result import PartitionResult
 
 Run = Callable[..., PartitionResult]

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import dataflow as flow
+from dataflow.engine.computing import call_threads
+from dataflow.engine.patience import Patience
 from dataflow.engine.result import PartitionResult
-from dataflow.engine.waiting import IN_FLIGHT, Flights, IOLoop, call_async, call_threads
+from dataflow.engine.waiting import IN_FLIGHT, Flights, IOLoop, call_async
 from dataflow.outcomes import Status
 
 Run = Callable[..., PartitionResult]
@@ -234,6 +236,12 @@ def test_what_is_under_way_for_a_caller_ends_when_nobody_waits_and_nothing_more_
 
 def test_threads_call_nothing_more_once_nobody_waits() -> None:
     called: list[int] = []
+    patience = Patience(cancelled=lambda: len(called) >= 10)
+
+    def slow(x: int) -> None:
+        called.append(x)
+        time.sleep(0.05)
+
     with pytest.raises(CancelledError):
-        call_threads(called.append, [range(1000)], size=1000, threads=4, stopped=lambda: len(called) >= 10)
-    assert 10 <= len(called) < 20
+        call_threads(slow, [range(1000)], size=1000, threads=4, patience=patience)
+    assert 10 <= len(called) < 200

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.policies.deadline import Deadline, allows, attempt_timeout
+from dataflow.policies.deadline import Deadline, allows, attempt_timeout, record_limit
 
 DEADLINE = Deadline(started=100.0)
 times = st.floats(0, 1e6)
@@ -41,3 +41,12 @@ def test_an_excused_wait_does_not_count(now: float, waited: int) -> None:
 @pytest.mark.parametrize("waited", [0, -5, math.nan])
 def test_what_is_no_wait_excuses_nothing(waited: float) -> None:
     assert DEADLINE.excused(waited) == DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("timeout", "attempts", "limit"), [(30, 3, 300), (100, 3, 300), (101, 3, 303), (3600, 3, 10_800), (3600, 1, 3600)]
+)
+def test_a_record_has_the_time_of_all_its_attempts_where_that_is_longer(
+    timeout: float, attempts: int, limit: float
+) -> None:
+    assert record_limit(timeout, attempts) == limit

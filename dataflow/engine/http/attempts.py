@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import RetryLater
 from dataflow.policies.breaker import OUTAGE
-from dataflow.policies.deadline import Deadline
+from dataflow.policies.deadline import Deadline, record_limit
 from dataflow.policies.effects import Reach
 from dataflow.policies.retry import (
     IDEMPOTENT_METHODS,
@@ -128,6 +128,11 @@ class Terms:
     retry: Retry
     patience: float | None
     repeatable: bool = True
+
+    @property
+    def record_limit(self) -> float:
+        """Seconds for one record over all attempts."""
+        return record_limit(self.timeout, self.retry.attempts)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,11 +6,10 @@ The calls themselves are made in `calls`; a partition hands a step over here and
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +28,7 @@ from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.billing import Billing, billed_whole
 from dataflow.engine.http.calls import MOST, Calling, Check, Shared, make_calls, recalled, share, spread_answers
 from dataflow.engine.http.chat import ChatCall
-from dataflow.engine.http.functions import apply, perform
+from dataflow.engine.http.functions import InLanes, apply, in_turn, perform
 from dataflow.engine.http.losses import Losses
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -102,7 +101,6 @@ class Callers:
         self._callings: dict[str, tuple[Calling, Keys, Check]] = {}
         self._lock = threading.Lock()
         self._halted = threading.Event()
-        self._pools: list[ThreadPoolExecutor] = []
         self._wallet: Wallet | None = None
 
     def call(
@@ -218,8 +216,6 @@ class Callers:
         """Close all connections, then the loop."""
         if self._double is not None:
             self._double.close()
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
         if self._io is None:
             return
         for provider in self._providers.values():
@@ -277,9 +273,11 @@ class Callers:
             made: Any = _asking(service)(service.endpoint, reader, provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
             made = billed_whole(partial(apply, function, self._clock))
+        elif service.form is Form.ASYNC:
+            made = partial(perform, provider, function)
         else:
-            awaited = function if service.form is Form.ASYNC else self._on_threads(function, service.policy.threads)
-            made = partial(perform, provider, awaited)
+            lanes = InLanes(function, service=service.name, timeout=terms.timeout, warn=self._settings.warn)
+            made = in_turn(partial(perform, provider, lanes), service.policy.threads)
         remembers = terms.repeatable and not is_unlike(step)
         return Calling(
             function=made,
@@ -332,17 +330,6 @@ class Callers:
     async def _open_wallet(self, money: Money) -> Wallet:
         line = self._settings.line or LocalLine(process_plane())
         return Wallet(money.run, titles=money.titles, line=line)
-
-    def _on_threads(self, function: Callable[..., Any], threads: int) -> Callable[..., Awaitable[Any]]:
-        """A plain function as one that is awaited; the loop goes on while it waits."""
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="dataflow-call")
-        self._pools.append(pool)
-
-        async def call(*values: Any) -> Any:
-            work = partial(contextvars.copy_context().run, function, *values)
-            return await asyncio.get_running_loop().run_in_executor(pool, work)
-
-        return call
 
     def _terms(self, step: Step) -> Terms:
         service, api = step.service, step.service.api

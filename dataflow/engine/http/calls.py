@@ -116,7 +116,7 @@ class Calling:
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
-        deadline = Deadline(started=self.clock())
+        deadline = Deadline(started=self.clock(), limit=self.terms.record_limit)
         slip = None if self.till is None else Slip(till=self.till)
         call = Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing, slip=slip)
         return call if self.sample is None else self.sample.begin(call)

@@ -54,7 +54,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
-        whole = current_call.get(None) or Call(terms=self._terms, deadline=Deadline(started=self._clock()))
+        whole = current_call.get(None) or self._apart()
         terms = replace(whole.terms, repeatable=sent.is_repeatable)
         slip = None if whole.slip is None else Slip(till=whole.slip.till)
         call = Call(
@@ -78,6 +78,11 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         finally:
             whole.add(call)
         return _response(answer, request)
+
+    def _apart(self) -> Call:
+        """What a request outside of a call belongs to."""
+        deadline = Deadline(started=self._clock(), limit=self._terms.record_limit)
+        return Call(terms=self._terms, deadline=deadline)
 
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
         last.clear()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, asked_again
 from dataflow.engine.http.provider import Provider
+from dataflow.engine.lanes import send, wait_for_room
+from dataflow.engine.patience import Once, left_behind_text
 from dataflow.errors import RetryLater
 
 LOOK = 0.1
@@ -31,6 +35,56 @@ async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any
     except OSError as error:
         kind = type(error).__name__
         raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable") from error
+
+
+class InLanes:
+    """A plain function as one that is awaited; the loop goes on while it runs, and a cancelled call is left behind.
+
+    Args:
+        function: What is called.
+        service: Its name.
+        timeout: Seconds of one call.
+        warn: Told once where calls take longer.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *, service: str, timeout: float, warn: Callable[[str], object]
+    ) -> None:
+        self._function = function
+        self._service = service
+        self._timeout = timeout
+        self._warn = Once(warn)
+
+    async def __call__(self, *values: Any) -> Any:
+        """Call it in a lane; where too many were left behind, when one of these has ended."""
+        while not wait_for_room(0):
+            await asyncio.sleep(LOOK)
+        loop, ended, began = asyncio.get_running_loop(), asyncio.Event(), time.perf_counter()
+
+        def tell() -> None:
+            # Nobody waits any more where the loop is closed.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(ended.set)
+
+        errand = send(partial(self._function, *values), told=tell)
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            if errand.leave() and time.perf_counter() - began >= self._timeout:
+                self._warn(left_behind_text(self._service, self._timeout))
+            raise
+        return errand.result()
+
+
+def in_turn(made: Callable[[Any, Call], Awaitable[Any]], threads: int) -> Callable[[Any, Call], Awaitable[Any]]:
+    """So many calls of a function at the same time; whoever waits for a thread has not begun its attempt."""
+    places = asyncio.Semaphore(threads)
+
+    async def call(values: Any, call: Call) -> Any:
+        async with places:
+            return await made(values, call)
+
+    return call
 
 
 async def apply(

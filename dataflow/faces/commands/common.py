@@ -38,7 +38,14 @@ _WHERE = (
 )
 
 
+PARTITION_SIZE = click.option(
+    "--partition-size",
+    metavar="SIZE",
+    help='Records of a partition, or its bytes such as "64MiB", whatever the job says.',
+)
+
 _HOW = (
+    PARTITION_SIZE,
     click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records."),
     SET,
     click.option(

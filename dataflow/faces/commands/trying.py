@@ -7,16 +7,34 @@ from pathlib import Path
 import click
 
 from dataflow.errors import DeclarationError
-from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_stdout, parameters_of, print_json, read_env
+from dataflow.faces.commands.common import (
+    CATALOG,
+    ENV_FILE,
+    JSON,
+    PARTITION_SIZE,
+    SET,
+    own_stdout,
+    parameters_of,
+    print_json,
+    read_env,
+)
 
 
 @click.command()
 @click.argument("job")
 @click.option("--source", help="Another source than the job's.")
+@PARTITION_SIZE
 @CATALOG
 @SET
 @JSON
-def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    job: str,
+    source: str | None,
+    partition_size: str | None,
+    catalog: str,
+    parameters: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show what of JOB runs beside what, and why."""
     from dataclasses import asdict
 
@@ -26,7 +44,13 @@ def explain(job: str, source: str | None, catalog: str, parameters: tuple[str, .
     with own_stdout(as_json):
         found = find_job(job, source=source, parameters=parameters_of(parameters))
         explanation = explain_job(
-            found.job.pipeline, found.job.source, catalog=catalog, guardrails=found.job.guardrails
+            found.job.pipeline,
+            found.job.source,
+            catalog=catalog,
+            guardrails=found.job.guardrails,
+            partition_size=partition_size,
+            of_job=found.job.partition_size,
+            parameters=found.parameters,
         )
     if as_json:
         print_json(asdict(explanation))

@@ -73,14 +73,15 @@ class Cuts:
     unclosed: int | None = None
 
 
-def cut(blocks: Iterable[bytes], marks: Marks, *, target: int, start: int = 0) -> Cuts:
-    """Cut a text at the first end of a record behind every `target` bytes.
+def cut(blocks: Iterable[bytes], marks: Marks, *, target: int, start: int = 0, records: int | None = None) -> Cuts:
+    """Cut a text at the first end of a record behind every `target` bytes, or behind so many records.
 
     Args:
         blocks: The text from `start` on, in pieces of any size.
         marks: Its delimiter and quote.
         target: Bytes of a slice; a record is never divided, so a slice can be longer.
         start: Offset of the first byte, which all offsets in the answer count from.
+        records: Records of a slice, whatever their bytes; None where bytes count.
     """
     slices: list[Cut] = []
     begin, rows, offset, place = start, 0, start, Place.FIELD
@@ -88,7 +89,7 @@ def cut(blocks: Iterable[bytes], marks: Marks, *, target: int, start: int = 0) -
     for block in whole_newlines(blocks):
         ends, last, place = scan(block, marks, place=place, record=record - offset)
         while True:
-            index = int(np.searchsorted(ends, begin + target - offset))
+            index = int(np.searchsorted(ends, begin + target - offset)) if records is None else records - rows - 1
             if index >= len(ends):
                 break
             stop = offset + int(ends[index])

@@ -27,12 +27,17 @@ FORMAT = "csv"
 
 
 def plan_delimited(
-    files: Sequence[SourceFile], options: DelimitedOptions, *, wanted: Types, target_bytes: int
+    files: Sequence[SourceFile],
+    options: DelimitedOptions,
+    *,
+    wanted: Types,
+    target_bytes: int,
+    records: int | None = None,
 ) -> SourcePlan:
     """Plan delimited files: read their headers, cut the large ones, decide the type of every column.
 
-    A file up to `target_bytes` is one slice, not scanned. A larger one is scanned once, at about the speed of
-    the disk; so is a packed one, whose slices are offsets of its inflated text.
+    A file up to `target_bytes` is one slice, not scanned, unless slices are counted in records. A larger one is
+    scanned once, at about the speed of the disk; so is a packed one, whose slices are offsets of its inflated text.
 
     Raises:
         SourceError: A header, an option or the encoding does not fit, or a quote is never closed.
@@ -42,7 +47,7 @@ def plan_delimited(
     columns = _columns(files, heads)
     check_known(options.schema, columns)
     cuts = each(
-        lambda pair: _specs(*pair, options=options, target_bytes=target_bytes),
+        lambda pair: _specs(*pair, options=options, target_bytes=target_bytes, records=records),
         list(zip(files, heads, strict=True)),
         remote=remote,
     )
@@ -73,16 +78,18 @@ def _columns(files: Sequence[SourceFile], heads: Sequence[Head]) -> tuple[str, .
     return columns
 
 
-def _specs(found: SourceFile, head: Head, *, options: DelimitedOptions, target_bytes: int) -> tuple[PartitionSpec, ...]:
+def _specs(
+    found: SourceFile, head: Head, *, options: DelimitedOptions, target_bytes: int, records: int | None
+) -> tuple[PartitionSpec, ...]:
     file = head.file
     if head.names is None or (file.packed is None and head.start >= found.size):
         return ()
     size = expected_size(file, found)
-    if size <= target_bytes:
+    if records is None and size <= target_bytes:
         return (whole_spec(found, head.start),)
     blocks = file.checked(file.blocks(head.start), offset=head.start)
     target = even_target(size - head.start, target_bytes) if file.packed is None else target_bytes
-    cuts = cut(blocks, options.marks, target=target, start=head.start)
+    cuts = cut(blocks, options.marks, target=target, start=head.start, records=records)
     if cuts.unclosed is not None:
         raise unclosed(found.path, cuts.unclosed)
     return cut_specs(found, file, slices=cuts.slices)

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from dataflow.errors import SourceError
+from dataflow.errors import DeclarationError, SourceError
+from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.store.sources.options import make_options
 from dataflow.store.sources.source import Source, format_by_name
 
@@ -30,6 +31,7 @@ def csv(
     null_values: Sequence[str] = ("",),
     schema: Mapping[str, Any] | pa.Schema | None = None,
     infer: bool = False,
+    partition_size: SizeOption | None = None,
 ) -> Source:
     r"""Delimited text, plain or compressed (`.gz`, `.zst`, `.bz2`, `.xz`).
 
@@ -59,6 +61,8 @@ def csv(
             stay as they are written, `007` and `+49…` too.
         infer: Whether columns without a declared type become int, float, bool or date where every value of the
             whole source reads back to the same text. Off, since it reads the source once more.
+        partition_size: How large its slices are: records as a number, or bytes of text such as "64MiB". By default
+            the run decides; what is given to the run is the stronger word, and what its job says the weaker.
 
     Raises:
         SourceError: An option is not known or makes no sense.
@@ -74,10 +78,17 @@ def csv(
         null_values=null_values,
         schema=schema,
         infer=infer,
+        partition_size=partition_size,
     )
 
 
-def jsonl(path: Location, *, schema: Mapping[str, Any] | pa.Schema | None = None, infer: bool = True) -> Source:
+def jsonl(
+    path: Location,
+    *,
+    schema: Mapping[str, Any] | pa.Schema | None = None,
+    infer: bool = True,
+    partition_size: SizeOption | None = None,
+) -> Source:
     """JSON lines: one object a line, UTF-8, plain or compressed.
 
     The schema is fixed when planned by one scan over the whole source, all keys of all lines: integers beside
@@ -92,39 +103,49 @@ def jsonl(path: Location, *, schema: Mapping[str, Any] | pa.Schema | None = None
         infer: Whether to scan for the columns, which is the only way to lose none. With False the columns are
             those of `schema`, other keys are left out, and nothing is read when planned but large files for
             their newlines.
+        partition_size: As for `csv`.
 
     Raises:
         SourceError: An option makes no sense.
     """
-    return _source(path, "jsonl", schema=schema, infer=infer)
+    return _source(path, "jsonl", schema=schema, infer=infer, partition_size=partition_size)
 
 
-def parquet(path: Location) -> Source:
-    """Parquet files; there are no options, as the files say everything.
+def parquet(path: Location, *, partition_size: SizeOption | None = None) -> Source:
+    """Parquet files; how they are read the files themselves say.
 
-    A slice is made of whole row groups (a row group of more than two slices is divided). Files may differ:
+    A slice is made of whole row groups (a row group of more than two slices is divided, and slices that are counted
+    in records are cut anywhere). Files may differ:
     a missing column is null, integers and floating point numbers are widened, integers beside floating point
     numbers too, with a note; anything else is refused by file and column. Untouched columns keep their types bit
     for bit. Checksums of pages are verified where the files have them.
 
     Args:
         path: A file, folder, glob or URL, or several of them.
+        partition_size: As for `csv`; bytes are those of decoded row groups.
     """
-    return _source(path, "parquet")
+    return _source(path, "parquet", partition_size=partition_size)
 
 
-def files(path: Location, *, format: str | None = None, **options: Any) -> Source:  # noqa: A002 - the user's word
+def files(
+    path: Location,
+    *,
+    format: str | None = None,  # noqa: A002 - the user's word
+    partition_size: SizeOption | None = None,
+    **options: Any,
+) -> Source:
     """Files whose names tell their format: `.csv .tsv .jsonl .ndjson .json .parquet .pq`, plain or compressed.
 
     Args:
         path: A file, folder, glob or URL, or several of them. A folder or glob must hold one format.
         format: `csv`, `jsonl` or `parquet` where names do not tell; by default they do.
+        partition_size: As for `csv`.
         **options: As `csv` and `jsonl` take them.
 
     Raises:
         SourceError: The format or an option is not known.
     """
-    return _source(path, format or _told(path), **options)
+    return _source(path, format or _told(path), partition_size=partition_size, **options)
 
 
 def infer_source(given: object) -> Source:
@@ -142,10 +163,14 @@ def infer_source(given: object) -> Source:
     )
 
 
-def _source(path: Location, format_name: str | None, **options: Any) -> Source:
+def _source(path: Location, format_name: str | None, *, partition_size: SizeOption | None, **options: Any) -> Source:
     if format_name is not None:
         make_options(format_name, options)
-    return Source(paths=_paths(path), format=format_name, options=options)
+    try:
+        size = read_partition_size(partition_size)
+    except DeclarationError as error:
+        raise SourceError(str(error)) from None
+    return Source(paths=_paths(path), format=format_name, options=options, partition_size=size)
 
 
 def _told(path: Location) -> str | None:

@@ -40,7 +40,12 @@ class Scan:
 
 
 def plan_json_lines(
-    files: Sequence[SourceFile], options: JsonLinesOptions, *, wanted: Types, target_bytes: int
+    files: Sequence[SourceFile],
+    options: JsonLinesOptions,
+    *,
+    wanted: Types,
+    target_bytes: int,
+    records: int | None = None,
 ) -> SourcePlan:
     """Plan files of JSON lines; reads all of them, unless `infer=False`.
 
@@ -51,7 +56,7 @@ def plan_json_lines(
         if not readable(value_type(target)):
             raise SourceError(f"schema= for `{name}`: JSON cannot be read as {target}")
     look = _scan if options.infer else _measure
-    scans = each(lambda file: look(file, target_bytes), files, remote=is_remote(files[0].path))
+    scans = each(lambda file: look(file, target_bytes, records), files, remote=is_remote(files[0].path))
     specs = number_specs(spec for scan in scans for spec in scan.specs)
     if not options.infer:
         return _plan(files, specs, choices=declared_only(options.schema), target_bytes=target_bytes)
@@ -94,17 +99,17 @@ def _check(files: Sequence[SourceFile], rows: int, *, records: int, root: Shape)
         )
 
 
-def _measure(found: SourceFile, target_bytes: int) -> Scan:
+def _measure(found: SourceFile, target_bytes: int, records: int | None) -> Scan:
     """The slices of a file whose columns are known; a small one is not scanned."""
     file = text_file(found.path, fingerprint=found.fingerprint)
     start = _start(file)
-    if expected_size(file, found) <= target_bytes:
+    if records is None and expected_size(file, found) <= target_bytes:
         return Scan(shape=Shape(), specs=(whole_spec(found, start),) if found.size > start else ())
     stops = (stop for _, stop in lines(file.blocks(start), start=start))
-    return Scan(shape=Shape(), specs=_specs(found, file, stops=stops, start=start, target_bytes=target_bytes))
+    return Scan(shape=Shape(), specs=_specs(found, file, stops=stops, start=start, size=(target_bytes, records)))
 
 
-def _scan(found: SourceFile, target_bytes: int) -> Scan:
+def _scan(found: SourceFile, target_bytes: int, most: int | None) -> Scan:
     file = text_file(found.path, fingerprint=found.fingerprint)
     start, shape, records = _start(file), Shape(), 0
 
@@ -120,15 +125,16 @@ def _scan(found: SourceFile, target_bytes: int) -> Scan:
                 shape.observe(record)
             yield stop
 
-    specs = _specs(found, file, stops=observed(), start=start, target_bytes=target_bytes)
+    specs = _specs(found, file, stops=observed(), start=start, size=(target_bytes, most))
     return Scan(shape=shape, specs=specs, records=records)
 
 
 def _specs(
-    found: SourceFile, file: TextFile, *, stops: Iterator[int], start: int, target_bytes: int
+    found: SourceFile, file: TextFile, *, stops: Iterator[int], start: int, size: tuple[int, int | None]
 ) -> tuple[PartitionSpec, ...]:
+    target_bytes, records = size
     target = even_target(found.size - start, target_bytes) if file.packed is None else target_bytes
-    return cut_specs(found, file, slices=cut_lines(stops, target=target, start=start))
+    return cut_specs(found, file, slices=cut_lines(stops, target=target, start=start, records=records))
 
 
 def _start(file: TextFile) -> int:

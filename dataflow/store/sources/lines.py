@@ -34,18 +34,19 @@ def lines(blocks: Iterable[bytes], *, start: int = 0) -> Iterator[tuple[bytes, i
         yield rest.strip(_BLANK), stop + len(rest)
 
 
-def cut_lines(stops: Iterable[int], *, target: int, start: int = 0) -> Iterator[Cut]:
-    """Slices that end at the first line end behind every `target` bytes.
+def cut_lines(stops: Iterable[int], *, target: int, start: int = 0, records: int | None = None) -> Iterator[Cut]:
+    """Slices that end at the first line end behind every `target` bytes, or behind so many lines.
 
     Args:
         stops: The offset behind each line.
         target: Bytes of a slice.
         start: Where the first line begins.
+        records: Lines of a slice, whatever their bytes; None where bytes count.
     """
     begin, stop, rows = start, start, 0
     for stop in stops:
         rows += 1
-        if stop - begin >= target:
+        if (stop - begin >= target) if records is None else rows == records:
             yield Cut(start=begin, stop=stop, rows=rows)
             begin, rows = stop, 0
     if rows:

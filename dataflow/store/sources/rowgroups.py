@@ -1,8 +1,8 @@
 """Parquet: planned from the footers alone, read by rows of consecutive row groups.
 
-A slice is a range of rows that follows the row groups; only a row group of more than two slices is divided,
-and then each slice decodes it up to its own end. `pyarrow.dataset` is not used: it drops in silence what only
-later files have, and lets flipped bytes pass.
+A slice is a range of rows that follows the row groups; only a row group of more than two slices is divided, and what
+is counted in records, and then each slice decodes it up to its own end. `pyarrow.dataset` is not used: it drops in
+silence what only later files have, and lets flipped bytes pass.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Footer:
     sizes: tuple[int, ...]
 
 
-def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int) -> SourcePlan:
+def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int, records: int | None = None) -> SourcePlan:
     """Plan Parquet files by reading every footer; the types are those of the files.
 
     Raises:
@@ -68,7 +68,9 @@ def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int) -> Source
     pairs = zip(files, footers, strict=True)
     return SourcePlan(
         schema=unified.schema.with_metadata({PUBLISHED: b"1"}) if ours else unified.schema,
-        specs=number_specs(spec for file, footer in pairs for spec in _specs(file, footer, target_bytes=target_bytes)),
+        specs=number_specs(
+            spec for file, footer in pairs for spec in _specs(file, footer, target_bytes=target_bytes, records=records)
+        ),
         files=tuple(files),
         options={"format": FORMAT},
         notes=unified.notes,
@@ -128,9 +130,10 @@ def _footer(found: SourceFile, schemas: dict[bytes, pa.Schema]) -> Footer:
     )
 
 
-def _specs(found: SourceFile, footer: Footer, *, target_bytes: int) -> Iterator[PartitionSpec]:
+def _specs(found: SourceFile, footer: Footer, *, target_bytes: int, records: int | None) -> Iterator[PartitionSpec]:
     total = max(sum(footer.rows), 1)
-    for start, stop in slice_rows(footer.rows, footer.sizes, target=target_bytes):
+    by_bytes = slice_rows(footer.rows, footer.sizes, target=target_bytes)
+    for start, stop in by_bytes if records is None else _even(sum(footer.rows), records):
         yield PartitionSpec(
             index=0,
             path=found.path,
@@ -159,6 +162,11 @@ def slice_rows(rows: Sequence[int], sizes: Sequence[int], *, target: int) -> Ite
         position += count
     if position > begin:
         yield begin, position
+
+
+def _even(rows: int, records: int) -> Iterator[tuple[int, int]]:
+    """Ranges of so many rows, whatever row groups they are in."""
+    return ((start, min(start + records, rows)) for start in range(0, rows, records))
 
 
 def _rows(file: pq.ParquetFile, start: int, *, stop: int) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import Batch, PartitionSpec, SourceFile, SourcePlan
+from dataflow.plan.sizes import PartitionSize
 from dataflow.store.filesystem import find, shown
 from dataflow.store.sources.content import COMPRESSIONS
 from dataflow.store.sources.options import DelimitedOptions, JsonLinesOptions, RowGroupOptions, make_options
@@ -39,21 +40,24 @@ class Source:
         paths: Files, folders, globs or URLs.
         format: `csv`, `jsonl`, `parquet`, or None where the names of the files tell.
         options: The options that were given.
+        partition_size: How large its slices are, or None where the run decides.
     """
 
     paths: tuple[str, ...]
     format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    partition_size: PartitionSize | None = None
 
     def __repr__(self) -> str:
         return f"{self.format or 'files'}({', '.join(repr(shown(path)) for path in self.paths)})"
 
-    def plan(self, wanted: Mapping[str, pa.DataType], *, target_bytes: int) -> SourcePlan:
+    def plan(self, wanted: Mapping[str, pa.DataType], *, target_bytes: int, records: int | None = None) -> SourcePlan:
         """Find the files, fix one schema for all of them, and cut them into slices.
 
         Args:
             wanted: The type that the first reader of a column declares. Text formats follow it; Parquet does not.
             target_bytes: About how large a slice is, in bytes of (uncompressed) text or of decoded row groups.
+            records: Records of a slice, whatever their bytes; None where bytes count.
 
         Raises:
             SourceError: Nothing is there, a file cannot be read as described, or the files do not fit together.
@@ -62,9 +66,8 @@ class Source:
         files = tuple(found)
         given = self.format or _format_of(files)
         _check_alike(files, given)
-        return _plan(
-            files, make_options(given, self.options, tabs=_tabs(files)), wanted=wanted, target_bytes=target_bytes
-        )
+        options = make_options(given, self.options, tabs=_tabs(files))
+        return _plan(files, options, wanted=wanted, target_bytes=target_bytes, records=records)
 
 
 def read(options: Mapping[str, Any], spec: PartitionSpec, *, schema: pa.Schema) -> Batch:
@@ -120,19 +123,24 @@ def format_by_name(path: str) -> str | None:
 
 
 def _plan(
-    files: Sequence[SourceFile], options: Options, *, wanted: Mapping[str, pa.DataType], target_bytes: int
+    files: Sequence[SourceFile],
+    options: Options,
+    *,
+    wanted: Mapping[str, pa.DataType],
+    target_bytes: int,
+    records: int | None,
 ) -> SourcePlan:
     if isinstance(options, DelimitedOptions):
         from dataflow.store.sources.delimited import plan_delimited
 
-        return plan_delimited(files, options, wanted=wanted, target_bytes=target_bytes)
+        return plan_delimited(files, options, wanted=wanted, target_bytes=target_bytes, records=records)
     if isinstance(options, JsonLinesOptions):
         from dataflow.store.sources.jsonlines import plan_json_lines
 
-        return plan_json_lines(files, options, wanted=wanted, target_bytes=target_bytes)
+        return plan_json_lines(files, options, wanted=wanted, target_bytes=target_bytes, records=records)
     from dataflow.store.sources.rowgroups import plan_row_groups
 
-    return plan_row_groups(files, target_bytes=target_bytes)
+    return plan_row_groups(files, target_bytes=target_bytes, records=records)
 
 
 def _format_of(files: Sequence[SourceFile]) -> str:

@@ -1,0 +1,115 @@
+"""How long a record takes in the services that only compute: tried on the first records, before a run is planned.
+
+Services that call out are not called for it, nor what comes after them, nor a class that would have to be set up for
+it, nor a service that is kept out of this process. What follows from it is decided in `plan.sizes`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.engine.http.settings import CallSettings
+from dataflow.engine.partition import run_graph
+from dataflow.engine.resources import make_resources
+from dataflow.errors import DataflowError
+from dataflow.plan.graph import Graph, Step, is_local
+from dataflow.plan.partitions import SourcePlan
+from dataflow.plan.sizes import Pace
+from dataflow.services.context import Context
+from dataflow.services.signature import Form
+from dataflow.store.sources.heads import SourceHead, read_head
+
+FIRST, MORE = 100, 1000
+"""Records that are tried, and where these have taken a while, those that are looked at at most."""
+LEAST = 100
+"""Records of a source up to which nothing is tried: a service may not like to be called for nothing."""
+ENOUGH = 0.25
+"""Seconds after which no more are tried."""
+FAST = 0.005
+"""Seconds of the first hundred records that are not worth another look."""
+_LARGE = 10_000
+
+
+def measure(
+    graph: Graph,
+    source: SourcePlan,
+    tables: Mapping[str, pa.Table],
+    *,
+    parameters: Mapping[str, Any],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace | None:
+    """What a record takes; None where nothing slow is found, or nothing that may be tried.
+
+    A source or a service that fails here is met again, and told, when it is run.
+    """
+    steps = tried(graph, tables)
+    if not steps:
+        return None
+    with suppress(DataflowError):
+        head = read_head(source, MORE)
+        if head is not None and head.table.num_rows and head.rows > LEAST:
+            return _measure(graph, head, tables, steps=steps, parameters=parameters, clock=clock)
+    return None
+
+
+def tried(graph: Graph, tables: Mapping[str, pa.Table]) -> list[int]:
+    """The places of the steps that may be tried, of those that take time; empty where there is none."""
+    chosen: list[int] = []
+    for step in graph.steps:
+        if _may_be_tried(step, tables) and all(index in chosen for index in step.after):
+            chosen.append(step.index)
+    forms = {graph.steps[at].service.form for at in chosen}
+    return chosen if forms & {Form.RECORD, Form.COLUMN} else []
+
+
+def _may_be_tried(step: Step, tables: Mapping[str, pa.Table]) -> bool:
+    service = step.service
+    if not is_local(step) or service.is_class or service.policy.isolate:
+        return False
+    return service.form is not Form.LOOKUP or tables[service.name].num_rows <= _LARGE
+
+
+def _measure(
+    graph: Graph,
+    head: SourceHead,
+    tables: Mapping[str, pa.Table],
+    *,
+    steps: Sequence[int],
+    parameters: Mapping[str, Any],
+    clock: Callable[[], float],
+) -> Pace | None:
+    # What services have to say is heard when they are run.
+    settings = CallSettings(warn=lambda message: None)
+    context = Context(parameters=parameters)
+    resources = make_resources(graph, tables=tables, context=context, settings=settings, only=steps)
+    try:
+
+        def seconds(start: int, count: int) -> float:
+            began = clock()
+            run_graph(graph, head.table.slice(start, count), resources, only=steps)
+            return clock() - began
+
+        each = _seconds_each(seconds, head.table.num_rows)
+    finally:
+        resources.close()
+    return None if each is None else Pace(seconds=each, records=head.rows, largest=head.largest)
+
+
+def _seconds_each(seconds: Callable[[int, int], float], rows: int) -> float | None:
+    """What one of so many records takes: of each try more of them, and the last one tells."""
+    spent = took = seconds(0, 1)
+    done, count = 1, 1
+    while done < rows and (spent < ENOUGH or done == 1):
+        # The first record pays for what is imported and compiled with it.
+        left = max(ENOUGH - spent, 0.0) / max(took / count, 1e-6)
+        count = max(1, min(rows - done, int(left / 2), FIRST if done < FIRST else MORE))
+        took = seconds(done, count)
+        spent, done = spent + took, done + count
+        if count >= min(FIRST, rows - 1) and took / count * FIRST < FAST:
+            return None
+    return took / count

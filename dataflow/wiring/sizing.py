@@ -1,0 +1,94 @@
+"""How a source is cut for a run: as somebody says, as a run that goes on has it, or as slow services need it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from dataflow.engine.cluster import current_client
+from dataflow.engine.local import available_processors
+from dataflow.plan.fingerprint import changes
+from dataflow.plan.graph import Graph
+from dataflow.plan.partitions import PartitionSpec, SourcePlan
+from dataflow.plan.sizes import PartitionSize, SizeOption, read_partition_size, records_each, told_pace
+from dataflow.store.sources import Source
+from dataflow.wiring.inputs import plan_source
+from dataflow.wiring.measuring import measure
+from dataflow.wiring.settings import PLACES, SCHEDULERS, Settings
+
+ELSEWHERE = 16
+"""Threads of a cluster that nobody has looked at yet."""
+
+
+def chosen_size(given: SizeOption | None, found: Source, of_job: SizeOption | None) -> PartitionSize | None:
+    """What counts of what the run, the source and the job say, in this order; None where nobody says anything."""
+    return read_partition_size(given) or found.partition_size or read_partition_size(of_job)
+
+
+def kept_cuts(
+    source: SourcePlan, before: Mapping[str, Any] | None, fingerprints: Mapping[str, str], *, size: PartitionSize | None
+) -> SourcePlan | None:
+    """The source with the cuts of the run that goes on; None where none does.
+
+    Args:
+        source: As it would be cut now.
+        before: The plan of a run that may go on.
+        fingerprints: Of the plan that is made now.
+        size: What somebody has asked for.
+    """
+    if before is None or changes(before["fingerprints"], fingerprints):
+        return None
+    specs = tuple(PartitionSpec.from_dict(spec) for spec in before["specs"])
+    if size is None or [spec.identity for spec in specs] == [spec.identity for spec in source.specs]:
+        return replace(source, specs=specs)
+    note = f"the run goes on with the {len(specs):,} partitions that it has; {size} each would be for a new run"
+    return replace(source, specs=specs, notes=(*source.notes, note))
+
+
+def cut_for(
+    graph: Graph,
+    source: SourcePlan,
+    tables: Mapping[str, pa.Table],
+    *,
+    found: Source,
+    wanted: Mapping[str, pa.DataType],
+    threads: int,
+    limit: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> SourcePlan:
+    """The source cut smaller where its local services are slow; the first records tell, whose services are called.
+
+    Raises:
+        SourceError: The source cannot be read.
+    """
+    pace = measure(graph, source, tables, parameters=parameters or {})
+    records = None if pace is None else records_each(pace, threads=threads)
+    if pace is None or records is None:
+        return source
+    smaller = plan_source(found, wanted, limit=limit, size=PartitionSize(records=records))
+    if len(smaller.specs) <= len(source.specs):
+        return source
+    note = told_pace(pace, partitions=len(smaller.specs), threads=threads)
+    return replace(smaller, notes=(*smaller.notes, note))
+
+
+def threads_for(settings: Settings) -> int:
+    """The threads that will run partitions, as far as can be told before anything is started."""
+    if settings.workers is not None:
+        return settings.workers * (settings.threads or 1)
+    if settings.adapt is not None:
+        return settings.adapt[1]
+    client = settings.client or current_client()
+    if client is not None and not client.asynchronous and client.status == "running":
+        return max(1, sum(int(count) for count in client.nthreads().values()))
+    if (
+        client is not None
+        or any(getattr(settings, name) is not None for name in PLACES)
+        or any(os.environ.get(one) for one in SCHEDULERS)
+    ):
+        return ELSEWHERE
+    return settings.threads or available_processors()
