@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -91,12 +90,5 @@ def source_columns(source: str, *, catalog: str = DEFAULT_CATALOG) -> list[tuple
 
 def planned_source(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> SourcePlan:
     """The plan of a source; of a Dask DataFrame only the first partition is computed."""
-    with _planned(source, catalog, wanted) as plan:
-        return plan
-
-
-@contextmanager
-def _planned(source: Any, catalog: Catalog, wanted: dict[str, pa.DataType]) -> Iterator[SourcePlan]:
-    """The plan of a source that can be read meanwhile."""
     with tempfile.TemporaryDirectory(prefix="dataflow-") as spool:
-        yield plan_source(resolve_source(some_partitions(source, 1), catalog=catalog, spool=spool), wanted)
+        return plan_source(resolve_source(some_partitions(source, 1), catalog=catalog, spool=spool), wanted)
