@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from dataflow.errors import DeclarationError
 from dataflow.outcomes import Kind, Priority
 from dataflow.plan.graph import Step
-from dataflow.policies.guardrail import MaxFailures
+from dataflow.policies.guardrail import SHARE, MaxFailures
 from dataflow.services.service import Service
 from dataflow.services.units import share, share_or_count
+
+USUAL = f"{SHARE:.0%}"
+"""The share of failures that a run survives where a job names none, as its author would write it."""
 
 MinFound = float | str | Mapping[str, float | str]
 

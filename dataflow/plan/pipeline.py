@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
 from dataflow.plan.checks import check_dataset_name, check_environ, check_key_names, check_pipeline
-from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
+from dataflow.plan.guardrails import USUAL, Guardrails, MinFound, read_guardrails
 from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.services.prices import check_record_budget, read_amount
 from dataflow.services.service import Service
@@ -62,7 +62,9 @@ class Pipeline:
         return pipeline_html(self)
 
     def explain(self, source: Any = None, **settings: Any) -> Explanation:
-        """What runs beside what, and why.
+        """What runs beside what, and why; and of the first records of a source, how many a run would reject.
+
+        For that they go through the services that need no call and nothing set up.
 
         Args:
             source: The source to bind to; without it, every column that no service provides is taken as given.
@@ -192,6 +194,8 @@ class Pipeline:
     def quote(self, source: Any, *, sample: int | None = None, **settings: Any) -> Quote:
         """What a run over a source would call, cost and take; without `sample=`, nothing is called for that.
 
+        It says too how many records would be rejected for failures before any call, and whether that stops a run.
+
         Args:
             source: As for `run`; all of it is read, since its distinct keys are counted.
             sample: Run so many records first, which is paid for and kept in the cache, to know how services answer.
@@ -221,6 +225,7 @@ class Job:
             An optional service ends the run only where this is given. 100 unexpected exceptions of one local service
             in a row end it too, and nothing is published where more than half of the records were rejected for
             failures, unless "100%" accepts everything.
+        names_max_failures: Whether its author has named `max_failures`.
         min_found: The least share ("20%") of the answers of each enrichment that calls an API, or of those that
             are named ({"company": "20%"}), that found something. Fewer end the run, once there are 100 answers,
             or 10 at its end. Default: none.
@@ -240,7 +245,8 @@ class Job:
     source: Any
     output: str
     key: str | Sequence[str] | None
-    max_failures: float | str | None
+    max_failures: float | str
+    names_max_failures: bool
     min_found: MinFound | None
     deadline: float | str | None
     budget: float | None
@@ -278,7 +284,8 @@ class Job:
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "output", output)
         object.__setattr__(self, "key", key)
-        object.__setattr__(self, "max_failures", max_failures)
+        object.__setattr__(self, "max_failures", USUAL if max_failures is None else max_failures)
+        object.__setattr__(self, "names_max_failures", max_failures is not None)
         object.__setattr__(self, "min_found", min_found)
         object.__setattr__(self, "deadline", deadline)
         object.__setattr__(self, "budget", budget)
@@ -301,7 +308,8 @@ class Job:
     @property
     def guardrails(self) -> Guardrails:
         """What ends a run of it before its time, apart from the deadline."""
-        return read_guardrails(self.pipeline.every, max_failures=self.max_failures, min_found=self.min_found)
+        named = self.max_failures if self.names_max_failures else None
+        return read_guardrails(self.pipeline.every, max_failures=named, min_found=self.min_found)
 
     def _repr_html_(self) -> str:
         from dataflow.faces.cards import job_html

@@ -18,6 +18,7 @@ from dataflow.plan.resolve import (
     BucketTask,
     KeyCounts,
     KeyTask,
+    LookTask,
     MainTask,
     Resolved,
     bucket_count,
@@ -96,7 +97,9 @@ def test_a_stage_waits_for_the_verdicts_that_its_services_are_asked_under() -> N
             folder="1-ab",
             services=("people",),
             answered={"company": Resolved(folder="0", buckets=7)},
+            ahead="needed",
         ),
+        LookTask(spec=PartitionSpec(index=3, path="a.csv", fingerprint="f", start=0, stop=9)),
         BucketTask(index=2, buckets=7, folder="0", services=("company", "news"), again=True),
         MainTask(
             spec=PartitionSpec(index=3, path="a.csv", fingerprint="f", start=0, stop=9),

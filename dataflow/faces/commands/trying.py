@@ -35,7 +35,7 @@ def explain(
     parameters: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show what of JOB runs beside what, and why."""
+    """Show what of JOB runs beside what, and why; and how many of its first records would be rejected."""
     from dataclasses import asdict
 
     from dataflow.wiring.explaining import explain as explain_job
