@@ -222,5 +222,5 @@ def amounts(view: DatasetView) -> list[str]:
 def places(view: DatasetView) -> list[tuple[str, str]]:
     """Where a dataset is and where it comes from, each with its label."""
     facts = [("path", view.path), ("key", ", ".join(view.key)), ("run", view.run), ("state", view.state)]
-    facts.append(("created", view.created))
+    facts += [("lacks", view.lacks), ("created", view.created)]
     return [(name, text) for name, text in facts if text]

@@ -102,6 +102,7 @@ class DatasetView:
         created: When, as ISO text.
         key: The columns that name a record; empty for file and row.
         state: Of a run that is not published: how far it has come, and why no further.
+        lacks: What was left out of it, in words; empty where nothing was.
         columns: Name and type of each column.
         nulls: How many each column has, where that is known.
         first: The first records; empty where they are not at hand.
@@ -118,6 +119,7 @@ class DatasetView:
     created: str = ""
     key: tuple[str, ...] = ()
     state: str = ""
+    lacks: str = ""
     columns: tuple[tuple[str, str], ...] = ()
     nulls: Mapping[str, int] = field(default_factory=dict)
     first: Sequence[Mapping[str, Any]] = ()
@@ -185,6 +187,7 @@ def view_dataset(dataset: Dataset, *, first: Sequence[Mapping[str, Any]] = ()) -
         created=manifest["created"],
         key=tuple(manifest["key"]),
         state=_state(manifest),
+        lacks=_lacks(dataset),
         columns=tuple((column["name"], column["type"]) for column in manifest["columns"]),
         nulls={name: one["nulls"] for name, one in dataset.statistics.get("columns", {}).items()},
         first=first,
@@ -196,6 +199,13 @@ def _state(manifest: Mapping[str, Any]) -> str:
         return ""
     done = f"{manifest['state']}, {len(manifest['parts'])} of {counted(manifest['planned'], 'partition')}"
     return f"{done}: {manifest['reason']}" if manifest["reason"] else done
+
+
+def _lacks(dataset: Dataset) -> str:
+    if dataset.limit is not None:
+        return f"limited to the first {counted(dataset.limit, 'record')}"
+    unattempted = dataset.statistics.get("not_attempted_records", 0)
+    return f"not attempted for {counted(unattempted, 'record')}" if unattempted and dataset.version else ""
 
 
 def view_statistics(report: Mapping[str, Any]) -> StatisticsView:

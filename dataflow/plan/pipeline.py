@@ -99,7 +99,8 @@ class Pipeline:
             max_failures: See `Job`.
             min_found: See `Job`.
             record_budget: See `Job`.
-            **settings: See `dataflow.wiring.settings.Settings`; `deadline=` and `budget=` are two of them.
+            **settings: See `dataflow.wiring.settings.Settings`; `deadline=`, `budget=` and `incremental=` are some of
+                them.
 
         Raises:
             DataflowError: See the tree in `dataflow.errors`; what was done is kept and the same call goes on.
@@ -239,6 +240,10 @@ class Job:
             their own.
         partition_size: How large partitions are, unless the run or the source says so: records as a number, or bytes
             such as "64MiB". Default: 64 MiB, less where calls or slow services take a while.
+        incremental: Whether a run takes partitions over from the newest version instead of doing them again, unless
+            the run says so itself: those of the same source and services, without a failure, whose answers still
+            serve and whose services are given no `flow.Context`. Default: everything is done again, with answers from
+            the cache.
     """
 
     pipeline: Pipeline
@@ -253,6 +258,7 @@ class Job:
     record_budget: float | None
     environ: tuple[str, ...]
     partition_size: SizeOption | None
+    incremental: bool
 
     def __init__(
         self,
@@ -268,6 +274,7 @@ class Job:
         record_budget: float | None = None,
         environ: Sequence[str] = (),
         partition_size: SizeOption | None = None,
+        incremental: bool = False,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
@@ -280,6 +287,8 @@ class Job:
         read_partition_size(partition_size)
         check_dataset_name(output)
         check_key_names(key)
+        if not isinstance(incremental, bool):
+            raise DeclarationError("incremental takes True or False")
         object.__setattr__(self, "pipeline", pipeline)
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "output", output)
@@ -292,6 +301,7 @@ class Job:
         object.__setattr__(self, "record_budget", record_budget)
         object.__setattr__(self, "environ", check_environ(environ))
         object.__setattr__(self, "partition_size", partition_size)
+        object.__setattr__(self, "incremental", incremental)
 
     @property
     def keys(self) -> tuple[str, ...]:

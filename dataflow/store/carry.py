@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.store.files import Pair, translated
 from dataflow.store.ledger import Ledger
 from dataflow.store.parts import PartFile, schema_digest
-from dataflow.store.records import CommitRecord
+from dataflow.store.records import CommitRecord, Counts
 from dataflow.store.writing import file_name, files_of, write_record
 
 
@@ -19,6 +20,8 @@ def carry_over(
     *,
     records: Mapping[str, CommitRecord],
     folders: Mapping[str, str],
+    version: int | None,
+    asked: Collection[str] = (),
     as_it_is: bool = False,
 ) -> dict[str, CommitRecord]:
     """Commit those partitions that an earlier version holds unchanged; their files are linked, or copied by the store.
@@ -28,6 +31,8 @@ def carry_over(
         specs: The partitions that are not committed yet.
         records: The commit records of the earlier version by identity.
         folders: Where its parts, rejects and failures are.
+        version: Its number.
+        asked: The services that have an API, whose answers count as cached from now on.
         as_it_is: Whether partitions are carried over too where something was not attempted.
 
     Returns:
@@ -37,7 +42,8 @@ def carry_over(
     present = {kind: ledger.files.sizes(folder) for kind, folder in folders.items()}
     with translated(f"run {ledger.run}: carrying partitions over"):
         taken = [pair for pair in _unchanged(specs, records, present, as_it_is) if pair[1].schema == schema]
-        moved = [_moved(record, index=spec.index, epoch=ledger.epoch) for spec, record in taken]
+        place = {"epoch": ledger.epoch, "taken_from": version}
+        moved = [_moved(record, index=spec.index, asked=asked, **place) for spec, record in taken]
         pairs = [pair for (_, old), new in zip(taken, moved, strict=True) for pair in _pairs(ledger, old, new, folders)]
         ledger.files.copy(pairs)
         return {record.identity: write_record(ledger, record) for record in moved}
@@ -59,8 +65,8 @@ def _unchanged(
             yield spec, record
 
 
-def _moved(record: CommitRecord, *, index: int, epoch: int) -> CommitRecord:
-    """The record as if it had been committed at another place of another plan."""
+def _moved(record: CommitRecord, *, index: int, asked: Collection[str], **place: Any) -> CommitRecord:
+    """The record at another place of another plan, for a run that did none of the work."""
 
     def renamed(file: PartFile) -> PartFile:
         return replace(file, name=file_name(index, record.identity, file.checksum))
@@ -68,7 +74,8 @@ def _moved(record: CommitRecord, *, index: int, epoch: int) -> CommitRecord:
     return replace(
         record,
         index=index,
-        epoch=epoch,
+        **place,
+        counts=Counts(record.counts.statistics.as_taken_over(asked).to_dict()),
         part=renamed(record.part),
         rejects=record.rejects and renamed(record.rejects),
         failures=record.failures and renamed(record.failures),

@@ -15,7 +15,7 @@ from typing import Any
 
 from dataflow.errors import CatalogError
 from dataflow.store.commit import RunFolder
-from dataflow.store.dataset import Dataset, complete_versions, open_version
+from dataflow.store.dataset import Dataset, complete_versions, latest_version, open_version, read_report
 from dataflow.store.files import files_at, is_temporary, rooted, translated
 from dataflow.store.ledger import FORMAT, Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.lock import DatasetLock, dataset_lock
@@ -33,11 +33,12 @@ class DatasetInfo:
 
     Attributes:
         name: Its name.
-        version: Its newest version.
+        version: The version that its name stands for: the newest that no limit has cut short, if there is one.
         versions: How many versions there are.
-        rows: Records in the newest version.
-        bytes: Size of the parts of the newest version.
+        rows: Records in that version.
+        bytes: Size of the parts of that version.
         created: When it was published, as ISO text in UTC.
+        limit: The first records of the source that it is made of, where a limit has left others out.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DatasetInfo:
     rows: int
     bytes: int
     created: str
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,21 +111,24 @@ class Catalog:
 
     def _info(self, name: str) -> DatasetInfo | None:
         home = self._home(name)
-        versions = complete_versions(self._files, home)
-        if not versions:
+        latest = latest_version(self._files, home)
+        if latest is None:
             return None
-        manifest = open_version(self._files, home, versions[-1]).manifest
+        manifest = open_version(self._files, home, latest).manifest
         return DatasetInfo(
             name=name,
-            version=versions[-1],
-            versions=len(versions),
+            version=latest,
+            versions=len(complete_versions(self._files, home)),
             rows=manifest["rows"],
             bytes=manifest["bytes"],
             created=manifest["created"],
+            limit=manifest.get("limit"),
         )
 
     def open(self, name: str) -> Dataset:
-        """The newest version of a dataset, or the one that is named: `leads`, `leads@v3`, `leads@3`.
+        """The version that a dataset stands for, or the one that is named: `leads`, `leads@v3`, `leads@3`.
+
+        A bare name opens the newest version that no limit has cut short; the newest where a limit has cut all.
 
         Raises:
             CatalogError: There is no such dataset or version; the message names what there is.
@@ -135,11 +140,29 @@ class Catalog:
         versions = complete_versions(self._files, home)
         if not versions:
             raise CatalogError(self._unknown(found["name"]))
-        wanted = int(found["version"]) if found["version"] else versions[-1]
+        wanted = int(found["version"]) if found["version"] else latest_version(self._files, home) or versions[-1]
         if wanted not in versions:
             listed = ", ".join(f"v{number}" for number in versions)
             raise CatalogError(f"{found['name']} has no version {wanted} in {self.root}; there is {listed}")
         return open_version(self._files, home, wanted)
+
+    def newest(self, name: str) -> Dataset | None:
+        """The version of a dataset that was published last, cut short by a limit or not; None where there is none."""
+        versions = complete_versions(self._files, self._home(name))
+        return open_version(self._files, self._home(name), versions[-1]) if versions else None
+
+    def reports(self, name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """The statistics of the versions of a dataset with their numbers: what its name stands for, then the newest.
+
+        Raises:
+            CatalogError: There is no such dataset.
+        """
+        first = self.open(name)
+        yield first.version or 0, first.statistics
+        home = self._home(name)
+        for number in reversed(complete_versions(self._files, home)):
+            if number != first.version:
+                yield number, read_report(self._files, f"{home}/_meta/v{number}")
 
     def _unknown(self, name: str) -> str:
         names = [info.name for info in self.datasets()]
@@ -248,7 +271,9 @@ class Catalog:
         return RunFolder(root=self.root, dataset=record.dataset, run=record.id, epoch=ledger.latest_epoch())
 
     def prune(self, dataset: str, *, keep: int) -> list[str]:
-        """Remove all but the newest `keep` versions, abandoned runs and what killed processes have left.
+        """Remove old versions, abandoned runs and what killed processes have left.
+
+        The newest `keep` versions stay, and the one that the name of the dataset stands for.
 
         Returns:
             What was removed, such as `v1` or `run 20260101-120000`.

@@ -5,7 +5,7 @@ A thin face over the modules beside it; plain data, so that it travels to worker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -104,20 +104,34 @@ class RunFolder:
         return commit(self._ledger, spec, result, profile=profile)
 
     def carry_over(
-        self, specs: Sequence[PartitionSpec], dataset: Dataset, *, as_it_is: bool = False
+        self,
+        specs: Sequence[PartitionSpec],
+        dataset: Dataset,
+        *,
+        asked: Collection[str] = (),
+        as_it_is: bool = False,
     ) -> dict[str, CommitRecord]:
         """Commit those partitions that a version of the dataset holds unchanged, without doing them again.
 
         Args:
             specs: The partitions that are not committed yet.
             dataset: The version, made under the same plan but for its source.
+            asked: The services that have an API; the calls that they have made are counted by the run that made them.
             as_it_is: Whether partitions are carried over too where something was not attempted.
 
         Returns:
             The new records by identity; the other partitions are to be done.
         """
         folders = {"parts": dataset.path, **{kind: f"{dataset.meta}/{kind}" for kind in SIDES}}
-        return carry_over(self._ledger, specs, records=dataset.records(), folders=folders, as_it_is=as_it_is)
+        return carry_over(
+            self._ledger,
+            specs,
+            records=dataset.records(),
+            folders=folders,
+            version=dataset.version,
+            asked=asked,
+            as_it_is=as_it_is,
+        )
 
     def resume(self, *, as_it_is: bool = False) -> RunFolder:
         """Take the run over: what is committed counts, and who worked on it before commits nothing any more.
@@ -164,7 +178,8 @@ class RunFolder:
         """
         ledger, head, epoch = self._ledger, self.head(), self.state()
         records = list(self.committed().values())
-        values = msgspec.json.decode(manifest(head, records, version=None, created=_now(), lineage={}))
+        made = manifest(head, records, version=None, created=_now(), lineage={}, limit=self.plan().get("limit"))
+        values = msgspec.json.decode(made)
         values |= {"state": epoch.state.value, "planned": head["planned"], "reason": epoch.reason}
         return Dataset(
             name=self.dataset,

@@ -7,6 +7,7 @@ pandas and Dask are imported only by the methods that give them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,17 @@ class Dataset:
     def rows(self) -> int:
         """Records in the output."""
         return int(self.manifest["rows"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left out: no record of the source, and no service that was not attempted."""
+        return bool(self.manifest.get("whole", not self.statistics["not_attempted_records"]))
+
+    @property
+    def limit(self) -> int | None:
+        """The first records of the source that it is made of; None where no limit has left others out."""
+        limit: int | None = self.manifest.get("limit")
+        return limit
 
     @property
     def schema(self) -> pa.Schema:
@@ -264,7 +276,7 @@ def open_version(files: Files, home: str, version: int) -> Dataset:
     meta = f"{home}/_meta/v{version}"
     try:
         manifest = msgspec.json.decode(files.read(f"{meta}/dataset.json"))
-        statistics = Report(msgspec.json.decode(files.read(f"{meta}/statistics.json")))
+        statistics = read_report(files, meta)
     except (FileNotFoundError, msgspec.DecodeError) as error:
         raise CatalogError(f"{home}: version {version} has no readable manifest in {meta}") from error
     if manifest.get("format") != FORMAT:
@@ -272,6 +284,11 @@ def open_version(files: Files, home: str, version: int) -> Dataset:
     name = home.rpartition("/")[2]
     path = f"{home}/v{version}"
     return Dataset(name=name, version=version, path=path, meta=meta, manifest=manifest, statistics=statistics)
+
+
+def read_report(files: Files, meta: str) -> Report:
+    """The statistics of a version in their public form."""
+    return Report(msgspec.json.decode(files.read(f"{meta}/statistics.json")))
 
 
 def numbers(names: Sequence[str]) -> list[int]:
@@ -283,3 +300,29 @@ def complete_versions(files: Files, home: str) -> list[int]:
     """The versions of a dataset that a reader may see, oldest first: those with their folder and their manifest."""
     folders = numbers(files.folders(home))
     return [number for number in folders if "dataset.json" in files.sizes(f"{home}/_meta/v{number}")]
+
+
+def latest_version(files: Files, home: str) -> int | None:
+    """The version that the bare name of a dataset stands for, and `latest` too; None where there is none.
+
+    It is the newest that no limit has cut short, and where a limit has cut all of them, the newest.
+    """
+    versions = complete_versions(files, home)
+    whole = (number for number in reversed(versions) if not _is_limited(files, f"{home}/_meta/v{number}"))
+    return next(whole, versions[-1] if versions else None)
+
+
+class _Limited(msgspec.Struct):
+    """The one value of a manifest that is asked for without reading the others."""
+
+    limit: int | None = None
+
+
+_limited_decoder = msgspec.json.Decoder(_Limited)
+
+
+def _is_limited(files: Files, meta: str) -> bool:
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        # What is gone or damaged is told by whoever opens it.
+        return _limited_decoder.decode(files.read(f"{meta}/dataset.json")).limit is not None
+    return False

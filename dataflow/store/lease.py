@@ -102,6 +102,13 @@ class LeaseLock:
             if not self._lost:
                 self._publish(replace(owner, expires=now + self._lease))
 
+    def rename(self, run: str) -> None:
+        """Hold the dataset for another run, which turned out to be the one that is worked on."""
+        with self._writing:
+            if self.owner is not None and not self._lost and run != self._run:
+                self._run = run
+                self._publish(replace(self.owner, run=run))
+
     def _publish(self, owner: Owner) -> None:
         self._files.write(self._path(owner.epoch), owner.to_bytes())
         self.owner = owner

@@ -91,6 +91,12 @@ class KernelLock:
             return os.path.samestat(os.fstat(opened), self._path.stat())
         return False
 
+    def rename(self, run: str) -> None:
+        """Hold the dataset for another run, which turned out to be the one that is worked on."""
+        if self._opened is not None and self.owner is not None and run != self._run:
+            self._run, self.owner = run, replace(self.owner, run=run)
+            _rewrite(self._opened, self.owner)
+
     def holder(self) -> Owner | None:
         """Who holds the dataset, or has held it last."""
         with suppress(FileNotFoundError):

@@ -21,6 +21,8 @@ def manifest(
     version: int | None,
     created: str,
     lineage: Mapping[str, Any],
+    limit: int | None = None,
+    whole: bool = False,
 ) -> bytes:
     """What `dataset.json` says, as JSON.
 
@@ -30,6 +32,8 @@ def manifest(
         version: The number of the version, or None while the run is not published.
         created: When, as ISO text in UTC.
         lineage: Where the records come from, as the caller describes it.
+        limit: The first records of the source that the run was for, where it left others out.
+        whole: Whether nothing was left out: no record, and no service that was not attempted.
     """
     values = {
         "format": FORMAT,
@@ -37,6 +41,9 @@ def manifest(
         "version": version,
         "run": head["run"],
         "created": created,
+        "whole": whole,
+        "limit": limit,
+        "taken_over": sum(record.taken_from is not None for record in records),
         "rows": sum(record.rows for record in records),
         "rejected": sum(record.rejected for record in records),
         "bytes": sum(record.part.bytes for record in records),

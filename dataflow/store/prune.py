@@ -8,7 +8,7 @@ from itertools import chain
 
 import msgspec
 
-from dataflow.store.dataset import complete_versions, numbers
+from dataflow.store.dataset import complete_versions, latest_version, numbers
 from dataflow.store.files import Files, is_temporary
 
 
@@ -35,14 +35,15 @@ def prune(files: Files, home: str, *, keep: int, runs: Mapping[str, int | None])
     Args:
         files: The operations of the catalog.
         home: The folder of the dataset, which the caller holds.
-        keep: How many versions stay.
+        keep: How many of the newest versions stay; what the name of the dataset stands for stays too.
         runs: The runs that may stay: those that can be resumed with None, the others with their version.
 
     Returns:
         What was removed, such as `v1` or `run 20260101-120000`.
     """
     versions = complete_versions(files, home)
-    kept, old = versions[-keep:], versions[:-keep]
+    kept = {*versions[-keep:], latest_version(files, home)}
+    old = [number for number in versions if number not in kept]
     staying = {run for run, version in runs.items() if version is None or version in kept}
     for number in old:
         # Without its manifest no reader finds the version while its files go.

@@ -16,7 +16,7 @@ import msgspec
 
 from dataflow.errors import StoreError
 from dataflow.plan.partitions import PartitionSpec
-from dataflow.store.dataset import COMMITS, SIDES, Dataset, complete_versions, numbers, open_version
+from dataflow.store.dataset import COMMITS, SIDES, Dataset, complete_versions, latest_version, numbers, open_version
 from dataflow.store.files import Data, translated
 from dataflow.store.ledger import Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.manifest import manifest
@@ -91,7 +91,7 @@ def _place(ledger: Ledger, publication: Publication) -> int:
     total = totals(records)
     if faults := unbalanced(total, output=sum(r.rows for r in records), rejects=sum(r.rejected for r in records)):
         raise StoreError(f"run {ledger.run}: {'; '.join(faults)}; nothing was published, please report this")
-    version = _claimed(ledger)
+    version, limit = _claimed(ledger), ledger.json("plan.json").get("limit")
     texts = {
         "statistics.json": to_json(_bill(ledger, total, publication).report(publication.duration)),
         COMMITS: pack_records(records),
@@ -101,6 +101,8 @@ def _place(ledger: Ledger, publication: Publication) -> int:
             version=version,
             created=publication.created,
             lineage=publication.lineage,
+            limit=limit,
+            whole=limit is None and not total.not_attempted_records,
         ),
     }
     _place_files(ledger, version, records, texts)
@@ -209,7 +211,7 @@ def placed(ledger: Ledger) -> Dataset | None:
 
 
 def _point(ledger: Ledger) -> None:
-    """Let `latest` and `LATEST` name the newest version, whoever has published it."""
-    newest = f"v{complete_versions(ledger.files, ledger.home)[-1]}"
-    ledger.files.point(f"{ledger.home}/latest", newest)
-    ledger.files.write(f"{ledger.home}/LATEST", f"{newest}\n".encode())
+    """Let `latest` and `LATEST` name the version that a bare name opens, whoever has published it."""
+    latest = f"v{latest_version(ledger.files, ledger.home)}"
+    ledger.files.point(f"{ledger.home}/latest", latest)
+    ledger.files.write(f"{ledger.home}/LATEST", f"{latest}\n".encode())

@@ -68,6 +68,7 @@ class CommitRecord:
         rejects: The file with the rejected records, or None where there are none.
         failures: The file with the outcomes that did not succeed, or None where there are none.
         counts: What was counted, with the columns of the part.
+        taken_from: The version that it was taken over from as it was, or None where it was made by its run.
     """
 
     identity: str
@@ -78,6 +79,7 @@ class CommitRecord:
     rejects: PartFile | None
     failures: PartFile | None
     counts: Counts
+    taken_from: int | None = None
 
     @property
     def rows(self) -> int:

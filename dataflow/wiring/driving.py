@@ -35,16 +35,15 @@ from dataflow.wiring.caching import lacking
 from dataflow.wiring.foresight import Foresight
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
-from dataflow.wiring.memory import recalled
-from dataflow.wiring.planning import Planned, carries
+from dataflow.wiring.planning import Planned
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import STAGES, Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
-from dataflow.wiring.sending import sending_again
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.starting import open_engine
 from dataflow.wiring.stopped import shortfalls
 from dataflow.wiring.treasury import Treasury
+from dataflow.wiring.unchanged import take_over
 from dataflow.wiring.watching import Watching
 from dataflow.wiring.worker import STOPPED, completion_of
 
@@ -112,8 +111,11 @@ class Driving:
         self._mends_one = repair is not None and repair.service is not None
         self._foresight = Foresight(planned, run=folder.run, judges=self._may_call and not self._mends_one)
 
-    def perform(self, newest: Dataset | None) -> None:
-        """Do the partitions that are neither committed nor unchanged since the newest version.
+    def perform(self, earlier: Dataset | None = None) -> None:
+        """Do the partitions that are not committed.
+
+        Args:
+            earlier: The version from which they are taken over where they would be the same; None to do all of them.
 
         Raises:
             GuardrailReached: The run is not good enough.
@@ -121,18 +123,18 @@ class Driving:
             Interrupted: Partitions are left.
         """
         try:
-            self._perform(newest)
+            self._perform(earlier)
         finally:
             if self.planned.graph.calls_apis:
                 called = read_called(self.folder)
                 self.run.counts = self.run.counts.billed(called.services, currency=called.currency)
 
-    def _perform(self, newest: Dataset | None) -> None:
+    def _perform(self, earlier: Dataset | None) -> None:
         specs = self.planned.source.specs
         self.run.partitions = len(specs)
         self._show()
         self._tell(Event(kind="planned", run=self.folder.run, partitions=len(specs), records=self.planned.rows or 0))
-        done = self._done(newest)
+        done = self._done(earlier)
         left = [spec for spec in specs if spec.identity not in done]
         self._stop_at(self._reached())
         if left:
@@ -165,13 +167,15 @@ class Driving:
             if message not in self.run.warnings:
                 self.say(message)
 
-    def _done(self, newest: Dataset | None) -> set[str]:
+    def _done(self, earlier: Dataset | None) -> set[str]:
         """The identities of what needs no work, counted."""
         specs = self.planned.source.specs
         planned_now = {spec.identity for spec in specs}
         done = {name: record for name, record in self.folder.committed().items() if name in planned_now}
-        if newest is not None and self.settings.resume and self._carries(newest):
-            done |= self.folder.carry_over([spec for spec in specs if spec.identity not in done], newest)
+        if earlier is not None and (left := [spec for spec in specs if spec.identity not in done]):
+            taken = take_over(self.folder, self.planned, left, version=earlier, now=time.time())
+            done |= taken.records
+            self._note(taken.note)
         self._count([completion_of(record) for record in done.values()])
         if self.planned.graph.calls_apis:
             self._spend(ResolveFiles(self.folder).spent())
@@ -181,11 +185,6 @@ class Driving:
                 Event(kind="resumed", run=self.folder.run, partitions=len(done), records=rows, rejected=rejected)
             )
         return set(done)
-
-    def _carries(self, newest: Dataset) -> bool:
-        """Whether partitions may be carried over: not where what is behind them shall be asked or sent again."""
-        afresh = recalled(self.folder) or sending_again(self.folder)
-        return carries(newest, self.planned) and not afresh
 
     def _drive(self, left: list[PartitionSpec]) -> None:
         deadline = self.settings.deadline

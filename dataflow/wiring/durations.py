@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from dataflow.errors import DataflowError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.best_of import BestOf
 from dataflow.store.catalog import Catalog
+from dataflow.wiring.history import LOOKED_BACK
 
 PLANNED = "durations"
 """The name under which a plan keeps what it was made with, so that a run that goes on chooses the same."""
@@ -41,7 +43,10 @@ def durations_of(
         first = [output] if output is not None and catalog.has(output) else []
         for name in dict.fromkeys([*first, *(one.name for one in others)]):
             with suppress(DataflowError):
-                found = {**_told(catalog.open(name).statistics["services"], names), **found}
+                for _, report in islice(catalog.reports(name), LOOKED_BACK):
+                    found = {**_told(report["services"], names), **found}
+                    if found.keys() >= names:
+                        return found
     return found
 
 

@@ -18,12 +18,13 @@ from dataflow.store.dataset import Dataset
 from dataflow.wiring.caching import Remembers, recalled_since
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.memory import recalled
-from dataflow.wiring.planning import Planned, carries, differing, is_whole, plan_values, schemas_of
+from dataflow.wiring.planning import Planned, differing, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.sending import Sending
 from dataflow.wiring.settings import Settings
 from dataflow.wiring.stopped import planned_specs, require_same_plan
+from dataflow.wiring.unchanged import is_attempted, is_planned_alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +45,28 @@ class Entry:
     run: Run
     reference: Reference | None
 
+    def unfinished(self) -> RunFolder | None:
+        """The run that this one goes on with, unless its plan turns out to differ."""
+        return self.catalog.unfinished(self.job.output) if self.settings.resume else None
+
     def plan_before(self, repair: Repair | None) -> Mapping[str, Any] | None:
         """The plan of the run that this one may go on with, or mends."""
         if repair is not None:
             return self.catalog.run(repair.run).plan()
-        unfinished = self.catalog.unfinished(self.job.output) if self.settings.resume else None
+        unfinished = self.unfinished()
         return None if unfinished is None else unfinished.plan()
 
-    def enter(self, planned: Planned, newest: Dataset | None) -> RunFolder:
+    def versions(self) -> list[Dataset]:
+        """The version that the name of the output stands for, and the newest where that is another one."""
+        if not self.catalog.has(self.job.output):
+            return []
+        latest, newest = self.catalog.open(self.job.output), self.catalog.newest(self.job.output)
+        return [latest] if newest is None or newest.version == latest.version else [latest, newest]
+
+    def enter(self, planned: Planned) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""
         sending, unfinished, recall = self.sending(planned), self._unfinished(), self.settings.recall
-        remembers, since = self._left_by(planned, newest), None
+        remembers, since = self._left_by(planned), None
         if unfinished is not None:
             changed = differing(unfinished.plan(), planned)
             late = [name for name in recall if name not in recalled(unfinished)]
@@ -68,7 +80,7 @@ class Entry:
                 remembers, since = Remembers.left_by(unfinished), unfinished.head()["started"]
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
-        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
+        plan = plan_values(planned, reference=self.reference)
         return self.catalog.start(
             self.job.output,
             run_id=self.run.id,
@@ -86,7 +98,7 @@ class Entry:
         late = [] if unfinished is None else self.sending(planned).late(unfinished)
         if unfinished is not None and Repair.of(unfinished) == repair and not late:
             return unfinished.resume(as_it_is=True)
-        plan = plan_values(planned, limit=self.settings.limit, reference=self.reference)
+        plan = plan_values(planned, reference=self.reference)
         return self.catalog.start(
             self.job.output,
             run_id=self.run.id,
@@ -112,9 +124,10 @@ class Entry:
     def _again(self) -> dict[str, Any]:
         return {"send_again": list(self.settings.send_again)} if self.settings.send_again else {}
 
-    def _left_by(self, planned: Planned, newest: Dataset | None) -> Remembers:
+    def _left_by(self, planned: Planned) -> Remembers:
         """The answers that a run has left which was published as it is."""
-        if newest is None or is_whole(newest) or not self.settings.resume or not carries(newest, planned):
+        newest = self.catalog.newest(self.job.output)
+        if newest is None or is_attempted(newest) or not self.settings.resume or not is_planned_alike(newest, planned):
             return Remembers()
         with suppress(CatalogError):
             # Where somebody has removed what is told about that run, its own answers are paid for again.
@@ -125,7 +138,7 @@ class Entry:
         """The run that could go on; one that was killed while it was published as it is, is published first."""
         found = self.catalog.unfinished(self.job.output)
         placed = None if found is None else found.placed()
-        if found is None or placed is None or is_whole(placed):
+        if found is None or placed is None or is_attempted(placed):
             return found
         dataset = found.resume(as_it_is=True).publish(planned_specs(found))
         self.run.notes.append(f"run {found.run} is published as it was, as {dataset}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.marks import Effect
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 ENOUGH = 30
 """Keys of a sample from which it says more about a service than what was seen long ago."""
 
+LOOKED_BACK = 20
+"""Versions that are asked for what calls cost and take."""
+
+_ByService = Mapping[str, Mapping[str, Any]]
 _ASKED = ("succeeded", "cached", "not_found", "failed", "timed_out")
 
 
@@ -38,29 +43,48 @@ def seen_in_version(catalog: Catalog, output: str, graph: Graph, counts: Mapping
     with suppress(DataflowError):
         if not catalog.has(output):
             return {}
-        version = catalog.open(output)
-        reports: dict[str, Any] = version.statistics["services"]
-        origin = f"{output}@v{version.version}"
-        seen = {name: _reported(reports[name], origin) for name in counts if name in reports}
+        version, reports, called = _reports(catalog, output, counts)
+        origin = f"{output}@v{version}"
+        seen = {
+            name: _reported(reports[name], origin, called=called.get(name, {})) for name in counts if name in reports
+        }
         asked = {name: sum(reports[name].get(one, 0) for one in _ASKED) for name in seen}
         return {name: _with_could(one, graph, counts[name], seen, asked) for name, one in seen.items()}
     return {}
 
 
-def _reported(report: Mapping[str, Any], origin: str) -> Seen:
+def _reports(catalog: Catalog, output: str, names: Iterable[str]) -> tuple[int, _ByService, _ByService]:
+    """What there is of services: the newest version and what it says, and what the newest says that has called each.
+
+    A version that is answered by the cache, or takes partitions over, says nothing of what a call costs or takes.
+    """
+    newest: tuple[int, _ByService] | None = None
+    called: dict[str, Mapping[str, Any]] = {}
+    for number, report in islice(catalog.reports(output), LOOKED_BACK):
+        services = report["services"]
+        newest = newest or (number, services)
+        called |= {name: services[name] for name in {*names} - called.keys() if services.get(name, {}).get("calls")}
+        if called.keys() >= {*names} & newest[1].keys():
+            break
+    number, services = newest or (0, {})
+    return number, services, called
+
+
+def _reported(report: Mapping[str, Any], origin: str, *, called: Mapping[str, Any]) -> Seen:
+    """What a report says of a service, and `called` of its calls, which may have been made for an earlier version."""
     records = sum(report.get(one, 0) for one in _ASKED)
     keys = max(0, records - report.get("deduplicated", 0))
     shares = {name: report.get(name, 0) / records if records else 0.0 for name in _ASKED}
-    duration = report.get("duration", {})
+    duration = called.get("duration", {})
     middle = duration.get("p50")
     return Seen(
         origin=origin,
         keys=keys,
         found=round(keys * (shares["succeeded"] + shares["cached"])),
         failed=round(keys * (shares["failed"] + shares["timed_out"])),
-        calls=report.get("calls", 0),
-        retries=report.get("retries", 0),
-        cost=report.get("cost", 0.0),
+        calls=called.get("calls", 0),
+        retries=called.get("retries", 0),
+        cost=called.get("cost", 0.0),
         seconds=Interval.around(0.7 * middle, middle, duration.get("p95") or middle) if middle else None,
     )
 
@@ -78,7 +102,7 @@ def seen_in_sample(trial: Trial, counts: Mapping[str, KeyCount], before: Mapping
         for member in effect.members
         if member.service.name in counts
     }
-    seen |= {name: _reported(report, origin) for name, report in inside.items()}
+    seen |= {name: _reported(report, origin, called=report) for name, report in inside.items()}
     asked |= {name: sum(report[one] for one in _ASKED) for name, report in inside.items()}
     whole = {name: _with_could(one, graph, counts[name], seen, asked) for name, one in seen.items()}
     return {name: one for name, one in whole.items() if one.keys >= ENOUGH or name not in before}

@@ -185,17 +185,19 @@ def plan_source(
 
 
 def _limited(plan: SourcePlan, limit: int) -> SourcePlan:
+    """The first records of a source; where there are no others, the plan is that of all of it."""
     specs, left = [], limit
     for spec in plan.specs:
-        if left <= 0:
-            break
         batch = read(plan.options, spec, schema=plan.schema)
-        rows = min(left, batch.table.num_rows + len(batch.unreadable))
+        rows = batch.table.num_rows + len(batch.unreadable)
+        if rows > left:
+            specs += [replace(spec, rows=left)] if left else []
+            options = {**plan.options, "first_records": limit}
+            note = f"only the first {limit:,} records are run (limit)"
+            return replace(plan, specs=tuple(specs), options=options, notes=(*plan.notes, note))
         specs.append(replace(spec, rows=rows))
         left -= rows
-    options = {**plan.options, "first_records": limit}
-    note = f"only the first {limit - max(left, 0):,} records are run (limit)"
-    return replace(plan, specs=tuple(specs), options=options, notes=(*plan.notes, note))
+    return replace(plan, specs=tuple(specs))
 
 
 def check_columns(schema: pa.Schema) -> None:

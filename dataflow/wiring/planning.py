@@ -1,4 +1,4 @@
-"""A job bound to its source: what a run will do, what of it is written down, and how it compares to what there is."""
+"""A job bound to its source: what a run will do, and what of it is written down."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.plan.code import Looks
-from dataflow.plan.fingerprint import changes, fingerprints, unseen
+from dataflow.plan.fingerprint import fingerprints, unseen
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
 from dataflow.plan.sizes import SizeOption
 from dataflow.plan.texts import Texts
 from dataflow.store.catalog import Catalog
-from dataflow.store.dataset import Dataset
 from dataflow.store.schemas import Schemas, schema_text
 from dataflow.store.sources import Source
 from dataflow.wiring.binding import bind_pipeline, check_key, lookup_tables, wanted_types
@@ -59,6 +58,12 @@ class Planned:
     texts: Texts = field(default_factory=Texts)
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     uncut: Source | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """The first records that are run, where a limit leaves others out."""
+        limit: int | None = self.source.options.get("first_records")
+        return limit
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -160,12 +165,11 @@ def cut_planned(
     return replace(planned, source=source, rows=known_rows(source.specs))
 
 
-def plan_values(planned: Planned, *, limit: int | None, reference: Reference | None) -> dict[str, Any]:
+def plan_values(planned: Planned, *, reference: Reference | None) -> dict[str, Any]:
     """What `plan.json` says, as plain JSON values.
 
     Args:
         planned: The plan.
-        limit: The first records that are run, or None for all.
         reference: How a command named the job, or None where it came from Python.
     """
     return {
@@ -175,7 +179,7 @@ def plan_values(planned: Planned, *, limit: int | None, reference: Reference | N
         "specs": [spec.to_dict() for spec in planned.source.specs],
         "reading": planned.source.options,
         "source": schema_text(planned.source.schema),
-        "limit": limit,
+        "limit": planned.limit,
         **({PLANNED: dict(planned.durations)} if planned.durations else {}),
         **({"environ": list(planned.variables)} if planned.variables else {}),
         "texts": dict(planned.texts.files),
@@ -197,18 +201,3 @@ def schemas_of(planned: Planned) -> Schemas:
         rejects=rejects_schema(planned.graph, key),
         failures=failures_schema(planned.graph, key),
     )
-
-
-def carries(newest: Dataset, planned: Planned) -> bool:
-    """Whether the newest version was made under the same plan but for its source."""
-    return set(changes(newest.manifest["fingerprints"], planned.fingerprints)) <= {"source"}
-
-
-def is_whole(version: Dataset) -> bool:
-    """Whether every service was attempted for every record of a version."""
-    return not version.statistics["not_attempted_records"]
-
-
-def is_current(newest: Dataset, planned: Planned) -> bool:
-    """Whether a run of the plan could give nothing but the newest version."""
-    return is_whole(newest) and not changes(newest.manifest["fingerprints"], planned.fingerprints)

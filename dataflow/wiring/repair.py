@@ -5,7 +5,7 @@ It stands in the plan of the run that repairs, so that whoever goes on with that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,8 +60,13 @@ class Repair:
         """
         return catalog.open(f"{name}@v{self.version}")
 
-    def take_over(self, folder: RunFolder, specs: Sequence[PartitionSpec]) -> None:
+    def take_over(self, folder: RunFolder, specs: Sequence[PartitionSpec], *, asked: Collection[str]) -> None:
         """Let the run have all partitions that need no repair.
+
+        Args:
+            folder: The run that repairs.
+            specs: Its partitions.
+            asked: The services that have an API.
 
         Raises:
             CatalogError: The version was pruned.
@@ -69,7 +74,8 @@ class Repair:
         version = self.dataset(Catalog(folder.root), folder.dataset)
         whole = {name for name, record in version.records().items() if not self.failed(record)}
         left = whole - folder.committed().keys()
-        folder.carry_over([spec for spec in specs if spec.identity in left], version, as_it_is=True)
+        good = [spec for spec in specs if spec.identity in left]
+        folder.carry_over(good, version, asked=asked, as_it_is=True)
 
 
 class KeptFailures:

@@ -53,7 +53,7 @@ def repair_run(
         current.notes.append(_nothing(repair, version))
         return current
     newest = where.open(folder.dataset)
-    if newest.version != version.version:
+    if (newest.version or 0) > (version.version or 0):
         current.notes.append(f"{newest} is newer than {version}, of which the new version is made")
     job = found or find_again(original)
 

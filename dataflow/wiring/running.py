@@ -33,7 +33,7 @@ from dataflow.wiring.driving import Driving
 from dataflow.wiring.entering import Entry
 from dataflow.wiring.jobs import Found, Reference
 from dataflow.wiring.looking import said_of_unseen
-from dataflow.wiring.planning import Planned, cut_planned, differing, is_current, plan_job
+from dataflow.wiring.planning import Planned, cut_planned, differing, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.sending import Sending
@@ -46,6 +46,7 @@ from dataflow.wiring.stopped import (
     published_as,
     require_same_plan,
 )
+from dataflow.wiring.unchanged import asked, changed_since
 from dataflow.wiring.watching import Watching
 
 _CLEAN_ENDS = (Interrupted, GuardrailReached, LimitReached)
@@ -225,39 +226,60 @@ class _Execution:
 
     def _perform(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         # A stopped run is published where it is, whatever its job says by now.
-        stack.enter_context(self.catalog.lock(self.run.output, run=self.run.id))
+        held = self.catalog.lock(self.run.output, run=self.run.id)
+        stack.enter_context(held)
         if self.as_it_is:
             self._publish_as_it_is(stack, tell)
             return
+        if (unfinished := self.entry.unfinished()) is not None:
+            # Planning may take a while, and whoever is refused meanwhile looks for the run that he is told of.
+            held.rename(unfinished.run)
         planned = self._plan(cache(lambda: self.entry.plan_before(self.repair)))
-        if self.repair is not None:
-            self._note(planned)
-            sending = self.entry.sending(planned)
-            sending.check()
-            folder = self.entry.enter_repair(planned, self.repair)
-            self.run.id = folder.run
-            self._take_over(sending, folder, tell)
-            self._finish(planned, folder, None, stack=stack, tell=tell)
-            return
-        newest = self.catalog.open(self.job.output) if self.catalog.has(self.job.output) else None
         check_recall(planned.graph, self.settings.recall)
         sending = self.entry.sending(planned)
         sending.check()
-        afresh = self.settings.recall or self.settings.send_again
-        if self.settings.if_changed and not afresh and newest is not None and is_current(newest, planned):
-            self.run.dataset, self.run.status = newest, "unchanged"
+        if self.repair is None and self._is_unchanged(planned):
             self._note(planned)
-            self.run.notes.append(f"nothing has changed since {newest}")
             return
         settings = self.settings
-        planned = cut_planned(
-            planned, threads=threads_for(settings), limit=settings.limit, parameters=settings.parameters
-        )
+        if self.repair is None:
+            planned = cut_planned(
+                planned, threads=threads_for(settings), limit=settings.limit, parameters=settings.parameters
+            )
         self._note(planned)
-        folder = self.entry.enter(planned, newest)
+        folder = self.entry.enter(planned) if self.repair is None else self.entry.enter_repair(planned, self.repair)
         self.run.id = folder.run
+        held.rename(folder.run)
         self._take_over(sending, folder, tell)
-        self._finish(planned, folder, newest, stack=stack, tell=tell)
+        self._finish(planned, folder, stack=stack, tell=tell)
+
+    def _is_unchanged(self, planned: Planned) -> bool:
+        """Whether nothing is to be done, where that was asked for; says why otherwise."""
+        told: list[str] = []
+        settings = self.settings
+        for version in self.entry.versions() if settings.if_changed and not settings.send_again else ():
+            reason = changed_since(version, planned, recall=settings.recall, now=time.time())
+            if reason is None:
+                self.run.dataset, self.run.status = version, "unchanged"
+                self.run.notes.append(f"nothing has changed since {version}")
+                return True
+            told.append(f"run again, since {version} may differ: {reason}")
+        self.run.notes += told[:1]
+        return False
+
+    def _beside(self, version: Dataset) -> list[str]:
+        """What a version is beside the others, where it is not the one that its name stands for from now on."""
+        latest = self.catalog.open(self.run.output)
+        if version.limit is None or latest.version == version.version:
+            return []
+        return [f"{version} is limited to the first {version.limit:,} records; latest stays v{latest.version}"]
+
+    def _earlier(self) -> Dataset | None:
+        """The version from which partitions are taken over, where that was chosen."""
+        chosen = self.job.incremental if self.settings.incremental is None else self.settings.incremental
+        if not chosen or not self.settings.resume or self.as_it_is:
+            return None
+        return next(iter(self.entry.versions()), None)
 
     def _take_over(self, sending: Sending, folder: RunFolder, tell: Callable[[Event], None]) -> None:
         """Let the run know what was sent before, and say so before it sends anything."""
@@ -293,13 +315,12 @@ class _Execution:
         self.run.counts, self.run.done, self.run._stop = Statistics(), 0, threading.Event()
         folder = folder.resume(as_it_is=True)
         self.entry.sending(planned).go_on(folder)
-        self._finish(planned, folder, None, stack=stack, tell=tell)
+        self._finish(planned, folder, stack=stack, tell=tell)
 
     def _finish(
         self,
         planned: Planned,
         folder: RunFolder,
-        newest: Dataset | None,
         *,
         stack: ExitStack,
         tell: Callable[[Event], None],
@@ -307,8 +328,7 @@ class _Execution:
         """Do what is left, and publish."""
         repair = Repair.of(folder)
         if repair is not None:
-            repair.take_over(folder, planned.source.specs)
-            newest = None
+            repair.take_over(folder, planned.source.specs, asked=asked(planned.graph))
         driving = Driving(
             planned,
             folder,
@@ -322,7 +342,7 @@ class _Execution:
             budgets=self.budgets,
         )
         try:
-            driving.perform(newest)
+            driving.perform(self._earlier() if repair is None else None)
         except _CLEAN_ENDS as error:
             folder.stop(str(error))
             raise
@@ -337,6 +357,7 @@ class _Execution:
         )
         self.run.status, self.run._error = "published", None
         self.run._publish = None
+        self.run.notes += self._beside(self.run.dataset)
         driving.say_shortfalls()
         merge_segments(planned.graph, folder.root, warn=driving.say)
         tell(Event(kind="published", run=self.run.id, message=f"published {self.run.dataset}"))

@@ -55,12 +55,16 @@ class Settings:
         partition_size: How large partitions are: records as a number, or bytes such as "64MiB", also as a text.
             Default: what the source says, else the job; else 64 MiB, less where calls or slow services take a while.
             A run that goes on keeps the partitions that it has.
-        limit: Run only the first N records of the source.
+        limit: Run only the first N records of the source. Where that leaves others out, the version says so, and it
+            does not become `latest` beside one that no limit has cut short.
         deadline: Seconds, or "2h", after which no new calls and partitions begin; what is done is kept. Default:
             the job's own.
         budget: Money that the paid services may cost in this run, over all its starts. Default: the job's own.
-        resume: False starts a new run where an unfinished one could go on, and carries nothing over.
-        if_changed: True does nothing where the newest version has the same plan.
+        resume: False starts a new run where an unfinished one could go on, and takes nothing over.
+        incremental: True takes over from the newest version the partitions that would be the same, False none. Default:
+            the job's own, which is False: everything is done again, with answers from the cache.
+        if_changed: True does nothing where a run would give the newest version again: it has the same plan, no call
+            has failed for it, its answers still serve, and none of its services is given `flow.Context`.
         recall: Services of which no answers from before the run serve, so that they are called again.
         keep_sent: Services with idempotent=False that have changed since they sent records: those count as sent.
         send_again: Services with idempotent=False of which everything is sent again, whatever earlier runs have sent.
@@ -88,6 +92,7 @@ class Settings:
     deadline: float | str | None = None
     budget: float | None = None
     resume: bool = True
+    incremental: bool | None = None
     if_changed: bool = False
     recall: tuple[str, ...] = ()
     keep_sent: tuple[str, ...] = ()
@@ -132,6 +137,8 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise DeclarationError(f"{name} takes a whole number from 1")
     read_partition_size(settings.partition_size)
+    if settings.incremental not in (None, True, False):
+        raise DeclarationError("incremental takes True or False")
     settings = replace(settings, adapt=_range(settings.adapt))
     _check_place(settings)
     if settings.budget is not None:

@@ -265,15 +265,12 @@ def origin_of(dataset: Dataset, identity: str) -> Dataset:
     """The version that has made a partition, which later ones have carried over as it was, with its counts."""
     catalog, found = Catalog(dataset.home.rpartition("/")[0]), dataset
     record = _record_of(dataset, identity)
-    while record is not None and found.version is not None and found.version > 1:
+    while record is not None and record.taken_from is not None:
         try:
-            before = catalog.open(f"{dataset.name}@v{found.version - 1}")
+            found = catalog.open(f"{dataset.name}@v{record.taken_from}")
         except CatalogError:
             break
-        earlier = _record_of(before, identity)
-        if earlier is None or earlier.counts != record.counts:
-            break
-        found = before
+        record = _record_of(found, identity)
     return found
 
 

@@ -88,7 +88,7 @@ def measure(source: Path, catalog: Path) -> tuple[float, float, int]:
     file = str(HERE / "resolve_job.py")
     job = load(pack_file(file, "job", parameters={"source": str(source)}))
     planned = plan_job(job, Catalog(catalog))
-    values = plan_values(planned, limit=None, reference=None)
+    values = plan_values(planned, reference=None)
     folder = Catalog(catalog).start("companies", run_id="bench", plan=values, schemas=schemas_of(planned), key=("id",))
     setup = make_setup(
         folder,

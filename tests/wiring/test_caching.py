@@ -154,12 +154,12 @@ def test_changed_code_is_told_once_and_its_answers_are_used_until_they_are_recal
     assert desk.run(service, ["a", "b"], output="fourth").warnings == []
 
 
-def test_recall_pays_again_also_for_what_could_be_carried_over(desk: Desk) -> None:
+def test_recall_pays_again_also_for_what_could_be_taken_over(desk: Desk) -> None:
     desk.run(desk.news(), ["a", "b"])
     desk.calls()
     desk.run(desk.news(), ["a", "b"])
     assert desk.calls() == []
-    desk.run(desk.news(), ["a", "b"], recall=["news"])
+    desk.run(desk.news(), ["a", "b"], recall=["news"], incremental=True)
     assert sorted(desk.calls()) == ["a", "b"]
     desk.run(desk.news(), ["a", "b"], recall=["news"], if_changed=True)
     assert sorted(desk.calls()) == ["a", "b"]

@@ -97,7 +97,8 @@ def test_only_what_failed_is_called_and_the_new_version_is_whole(desk: Desk) -> 
     assert found.to_arrow()["points"].null_count == 0
     assert (found.rejects().num_rows, found.failures().num_rows) == (0, 0)
     counts = found.statistics["services"]["company"]
-    assert (counts["succeeded"], counts["cached"], counts["failed"]) == (9, 3, 0)
+    assert (counts["succeeded"], counts["cached"], counts["failed"]) == (1, 11, 0)
+    assert [one["calls"] for one in found.statistics["services"].values() if one["cached"]] == [1, 1]
 
 
 def test_whole_partitions_are_carried_over_and_the_lineage_names_what_was_repaired(desk: Desk) -> None:

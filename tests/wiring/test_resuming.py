@@ -1,4 +1,4 @@
-"""The same command again: goes on, starts anew and says why, carries over, or does nothing."""
+"""The same command again: goes on, starts anew and says why, takes over, or does nothing."""
 
 from __future__ import annotations
 
@@ -216,14 +216,14 @@ def test_another_key_or_other_parameters_start_a_new_run(project: Project) -> No
     )
 
 
-def test_no_resume_starts_anew_and_carries_nothing_over(project: Project) -> None:
+def test_no_resume_starts_anew_and_takes_nothing_over(project: Project) -> None:
     stopped = project.stop()
     project.calls()
     done = project.run(resume=False)
     assert done.id != stopped
     assert done.notes == [f"run {stopped} is abandoned (a new run was asked for); a new run starts"]
     assert project.calls() == Counter(range(60))
-    project.run(resume=False)
+    project.run(resume=False, incremental=True)
     assert project.calls() == Counter(range(60))
 
 
@@ -235,6 +235,7 @@ def test_a_poison_record_fails_alone(project: Project) -> None:
 
 
 def test_if_changed_does_nothing_for_the_same_plan_and_runs_for_another(project: Project) -> None:
+    project.edit("job.py", ", context: flow.Context", "")
     first = project.run(if_changed=True)
     project.calls()
     same = project.run(if_changed=True)
@@ -248,31 +249,35 @@ def test_if_changed_does_nothing_for_the_same_plan_and_runs_for_another(project:
     project.check(changed, factor=3)
 
 
-def test_unchanged_partitions_are_carried_over_by_hard_links(project: Project) -> None:
+def test_unchanged_partitions_are_taken_over_by_hard_links(project: Project) -> None:
+    project.edit("job.py", ", context: flow.Context", "")
     first = project.run()
     project.calls()
     project.write("source/6.csv", _numbers(range(60, 70)))
     project.write("source/2.csv", _numbers(range(20, 25)))
-    second = project.run()
+    second = project.run(incremental=True)
     assert sorted(project.calls()) == [*range(20, 25), *range(60, 70)]
+    assert "5 of 7 partitions taken over from v1" in second.notes
     project.check(second, [*range(25), *range(30, 70)])
     inodes = [{os.stat(part).st_ino for part in Path(str(run.path)).iterdir()} for run in (first, second)]  # noqa: PTH116
     assert len(inodes[0] & inodes[1]) == 5
     second.dataset.verify()  # type: ignore[union-attr]
 
 
-def test_nothing_is_carried_over_when_a_service_has_changed(project: Project) -> None:
+def test_nothing_is_taken_over_when_a_service_has_changed(project: Project) -> None:
+    project.edit("job.py", ", context: flow.Context", "")
     project.run()
     project.calls()
     project.edit("job.py", "FACTOR = 2", "FACTOR = 3")
-    project.check(project.run(), factor=3)
+    project.check(project.run(incremental=True), factor=3)
     assert project.calls() == Counter(range(60))
 
 
-def test_a_profile_of_carried_partitions_says_what_it_can(project: Project) -> None:
+def test_a_profile_of_partitions_that_were_taken_over_says_what_it_can(project: Project) -> None:
+    project.edit("job.py", ", context: flow.Context", "")
     project.run()
     project.write("source/6.csv", _numbers(range(60, 70)))
-    project.check(project.run(profile=True), range(70))
+    project.check(project.run(profile=True, incremental=True), range(70))
 
 
 def test_too_many_failures_end_the_run_and_a_higher_limit_goes_on(project: Project) -> None:

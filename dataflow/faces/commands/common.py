@@ -46,7 +46,12 @@ PARTITION_SIZE = click.option(
 
 _HOW = (
     PARTITION_SIZE,
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="Run only the first N records."),
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run only the first N records; never the `latest` version beside a whole one.",
+    ),
     SET,
     click.option(
         "--environ",
@@ -55,7 +60,12 @@ _HOW = (
         help="Give the job file this variable's value here wherever it is loaded, as on workers; no secrets.",
     ),
     click.option("--no-resume", is_flag=True, help="Start anew, even where an unfinished run could go on."),
-    click.option("--if-changed", is_flag=True, help="Do nothing where the newest version has the same plan."),
+    click.option(
+        "--incremental/--no-incremental",
+        default=None,
+        help="Take over what would be the same from the newest version, instead of what the job says.",
+    ),
+    click.option("--if-changed", is_flag=True, help="Do nothing where a run would give the newest version again."),
     click.option("--recall", multiple=True, metavar="SERVICE", help="Call SERVICE again, whatever the cache holds."),
     click.option(
         "--keep-sent", multiple=True, metavar="SERVICE", help="What SERVICE sent before it was changed counts as sent."

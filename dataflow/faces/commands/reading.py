@@ -64,7 +64,9 @@ def failures(name: str, service: str | None, inputs: bool, as_csv: bool, catalog
 
 @click.command()
 @click.argument("dataset")
-@click.option("--keep", type=click.IntRange(1), required=True, help="Versions to keep, the newest ones.")
+@click.option(
+    "--keep", type=click.IntRange(1), required=True, help="Versions to keep: the newest ones, and always `latest`."
+)
 @CATALOG
 @JSON
 def prune(dataset: str, keep: int, catalog: str, as_json: bool) -> None:

@@ -112,7 +112,16 @@ def _run_summary(finished: Any) -> dict[str, Any]:
         "version": finished.version,
         "path": finished.path,
         "status": finished.status,
+        **({} if finished.dataset is None else _standing(finished.dataset)),
         **({} if finished.reason is None else {"reason": finished.reason}),
         "statistics": finished.statistics,
         "sample_records": finished.head(10).to_pylist(),
     }
+
+
+def _standing(dataset: Any) -> dict[str, Any]:
+    """What a version is among the others of its dataset."""
+    from dataflow.store.catalog import Catalog
+
+    latest = Catalog(dataset.home.rpartition("/")[0]).open(dataset.name)
+    return {"whole": dataset.is_whole, "limit": dataset.limit, "latest": latest.version}
