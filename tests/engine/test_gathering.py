@@ -57,7 +57,11 @@ def test_a_full_request_is_sent_whoever_could_still_come() -> None:
         asked = [desk.ask(one, at) for at, one in enumerate(desk.records[:3])]
         found = await asyncio.gather(*asked)
         assert [one.values for one in found] == [["T0"], ["T1"], ["T2"]]
-        assert [(one.calls, one.cost, one.seconds) for one in found] == [(1, 3e-6, [0.5]), (0, 2e-6, []), (0, 0.0, [])]
+        assert [(one.calls, one.cost, one.seconds) for one in found] == [
+            (1, 3e-12, [0.5]),
+            (0, 2e-12, []),
+            (0, 0.0, []),
+        ]
 
     assert played(scene, 5).sent == [[0, 1, 2]]
 
