@@ -109,7 +109,7 @@ def count_ahead(
     free = call_free(graph)
     walk = _Walk(graph, batch.table, resources, store)
     keys = dict(walk.steps(needed_steps(graph, free)))
-    return keys, foresee(walk.environment, free, batch=batch, path=path)
+    return keys, foresee(walk.environment, free, resources=resources, batch=batch, path=path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,10 @@ class Environment:
         """The Arrow column of a version."""
         return self._columns[column]
 
+    def has(self, column: Column) -> bool:
+        """Whether a version was made by now."""
+        return column in self._columns
+
     def source_column(self, name: str) -> Any:
         """A column as the source has it."""
         return self._columns[Column(name, 0)]

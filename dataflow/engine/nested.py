@@ -143,7 +143,7 @@ class Nested:
             single |= {field.name: pc.struct_field(values, field.name) for field in values.type}
         known = {name: self.given[name] for name in self._nest.given}
         if self._records is not None:
-            known |= {one.name: self._records.column(one) for one in self._records.graph.last}
+            known |= {one.name: _last(self._records, one, kind) for one, kind in self._records.graph.last.items()}
         others = {name: _taken(column, parents) for name, column in known.items() if name not in single}
         return pa.table({**single, **others})
 
@@ -165,13 +165,16 @@ class Nested:
 
     def effect(self) -> Effect:
         """All of it as the effect of one service on the records."""
+        members = self._all_members()
+        return Effect(values=(self._lists(),), failures=tuple(self._failures(members)), members=tuple(members))
+
+    def lost(self) -> Rows:
+        """The records that lack an item by what was done so far."""
+        return np.array([failure.row for failure in self._failures(self._all_members())], np.int64)
+
+    def _all_members(self) -> list[MemberEffect]:
         records = [] if self._records is None else _members(self._records)
-        items = [] if self._done is None else _members(self._done, self.parents)
-        return Effect(
-            values=(self._lists(),),
-            failures=tuple(self._failures([*records, *items])),
-            members=(*records, *items),
-        )
+        return records + ([] if self._done is None else _members(self._done, self.parents))
 
     def _lists(self) -> pa.Array:
         offsets = np.concatenate([[0], np.cumsum(self._items.lengths)]).astype(np.int32)
@@ -228,7 +231,10 @@ def _members(environment: Environment, parents: Rows | None = None) -> list[Memb
     """What each step inside did, its failures by record; `parents` are the records of items."""
     found = []
     for step in environment.graph.steps:
-        effect = environment.effects[step.index]
+        effect = environment.effects.get(step.index)
+        if effect is None:
+            # Only what needs no call was run.
+            continue
         if step.service.member_of and step.service.form is Form.COMPOSITE:
             continue
         statistics = count_service(step, effect, size=environment.size, streak=None)
@@ -246,8 +252,13 @@ def _by_record(member: MemberEffect, parents: Rows) -> MemberEffect:
     )
 
 
+def _last(environment: Environment, column: Column, kind: pa.DataType) -> Any:
+    """The last version of a column, or nulls where it waits for a call."""
+    return environment.column(column) if environment.has(column) else pa.nulls(environment.size, kind)
+
+
 def _rejected(environment: Environment) -> Mask:
-    return environment.rejected_by([step.index for step in environment.graph.steps])
+    return environment.rejected_by(sorted(environment.effects))
 
 
 def _taken(column: Any, rows: Rows | None) -> Any:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,6 @@ from dataflow.engine.columns import call_columns
 from dataflow.engine.computing import call_each, call_threads
 from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment, Taints
-from dataflow.engine.foreseeing import Prelude
 from dataflow.engine.http.settings import Execution
 from dataflow.engine.lookups import find
 from dataflow.engine.marks import NONE_EXCLUDED, Clock, Effect, Exclusions, Verdicts, merge_effects, spread
@@ -45,6 +44,19 @@ from dataflow.services.signature import Form
 
 LOOK = 0.5
 """Seconds between two looks of a waiting partition at whether another may begin, or Ctrl-C was pressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prelude:
+    """What comes before the calls of a partition.
+
+    Attributes:
+        steps: The places of the steps that run first.
+        judge: Told how the partition stands then; what it raises ends the run before a call.
+    """
+
+    steps: Collection[int]
+    judge: Callable[[Environment], object]
 
 
 def run_graph(

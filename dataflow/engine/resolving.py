@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from dataflow.engine.distinct import Calls, distinct_calls, group_columns
 from dataflow.engine.environment import Environment, fill_arguments
 from dataflow.engine.fate import count_service
-from dataflow.engine.foreseeing import Foreseen
 from dataflow.engine.marks import Effect, Failure, Mark, Moments, Rows, Verdicts, join_chunks, to_mask
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Status
@@ -26,6 +25,9 @@ from dataflow.services.keys import SIZE
 from dataflow.telemetry.given import NOTHING_GIVEN
 from dataflow.telemetry.services import ServiceStatistics
 from dataflow.telemetry.sketches import Distinct
+
+if TYPE_CHECKING:
+    from dataflow.engine.foreseeing import Foreseen
 
 Prefixes = npt.NDArray[np.uint64]
 

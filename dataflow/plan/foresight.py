@@ -5,11 +5,11 @@ Nothing is run or judged here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.plan.graph import Graph
+from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.policies.guardrail import MaxFailures
 
@@ -47,13 +47,28 @@ def is_costly(graph: Graph) -> bool:
     return priced or any(api.rates or api.concurrency is not None for api in apis)
 
 
-def call_free(graph: Graph) -> frozenset[int]:
-    """The places of the steps that compute, and need nothing that a call gives."""
+def call_free(graph: Graph, *, unknown: Collection[str] = ()) -> frozenset[int]:
+    """The places of the steps that compute, and need nothing that a call gives.
+
+    Args:
+        graph: The services.
+        unknown: Columns of the source that calls give, as inside a `for_each`.
+    """
+    given = {Column(name, 0) for name in unknown}
     found: set[int] = set()
     for step in graph.steps:
-        if not step.service.calls_out and found.issuperset(step.after):
+        waits = step.service.calls_out or step.condition in given or not given.isdisjoint(step.inputs)
+        if not waits and found.issuperset(step.after):
             found.add(step.index)
     return frozenset(found)
+
+
+def partly_free(graph: Graph) -> tuple[Step, ...]:
+    """The steps inside which something is called, while what they are given is there without a call."""
+    free = call_free(graph)
+    return tuple(
+        step for step in graph.steps if step.nest is not None and step.service.calls_out and free.issuperset(step.after)
+    )
 
 
 def first_of(specs: Sequence[PartitionSpec]) -> list[PartitionSpec]:

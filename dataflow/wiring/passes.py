@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from dataflow.engine.buckets import call_bucket
 from dataflow.engine.environment import Environment
-from dataflow.engine.foreseeing import Prelude, foresee
+from dataflow.engine.foreseeing import foresee
 from dataflow.engine.marks import Effect
-from dataflow.engine.partition import run_graph
+from dataflow.engine.partition import Prelude, run_graph
 from dataflow.engine.resolving import answer_table, collect_keys, failed_keys, owed, sorted_by_key
 from dataflow.engine.resources import Resources
 from dataflow.engine.result import Completion
@@ -70,7 +70,7 @@ class Passes:
         steps, guardrails = call_free(self._graph), Guardrails(max_failures=outlook.max_failures)
 
         def judge(environment: Environment) -> None:
-            own = foresee(environment, steps, batch=batch, path=spec.path).counts
+            own = foresee(environment, steps, resources=self._resources, batch=batch, path=spec.path).counts
             counts = Statistics.merged([Statistics.from_dict(outlook.before), own])
             records = outlook.others + own.total_records
             reason = certain(guardrails, self._graph, run=self._run, counts=counts, records=records)
@@ -85,7 +85,7 @@ class Passes:
         environment = run_graph(
             self._graph, batch.table, self._resources, turns=self._turns, flights=flights, only=steps
         )
-        foreseen = foresee(environment, steps, batch=batch, path=task.spec.path)
+        foreseen = foresee(environment, steps, resources=self._resources, batch=batch, path=task.spec.path)
         return replace(_completion(task, Statistics()), foreseen=foreseen)
 
     def collect(self, task: KeyTask, batch: Batch, flights: Flights) -> Completion:
@@ -98,8 +98,10 @@ class Passes:
         only = ahead.union(stage.before)
         environment = run_graph(self._graph, batch.table, resources, turns=self._turns, flights=flights, only=only)
         keys = {step.service.name: collect_keys(step, environment) for step in steps}
-        judged = task.ahead != "no"
-        foreseen = foresee(environment, ahead, batch=batch, path=task.spec.path) if judged else None
+        foreseen = None
+        if task.ahead != "no":
+            inside = self._resources if task.ahead == "all" else None
+            foreseen = foresee(environment, ahead, resources=inside, batch=batch, path=task.spec.path)
         self._files.put_keys(task, keys, foreseen=foreseen)
         found = {name: one.record for name, one in keys.items()}
         return replace(_completion(task, Statistics()), keys=found, foreseen=foreseen)

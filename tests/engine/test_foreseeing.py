@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import dataflow as flow
 from dataflow.engine.environment import Environment
 from dataflow.engine.fate import count, output_columns
-from dataflow.engine.foreseeing import Foreseen, Prelude, foresee
-from dataflow.engine.partition import run_graph
+from dataflow.engine.foreseeing import Foreseen, foresee
+from dataflow.engine.partition import Prelude, run_graph
 from dataflow.engine.resources import make_resources
 from dataflow.engine.verdicts import everything
 from dataflow.errors import GuardrailReached

@@ -206,6 +206,30 @@ def test_unreadable_cells_are_judged_too(bench: Bench) -> None:
     assert bench.calls() == 0
 
 
+@pytest.mark.parametrize("reads", ["item", "domain"])
+@pytest.mark.parametrize("files", [1, 3])
+def test_what_fails_inside_a_for_each_beside_a_call_is_seen_before_it(bench: Bench, files: int, reads: str) -> None:
+    @flow.transformation(into="price")
+    def price(item: str) -> float:
+        return float(item)
+
+    bench.write([])
+    (bench.folder / "source" / "00.parquet").unlink()
+    for at in range(files):
+        lists = [["1", "2"], ["3", "n/a"], [], None, ["n/a"]] * 60
+        table = pa.table({"domain": [f"{at}-{row}.example" for row in range(300)], "prices": lists})
+        pq.write_table(table, bench.folder / "source" / f"{at:02d}.parquet")
+    asked = company(bench.server.url, columns={"domain": reads})
+    each = flow.for_each("prices", [asked, price], into="amounts", priority="critical")
+    with pytest.raises(
+        GuardrailReached, match=r"`\w+` failed for \d+ records, more than the \d+ .* before anything was"
+    ):
+        bench.run(each)
+    assert bench.calls() == 0
+    assert bench.run(each, max_failures=120 * files).rejects().num_rows == 120 * files
+    assert bench.calls() > 0
+
+
 def test_verdicts_are_no_failures_and_cost_no_run(bench: Bench) -> None:
     @flow.validation
     def priced(price: str) -> bool:
