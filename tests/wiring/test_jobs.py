@@ -62,6 +62,9 @@ def test_another_source_and_another_output(write: Write, tmp_path: Path) -> None
     job = find_job("one.py", source="b.csv", output="other").job
     assert (job.min_found, job.deadline) == ({}, "2h")
     assert (job.source, job.output, job.key, job.max_failures) == ("b.csv", "other", "number", 7)
+    assert job.guardrails.max_failures.given
+    write((tmp_path / "one.py").read_text().replace("max_failures=7, ", ""))
+    assert not find_job("one.py", source="b.csv").job.guardrails.max_failures.given
 
 
 def test_a_name_in_a_file_and_a_pipeline(write: Write) -> None:

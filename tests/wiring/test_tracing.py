@@ -101,7 +101,8 @@ def test_a_run_holds_its_partitions_they_their_services_and_these_their_calls(tr
     assert tree == {
         ("dataflow.run", None): 1,
         ("dataflow.keys", "dataflow.run"): 2,
-        ("dataflow.service", "dataflow.keys"): 2,
+        # Both that need no call: they are judged before the first one.
+        ("dataflow.service", "dataflow.keys"): 4,
         ("dataflow.partition", "dataflow.run"): 2,
         ("dataflow.service", "dataflow.partition"): 6,
         ("dataflow.call", "dataflow.service"): 8,
@@ -109,7 +110,7 @@ def test_a_run_holds_its_partitions_they_their_services_and_these_their_calls(tr
     assert len({span.context.trace_id for span in traces}) == 1
     assert {attributes(span)["dataflow.run"] for span in traces} == {run.id}
     assert {attributes(span)["dataflow.dataset"] for span in traces} == {"leads"}
-    assert Counter(attributes(span).get("dataflow.partition") for span in traces) == {None: 1, 0: 10, 1: 10}
+    assert Counter(attributes(span).get("dataflow.partition") for span in traces) == {None: 1, 0: 11, 1: 11}
 
 
 def test_spans_hold_counts(traces: Traces, tmp_path: Path) -> None:
