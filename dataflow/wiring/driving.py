@@ -276,8 +276,9 @@ class Driving:
         if len(self.planned.source.specs) < 2 or self._mends_one:
             return {}
         if not stages(self.planned.graph):
-            looks = self._foresight.looks(left, threads=engine.threads)
-            return {} if all(perform(tasks) is not None for tasks in looks) else None
+            for looks in self._foresight.looks(left, threads=engine.threads):
+                perform(looks)
+            return {}
         resolving = Resolving(
             self.planned.graph,
             self.folder,
@@ -321,7 +322,8 @@ class Driving:
         if report.kind == "killed":
             message = f"{report.spec.place} killed its worker; going on"
             self._tell(Event(kind="warned", run=self.run.id, message=message))
-            self._lost.append(report)
+            # What was only looked at is still to be done.
+            self._lost += [] if isinstance(report.spec, LookTask) else [report]
             return
         if isinstance(report.error, GuardrailReached):
             self._reason = self._reason or str(report.error)

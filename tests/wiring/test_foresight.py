@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 
 import dataflow as flow
 from dataflow.engine.foreseeing import Foreseen
-from dataflow.errors import GuardrailReached
+from dataflow.errors import GuardrailReached, Interrupted
 from dataflow.plan import foresight
 from dataflow.plan.resolve import MainTask, read_task
 from dataflow.store.catalog import Catalog
@@ -138,6 +139,22 @@ def test_what_may_be_sent_only_once_waits_for_all_that_is_certain(bench: Bench, 
     bench.write(prices(3_000, bad=300), files=files)
     with pytest.raises(GuardrailReached, match=CERTAIN):
         bench.run(amount, sent(bench.server.url))
+    assert bench.calls() == 0
+
+
+@pytest.mark.parametrize("paid", [company, sent])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_text_and_compressed_text_are_looked_at_too(
+    bench: Bench, compressed: bool, paid: Callable[[str], flow.Service]
+) -> None:
+    (bench.folder / "source").mkdir()
+    for at in range(3):
+        lines = [f"{at}-{row}.example,{'n/a' if row % 5 == 0 else row}\n" for row in range(500)]
+        text = "".join(["domain,price\n", *lines]).encode()
+        path = bench.folder / "source" / f"{at}.csv{'.gz' if compressed else ''}"
+        path.write_bytes(gzip.compress(text) if compressed else text)
+    with pytest.raises(GuardrailReached, match=CERTAIN):
+        bench.run(amount, paid(bench.server.url))
     assert bench.calls() == 0
 
 
@@ -293,6 +310,20 @@ def test_what_is_committed_or_was_looked_at_is_not_looked_at_again(bench: Bench,
     assert left.outlook is not None
     assert (left.outlook.others, left.outlook.before) == (200, {"total_records": 200, "failed_records": 3})
     assert read_task(json.loads(json.dumps(left.to_dict()))) == left
+
+
+@pytest.mark.slow
+def test_what_kills_a_worker_when_looked_at_leaves_the_others_their_calls(bench: Bench) -> None:
+    @flow.transformation(into="out")
+    def deadly(price: str) -> str:
+        if price == "dead":
+            os._exit(9)
+        return price
+
+    bench.write(["1"] * 20 + ["dead"] * 10, files=3)
+    with pytest.raises(Interrupted, match="1 partitions killed their worker again and again"):
+        bench.run(deadly, sent(bench.server.url), workers=2, threads=1)
+    assert bench.calls() == 20
 
 
 def command(folder: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
