@@ -101,6 +101,9 @@ def cluster_engine(
         require_secrets(graph)
     services = [step.service for step in graph.every]
     secrets = secrets_to_send(services, cluster) if calls and cluster.workers is None else {}
+    if cluster.workers is None:
+        # Its scheduler may be on another host: there, limits hold for the cluster and nothing else.
+        setup = {**setup, "shared": None}
     assignment = Assignment(
         program=program, setup=dict(setup), factory=FACTORY, secrets=secrets, variables=planned.variables
     )

@@ -17,6 +17,7 @@ from dataflow.engine.http.settings import CallSettings, Money
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.plan.graph import PUBLISHED, Graph
 from dataflow.plan.pipeline import Pipeline
+from dataflow.store.cache.connection import limits_prefix
 from dataflow.store.catalog import Catalog
 from dataflow.store.files import rooted
 from dataflow.wiring.binding import (
@@ -144,5 +145,6 @@ def _prepare(
     graph = bind_pipeline(pipeline, schema, tables, durations=durations_of(pipeline, Catalog(catalog)))
     prepare_arrow(graph)
     memory = shared_memory(graph, rooted(catalog), warn=warnings.warn) if graph.calls_apis else None
-    settings = CallSettings(store=memory, may_call=not offline, offline=offline, money=money)
+    shared = limits_prefix(catalog) if graph.calls_apis else None
+    settings = CallSettings(store=memory, may_call=not offline, offline=offline, money=money, shared=shared)
     return Prepared(graph=graph, resources=make_resources(graph, tables=tables, settings=settings), memory=memory)

@@ -11,6 +11,7 @@ from dataflow.engine.drive import Engine
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program, pack_object
 from dataflow.services.context import Context
+from dataflow.store.cache.connection import limits_prefix
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.agreeing import agreed
 from dataflow.wiring.binding import prepare_arrow
@@ -68,7 +69,7 @@ def open_engine(
         limits=limits_of(planned),
         money=None if treasury is None else treasury.money,
         binding=planned.binding,
-    ) | {"live": settings.live}
+    ) | {"live": settings.live, "shared": limits_prefix(folder.root) if may_call else None}
     if uses_processes(settings, planned.graph, planned.source):
         packed = (program or pack_object(planned.job.pipeline)).given(planned.variables)
         if packed.tree is not None:

@@ -172,6 +172,7 @@ def make_work(
         may_call=setup["may_call"],
         offline=setup["offline"],
         money=None if setup["money"] is None else Money(**setup["money"]),
+        shared=setup.get("shared"),
         limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
         losses=losses,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.engine.control.limits import Limits, strictest
+from dataflow.engine.control.neighbours import HostShare, Wanting
 from dataflow.engine.control.replies import again, runs
 from dataflow.engine.control.windows import Windows
 from dataflow.policies import breaker as breakers
@@ -50,6 +51,7 @@ class Member:
         reason: What they wait for: `rate`, `concurrency` or `breaker`.
         in_flight: Calls that it had in flight.
         served: When it last got slots.
+        shared: Where the planes of its host share what they give, or None.
     """
 
     declared: Limits
@@ -61,6 +63,7 @@ class Member:
     reason: str | None = None
     in_flight: int = 0
     served: float = -math.inf
+    shared: str | None = None
 
 
 class Account:
@@ -71,6 +74,7 @@ class Account:
         blind: Time before which calls of an earlier plane may still be made, and
         held: time until which such calls may still run; both None where there was none.
         windows: What is counted of its long windows, also on other planes.
+        plane: The id of the plane, by which others of the host know it.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Account:
         blind: float | None = None,
         held: float | None = None,
         windows: Windows | None = None,
+        plane: str = "",
     ) -> None:
         self.api = api
         self.members: dict[str, Member] = {}
@@ -95,6 +100,7 @@ class Account:
         self._calls: deque[tuple[int, float, int]] = deque(maxlen=OBSERVED + 1)
         self._tokens: float | None = None
         self._warned: set[Limits] = set()
+        self._host = HostShare(api, plane=plane)
 
     def exchange(self, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
         """Take up what a holder reports, and give it what it may use until the next exchange.
@@ -112,9 +118,12 @@ class Account:
         member.number = request["number"]
         member.wanted, member.waiting = request["wanted"], request["waiting"]
         member.reason, member.in_flight = request.get("reason"), request["in_flight"]
-        self._take_up(request, now=now)
         member.until = now + max(LEASE, 4 * interval)
-        member.reply = self._give(member, request, now=now, interval=interval)
+        with self._host.turn(member.shared, self._known(), now=now):
+            self._slots = self._host.slots(self._slots)
+            self._take_up(request, now=now)
+            member.reply = self._give(member, request, now=now, interval=interval)
+            self._host.keep(self._slots, self.members.values(), until=member.until)
         return dict(member.reply)
 
     def forget(self, holder: str, *, now: float) -> None:
@@ -135,6 +144,10 @@ class Account:
             self._merge()
         memory = max([600.0, self._limits.timeout, *(one.period for one in self._limits.rates)])
         return bool(self.members) or self.breaker.held is not None or now < self.used_at + memory
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._host.close()
 
     def hold(self, state: breakers.Held | None) -> None:
         """Keep the breaker open or closed by hand, or let it judge again with None."""
@@ -192,7 +205,8 @@ class Account:
         holder = request["holder"]
         member = self.members.get(holder)
         if member is None:
-            member = self.members[holder] = Member(declared=Limits.from_dict(request["limits"]))
+            declared = Limits.from_dict(request["limits"])
+            member = self.members[holder] = Member(declared=declared, shared=request.get("shared"))
             self._merge()
             self._hold_back()
         return member
@@ -280,7 +294,7 @@ class Account:
             "breaker": {"probes": probes, "wait": wait, "opened_for": breakers.opened_for(self.breaker, now)},
             "pause": pause,
             "used_up": self._used_up(now=now) if not times and not request["in_hand"] else None,
-            "warning": self._warning(member, limits),
+            "warning": self._warning(member, limits) or self._host.told(),
         }
 
     def _permission(self, *, wanted: int, now: float) -> tuple[int | None, float]:
@@ -297,6 +311,9 @@ class Account:
             applied=request["share"], in_flight=member.in_flight, wanted=member.wanted, until=member.until
         )
         cap = limits.concurrency
+        if cap is not None:
+            here = {name for name, one in self.members.items() if one.shared == member.shared}
+            cap = self._host.cap(cap, request["holder"], report, shares=self._shares, here=here, now=now)
         self._shares = concurrency.ask(
             self._shares, request["holder"], cap=_NO_CAP if cap is None else cap, report=report, now=now
         )
@@ -310,6 +327,7 @@ class Account:
             most = throttle.undeclared_rate(self._cut, now=now)
             return None if most is None else rate.Pace(step=1 / most, tolerance=UNDECLARED)
         pace = rate.pace_of(self._limits.rates, tokens=self._estimate())
+        pace = replace(pace, step=max(pace.step, self._host.slowest))
         share = throttle.declared_share(self._cut, now=now)
         if share < 1 and pace.step == 0:
             return replace(pace, step=1 / max(1.0, share * self.observed(now=now)))
@@ -324,11 +342,12 @@ class Account:
     def _lease(
         self, member: Member, pace: rate.Pace | None, *, now: float, interval: float, wanted: int, in_hand: int
     ) -> tuple[float, ...]:
-        if pace is None or wanted <= 0:
+        if pace is None or wanted <= 0 or self._host.is_busy:
             return ()
         ahead = max(AHEAD * interval, min(2 * pace.step, FARTHEST))
         rooms = self._rooms(now=now)
-        others = sorted((one for one in self.members.values() if one.wanted), key=lambda one: one.served)
+        wanting: list[Wanting] = [*(one for one in self.members.values() if one.wanted), *self._host.others]
+        others = sorted(wanting, key=lambda one: one.served)
         demands = [one.wanted for one in others]
         total = min([math.floor(ahead / pace.step) + 1 if pace.step else sum(demands), *rooms])
         spare = total - sum(demands)

@@ -50,6 +50,7 @@ class Gate:
         limits: As declared here.
         line: The way to the plane.
         holder: Names this gate there; default: a new name.
+        shared: Where the planes of this host share what they give; None to share nothing.
         warn: Called with a sentence when the plane has one to say; default: a Python warning.
         clock: Seconds that only grow.
     """
@@ -61,13 +62,14 @@ class Gate:
         limits: Limits,
         line: Line,
         holder: str | None = None,
+        shared: str | None = None,
         warn: Callable[[str], object] = warnings.warn,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.api = api
         self.holder = holder or uuid.uuid4().hex
         self._limits = limits
-        self._declared = limits.to_dict()
+        self._declared, self._shared = limits.to_dict(), shared
         self._link = Link(line, request=self._request, accept=self._apply, refuse=self._refused, clock=clock)
         self._warn = warn
         self._clock = clock
@@ -85,16 +87,14 @@ class Gate:
         self._breaker_until, self._opened_for = -math.inf, 0.0
         self._plane: str | None = None
         # What it has to be told.
-        self._number = 0
-        self._report = Report()
+        self._number, self._report = 0, Report()
         self._outcomes = self._report.outcomes
         self._streak = 0
         self._hearing_until = -math.inf
         self._probing = 0
         # What is going on.
         self._wake: asyncio.TimerHandle | None = None
-        self._told_idle = True
-        self._closed = False
+        self._told_idle, self._closed = True, False
         self._waits = Waits()
         self._told: set[str] = set()
 
@@ -335,6 +335,7 @@ class Gate:
             "api": self.api,
             "number": self._number,
             "limits": self._declared,
+            "shared": self._shared,
             "wanted": wanted,
             "waiting": waiting,
             "reason": self._waits.reason,

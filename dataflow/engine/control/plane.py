@@ -4,7 +4,8 @@ A holder asks for one API at a time with `exchange`, or for the money of one run
 Where the plane lives and how a request comes to it is the business of `home` and `scheduler`, and the state of one
 API that of `account`. The scheduler imports this module: nothing but the standard library and the policies.
 
-A request of plain values says `protocol, holder, api, number, limits`; `wanted` (calls to start soon), `waiting`,
+A request of plain values says `protocol, holder, api, number, limits`, `shared` (where the planes of its host share
+what they give, or None); `wanted` (calls to start soon), `waiting`,
 `reason` (what these wait for), `in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the
 last one: `outcomes` and `probes` (first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or
 None), `unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]). The
@@ -146,7 +147,7 @@ class Plane:
         account = self._accounts.get(api)
         if account is None:
             held = self._held if self._held is not None and self._held > now else None
-            account = Account(api, blind=self._blind, held=held, windows=self._windows_of(api))
+            account = Account(api, blind=self._blind, held=held, windows=self._windows_of(api), plane=self.id)
             self._accounts[api] = account
         return account
 
@@ -162,6 +163,6 @@ class Plane:
             return
         self._tidied_at = now
         for api in [api for api, account in self._accounts.items() if not account.tidy(now=now)]:
-            del self._accounts[api]
+            self._accounts.pop(api).close()
         for run in [run for run, purses in self._purses.items() if purses.used_at < now - _RUN_KEPT]:
             del self._purses[run]

@@ -346,7 +346,8 @@ class Callers:
         return self._providers[id(api)]
 
     async def _open(self, api: API) -> Provider:
-        gate = Gate(api.name, limits=limits_of(api), line=self._line, warn=self._settings.warn)
+        shared = self._settings.shared if self._session is None else None
+        gate = Gate(api.name, limits=limits_of(api), line=self._line, shared=shared, warn=self._settings.warn)
         return Provider(api, gate=gate, secret=self._secret, session=self._session)
 
 

@@ -72,6 +72,7 @@ class CallSettings:
         money: The budgets, or None where nothing limits what is spent.
         losses: Counts the answers that are paid for again, for whoever tells of them; None to `warn` after each call.
         till: Gives the till of a service by its name; None where no run has a bill.
+        shared: Where the control planes of this host share what they give, or None where each limits for itself.
     """
 
     line: Line | None = None
@@ -86,6 +87,7 @@ class CallSettings:
     money: Money | None = None
     losses: Losses | None = None
     till: Callable[[str], Till] | None = None
+    shared: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,18 @@ def journal_path(catalog_root: str | Path) -> Path:
     return folder / f"{digest}-{host}.sqlite"
 
 
+def limits_prefix(catalog_root: str | Path) -> str | None:
+    """Where the processes of this host that use a catalog share the limits of its APIs: a path without its ending.
+
+    None for a catalog in the memory of one process.
+
+    Raises:
+        StoreError: The folder cannot be made.
+    """
+    root = rooted(catalog_root)
+    return None if root.startswith("memory:") else str(journal_path(root).with_suffix(""))
+
+
 @contextmanager
 def alone(path: Path, ending: str) -> Iterator[None]:
     """Alone among the processes of this host that do the same with a file: a lock that ends with its holder."""
