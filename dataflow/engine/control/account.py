@@ -354,6 +354,9 @@ class Account:
         # Where there is enough for all, a call finds a slot at any moment; else none must be lost.
         wanted = max(wanted, total // len(others)) if spare > 0 else wanted
         target = total // len(others) if spare > 0 else concurrency.divide(total, demands)[others.index(member)]
+        if self._host.others:
+            # Planes that ask in a fixed order leave each other something also where there is little.
+            target = min(target, max(1, total // len(others)))
         wanted = min([wanted, target - in_hand, *rooms])
         if wanted <= 0:
             return ()
