@@ -12,7 +12,7 @@ import base64
 import dataclasses
 import datetime
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, is_typeddict
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 from dataflow.services.types import Declared, is_list, is_text
 
 Convert = Callable[[Any], Any]
+Leaves = tuple[tuple[Callable[[pa.DataType], bool], Convert | None, Convert | None], ...]
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -35,14 +36,16 @@ class KeptForm:
 
     Args:
         returns: The type.
+        from_json: Whether the values were read from JSON, so that their texts and numbers are Python's own.
     """
 
-    def __init__(self, returns: Declared) -> None:
+    def __init__(self, returns: Declared, *, from_json: bool = False) -> None:
         self._returns = returns
-        self._plain: Convert = returns.plain or (lambda value: value)
-        self._write = _writer(returns.arrow)
-        self._read = _reader(returns)
-        self._checked = _has_class(returns)
+        self._plain: Convert = returns.plain or _as_it_is
+        classes = list(_classes(returns))
+        self._write = _writer(returns.arrow, leaves=_EXACT if from_json and not classes else _LEAVES) or _as_it_is
+        self._read = _reader(returns) or _as_it_is
+        self._doubtful = not all(map(_is_transparent, classes))
 
     def write(self, value: Any) -> bytes:
         """The value as JSON.
@@ -59,7 +62,7 @@ class KeptForm:
             raise
         except Exception as error:
             raise NotKept(f"a value cannot be written ({type(error).__name__})") from None
-        if self._checked and not self._comes_back(data, shaped):
+        if self._doubtful and not self._comes_back(data, shaped):
             raise NotKept(f"{self._returns.text} does not come back as it was")
         return data
 
@@ -86,67 +89,98 @@ class KeptForm:
         return bool(self._write(self._plain(self.read(data))) == shaped)
 
 
-def _has_class(declared: Declared) -> bool:
-    """Whether a record of some class of the user's is part of the values."""
-    inner = [*(declared.fields or {}).values(), *([] if declared.item is None else [declared.item])]
-    own = declared.model not in (None, dict) and not is_typeddict(declared.model)
-    return own or any(map(_has_class, inner))
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
-def _or_none(convert: Convert) -> Convert:
-    return lambda value: None if value is None else convert(value)
+def _classes(declared: Declared) -> Iterator[Any]:
+    """The classes of records, other than dicts, that are part of the values."""
+    if declared.model not in (None, dict) and not is_typeddict(declared.model):
+        yield declared.model
+    for one in (*(declared.fields or {}).values(), *([] if declared.item is None else [declared.item])):
+        yield from _classes(one)
 
 
-def _writer(arrow: pa.DataType | None) -> Convert:
-    """What turns a value that Arrow takes into one that JSON has."""
+def _is_transparent(model: Any) -> bool:
+    """Whether a record holds what was put into it, whoever wrote its class."""
+    if hasattr(model, "model_construct"):
+        return getattr(model, "__pydantic_post_init__", "") is None
+    if not dataclasses.is_dataclass(model):
+        return True
+    names = [field.name for field in dataclasses.fields(model)]
+    return model.__new__ is object.__new__ and not any(isinstance(getattr(model, one, None), property) for one in names)
+
+
+def _each(convert: Convert) -> Convert:
+    return lambda values: [None if one is None else convert(one) for one in values]
+
+
+def _writer(arrow: pa.DataType | None, *, leaves: Leaves) -> Convert | None:
+    """What turns a value that Arrow takes into one that JSON has; None where it is one."""
     if arrow is None:
-        return lambda value: value
+        return None
     if pa.types.is_dictionary(arrow):
-        return _writer(arrow.value_type)
+        return _writer(arrow.value_type, leaves=leaves)
     if is_list(arrow):
-        item = _or_none(_writer(arrow.value_type))
-        return lambda value: [item(one) for one in value]
+        item = _writer(arrow.value_type, leaves=leaves)
+        return None if item is None else _each(item)
     if pa.types.is_map(arrow):
-        key, item = _writer(arrow.key_type), _or_none(_writer(arrow.item_type))
-        return lambda value: [[key(name), item(one)] for name, one in value]
-    if pa.types.is_struct(arrow):
-        fields = {one.name: _or_none(_writer(one.type)) for one in arrow}
-        return lambda value: {name: convert(value[name]) for name, convert in fields.items() if name in value}
-    return _leaf(arrow)[0]
+        key, item = (_writer(one, leaves=leaves) for one in (arrow.key_type, arrow.item_type))
+        return None if key is item is None else _pairs(key or _as_it_is, item or _as_it_is)
+    if not pa.types.is_struct(arrow):
+        return _leaf(arrow, leaves)[0]
+    found = {one.name: _writer(one.type, leaves=leaves) for one in arrow}
+    if not any(found.values()):
+        return None
+    fields = [(name, convert or _as_it_is) for name, convert in found.items()]
+    return lambda value: {
+        name: None if (one := value[name]) is None else convert(one) for name, convert in fields if name in value
+    }
 
 
-def _reader(declared: Declared) -> Convert:
-    """The way back, to a value of the declared type."""
+def _pairs(key: Convert, item: Convert) -> Convert:
+    return lambda pairs: [(key(name), None if one is None else item(one)) for name, one in pairs]
+
+
+def _reader(declared: Declared) -> Convert | None:
+    """The way back, to a value of the declared type; None where JSON gives it. What is wrong is found afterwards."""
     if declared.fields is not None:
         return _record(declared)
     if declared.item is None:
         return _of_arrow(declared.arrow)
-    item = _or_none(_reader(declared.item))
+    item = _reader(declared.item)
     if pa.types.is_map(declared.arrow):
-        return lambda pairs: {_text(name): item(one) for name, one in pairs}
-    return lambda values: [item(one) for one in _listed(values)]
+        pairs = _pairs(_as_it_is, item or _as_it_is)
+        return lambda found: dict(pairs(found))
+    return None if item is None else _each(item)
 
 
-def _record(declared: Declared) -> Convert:
+def _record(declared: Declared) -> Convert | None:
     assert declared.fields is not None
-    fields = {name: _or_none(_reader(one)) for name, one in declared.fields.items()}
+    found = {name: _reader(one) for name, one in declared.fields.items()}
+    fields = [(name, convert) for name, convert in found.items() if convert is not None]
     # Where a field may be left out, and null is no value of it, null says that it was.
-    left_out = {name for name in declared.optional if not declared.fields[name].nullable}
+    left_out = [name for name in declared.optional if not declared.fields[name].nullable]
     make = _maker(declared.model)
+    if not fields and not left_out:
+        return make
 
-    def read(found: Any) -> Any:
-        if not isinstance(found, dict):
-            raise NotKept(f"it is no {declared.text}")
-        given = {name: fields[name](one) for name, one in found.items() if one is not None or name not in left_out}
-        return make(given)
+    def read(given: Any) -> Any:
+        for name, convert in fields:
+            if (one := given.get(name)) is not None:
+                given[name] = convert(one)
+        for name in left_out:
+            if given.get(name, ...) is None:
+                del given[name]
+        return given if make is None else make(given)
 
     return read
 
 
-def _maker(model: Any) -> Callable[[dict[str, Any]], Any]:
+def _maker(model: Any) -> Convert | None:
     """What puts a record together again; nothing that its author wrote is run for it."""
     if model is dict or is_typeddict(model):
-        return lambda given: given
+        return None
     if hasattr(model, "model_construct"):
 
         def construct(given: dict[str, Any]) -> Any:
@@ -168,31 +202,24 @@ def _maker(model: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda given: tuple.__new__(model, [given[name] for name in model._fields])
 
 
-def _of_arrow(arrow: pa.DataType | None) -> Convert:
+def _of_arrow(arrow: pa.DataType | None) -> Convert | None:
     if arrow is None:
-        return lambda value: value
+        return None
     if pa.types.is_dictionary(arrow):
         return _of_arrow(arrow.value_type)
     if is_list(arrow):
-        item = _or_none(_of_arrow(arrow.value_type))
-        return lambda values: [item(one) for one in _listed(values)]
+        item = _of_arrow(arrow.value_type)
+        return None if item is None else _each(item)
     if pa.types.is_map(arrow):
-        key, item = _of_arrow(arrow.key_type), _or_none(_of_arrow(arrow.item_type))
-        return lambda pairs: [(key(name), item(one)) for name, one in _listed(pairs)]
+        return _pairs(_of_arrow(arrow.key_type) or _as_it_is, _of_arrow(arrow.item_type) or _as_it_is)
     if pa.types.is_struct(arrow):
-        fields: Mapping[str, Convert] = {one.name: _or_none(_of_arrow(one.type)) for one in arrow}
-        return lambda found: {name: fields[name](one) for name, one in found.items()}
-    return _leaf(arrow)[1]
+        fields = {one.name: _of_arrow(one.type) or _as_it_is for one in arrow}
+        return lambda found: {name: None if one is None else fields[name](one) for name, one in found.items()}
+    return _leaf(arrow, _LEAVES)[1]
 
 
-def _listed(values: Any) -> list[Any]:
-    if not isinstance(values, list):
-        raise NotKept("it is no list")
-    return values
-
-
-def _leaf(arrow: pa.DataType) -> tuple[Convert, Convert]:
-    for test, write, read in _LEAVES:
+def _leaf(arrow: pa.DataType, leaves: Leaves) -> tuple[Convert | None, Convert | None]:
+    for test, write, read in leaves:
         if test(arrow):
             return write, read
 
@@ -208,15 +235,6 @@ def _text(value: Any) -> str:
     return value
 
 
-def _just(kind: type) -> Convert:
-    def read(value: Any) -> Any:
-        if type(value) is kind:
-            return value
-        raise NotKept(f"it is no {kind.__name__}")
-
-    return read
-
-
 def _write_float(value: Any) -> float | str:
     number = float(value)
     if math.isfinite(number):
@@ -224,12 +242,10 @@ def _write_float(value: Any) -> float | str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _read_float(value: Any) -> float:
-    if isinstance(value, str):
-        return _FLOATS[value]
-    if isinstance(value, bool):
-        raise NotKept("it is no float")
-    return float(value)
+def _read_float(value: Any) -> Any:
+    if type(value) is float:
+        return value
+    return _FLOATS[value] if isinstance(value, str) else value
 
 
 def _to_the_microsecond(write: Convert) -> Convert:
@@ -249,18 +265,12 @@ def _read_bytes(value: Any) -> bytes:
     return base64.b64decode(_text(value), validate=True)
 
 
-def _read_integer(value: Any) -> int:
-    if type(value) is not int:
-        raise NotKept("it is no int")
-    return value
-
-
 _iso = _to_the_microsecond(lambda value: value.isoformat())
 
-_LEAVES: tuple[tuple[Callable[[pa.DataType], bool], Convert, Convert], ...] = (
-    (is_text, str.__str__, _text),
-    (pa.types.is_boolean, bool, _just(bool)),
-    (pa.types.is_integer, int, _read_integer),
+_LEAVES: Leaves = (
+    (is_text, str.__str__, None),
+    (pa.types.is_boolean, bool, None),
+    (pa.types.is_integer, int, None),
     (pa.types.is_floating, _write_float, _read_float),
     (pa.types.is_decimal, str, lambda value: Decimal(_text(value))),
     (pa.types.is_date, _iso, lambda value: datetime.date.fromisoformat(_text(value))),
@@ -269,7 +279,7 @@ _LEAVES: tuple[tuple[Callable[[pa.DataType], bool], Convert, Convert], ...] = (
     (
         pa.types.is_duration,
         _to_the_microsecond(lambda value: value // _MICROSECOND),
-        lambda value: datetime.timedelta(microseconds=_read_integer(value)),
+        lambda value: datetime.timedelta(microseconds=value),
     ),
     (pa.types.is_binary, _write_bytes, _read_bytes),
     (pa.types.is_large_binary, _write_bytes, _read_bytes),
@@ -278,3 +288,10 @@ _LEAVES: tuple[tuple[Callable[[pa.DataType], bool], Convert, Convert], ...] = (
     (pa.types.is_null, lambda value: None, lambda value: None),
 )
 """For each family of types its form, and the way back."""
+
+_EXACT: Leaves = (
+    *((test, None, None) for test in (is_text, pa.types.is_boolean, pa.types.is_integer)),
+    (pa.types.is_floating, None, _read_float),
+    *_LEAVES,
+)
+"""The same for values that JSON has given, which are in their form already."""

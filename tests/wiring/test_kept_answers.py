@@ -241,7 +241,7 @@ def test_an_answer_that_cannot_be_read_back_is_told_and_replaced(
     run = pipeline.run(table, "out", catalog=str(tmp_path / "catalog"))
     assert provider.calls == 2
     assert [one for one in run.warnings if "read back" in one] == [
-        "`size`: 1 answer of the cache cannot be read back (it is no int); they are called for again"
+        "`size`: 1 answer of the cache cannot be read back (expected int, got str); they are called for again"
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -85,7 +85,7 @@ class Memory:
         self._service = service
         self._returns = returns
         self._from_json = from_json
-        self._form = KeptForm(returns)
+        self._form = KeptForm(returns, from_json=from_json)
         self._losses = losses or Losses()
         self._unread: dict[bytes, float] = {}
 

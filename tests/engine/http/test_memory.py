@@ -151,7 +151,8 @@ def test_what_cannot_be_read_back_is_asked_anew_and_told() -> None:
         assert memory(annotation, store, losses=losses).recall([KEY], answers) == set()
         assert (answers.values, answers.raised) == ([None], {})
     (told,) = losses.news()
-    assert told == "`one`: 4 answers of the cache cannot be read back (it is no text); they are called for again"
+    why = "expected str, got int"
+    assert told == f"`one`: 4 answers of the cache cannot be read back ({why}); they are called for again"
 
 
 def test_an_answer_in_place_of_one_that_cannot_be_read_is_newer_than_that_whatever_its_clock_said() -> None:
