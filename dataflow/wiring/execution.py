@@ -25,6 +25,7 @@ from dataflow.errors import CriticalServiceFailed, DeclarationError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.context import Context, current_execution
 from dataflow.telemetry.place import placed
+from dataflow.wiring.memory import calling_with
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, has_needs, is_prepared
 from dataflow.wiring.records import merged, prepare_records, to_record, to_table
 from dataflow.wiring.result import Result, check_critical, metadata_of
@@ -133,7 +134,7 @@ class Execution:
             self._prepared.resources, context=context, io=io, fail_fast=True, flights=flights
         )
         try:
-            with beginning("dataflow.execution", execution=self.id):
+            with beginning("dataflow.execution", execution=self.id), calling_with(self.settings.parameters):
                 return await await_graph(
                     self._prepared.graph,
                     self._table,

@@ -6,7 +6,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -52,6 +54,7 @@ class Terms:
             without a run. New ones are dated no earlier, whatever the clock of this host says.
         salt: What goes into the key beside the call, so that it serves only where this is the same; may be empty.
         private: Whether new answers stay on this host.
+        by_call: Whether the parameters of each call go into the key too; without a call nothing is remembered.
     """
 
     origin: Origin
@@ -59,6 +62,27 @@ class Terms:
     own_since: float = math.inf
     salt: bytes = b""
     private: bool = False
+    by_call: bool = False
+
+    def salted(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The keys under which answers are kept; None where they may be for other parameters."""
+        if not self.by_call:
+            return [salted(key, self.salt) for key in keys] if self.salt else list(keys)
+        given = _given.get()
+        return None if given is None else [salted(key, _salt(None, given)) for key in keys]
+
+
+_given: ContextVar[str | None] = ContextVar("dataflow_parameters", default=None)
+
+
+@contextmanager
+def calling_with(parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Let what is called for a single record be remembered for these parameters."""
+    token = _given.set(stable(parameters))
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 class Memory:
@@ -88,10 +112,11 @@ class Memory:
     def get_many(self, keys: Sequence[bytes], *, service: str) -> dict[bytes, Answer]:
         """The answers of a service that serve now."""
         terms = self._services.get(service)
-        if terms is None:
+        kept_under = None if terms is None else terms.salted(keys)
+        if terms is None or kept_under is None:
             return {}
-        asked = dict(zip((salted(key, terms.salt) for key in keys), keys, strict=True)) if terms.salt else None
-        found = self._keeper.get_many(keys if asked is None else list(asked), asker=terms.origin)
+        asked = dict(zip(kept_under, keys, strict=True)) if terms.salt or terms.by_call else None
+        found = self._keeper.get_many(kept_under, asker=terms.origin)
         now = self._clock()
         since = {status: _serves_since(terms, status, now=now) for status in (Status.SUCCEEDED, Status.NOT_FOUND)}
         served = {key: answer for key, answer in found.items() if answer.created >= since[answer.status]}
@@ -112,10 +137,11 @@ class Memory:
     ) -> None:
         """Keep an answer."""
         terms = self._services.get(service)
-        if terms is not None:
+        kept_under = None if terms is None else terms.salted([key])
+        if terms is not None and kept_under is not None:
             given = created if math.isinf(terms.own_since) else max(created, terms.own_since)
             answer = Answer(status, value, given, cost)
-            self._keeper.put(salted(key, terms.salt), answer, origin=terms.origin, private=terms.private)
+            self._keeper.put(kept_under[0], answer, origin=terms.origin, private=terms.private)
 
     @property
     def apart(self) -> bool:
@@ -223,12 +249,11 @@ def open_memory(
     for step in _calling(graph):
         name, policy = step.service.name, step.service.policy.cache
         since = _seconds(late[name]) if name in late else own
-        salt = [None if policy is not None else run, _parameters(step, parameters)]
         terms[name] = Terms(
             origin=origin_of(step, run=folder.run),
             policy=None if name in late else policy,
             own_since=since,
-            salt=canonical(salt) if any(one is not None for one in salt) else b"",
+            salt=_salt(None if policy is not None else run, _parameters(step, parameters)),
             private=policy is None,
         )
     if SESSIONS.current is not None:
@@ -342,10 +367,9 @@ def shared_memory(graph: Graph, root: str, *, warn: Callable[[str], object]) -> 
         warn: Called with what the user should see.
     """
     terms = {
-        step.service.name: Terms(origin=origin_of(step), policy=step.service.policy.cache)
+        step.service.name: Terms(origin=origin_of(step), policy=step.service.policy.cache, by_call=reads_context(step))
         for step in _calling(graph)
-        # Parameters differ from call to call.
-        if step.service.policy.cache is not None and not reads_context(step)
+        if step.service.policy.cache is not None
     }
     return Memory(OfProcess(root, terms, warn=warn), terms, warn=warn) if terms else None
 
@@ -357,6 +381,10 @@ def _calling(graph: Graph) -> list[Step]:
 def reads_context(step: Step) -> bool:
     """Whether a service is given `flow.Context`, so that its answer may depend on the parameters of a run."""
     return any(read.parameter.injected is Injected.CONTEXT for read in step.reads)
+
+
+def _salt(run: str | None, parameters: str | None) -> bytes:
+    return b"" if run is parameters is None else canonical([run, parameters])
 
 
 def _parameters(step: Step, parameters: Mapping[str, Any] | None) -> str | None:

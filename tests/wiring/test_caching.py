@@ -350,6 +350,25 @@ def test_answers_that_depend_on_parameters_serve_only_the_same_parameters(desk: 
     assert len(desk.calls()) == 2
 
 
+def test_single_records_share_answers_of_the_same_parameters_with_runs(desk: Desk) -> None:
+    def ask(key: str, context: flow.Context) -> str:
+        desk.asked.append(key)
+        return f"{key} in {context.parameters.get('country')}"
+
+    service = flow.enrichment(api=desk.api, name="news")(ask)
+    pipeline, given = flow.Pipeline("test", [service]), {"catalog": desk.catalog}
+    for country, calls in (("de", 1), ("fr", 1), ("de", 0)):
+        parameters = {"country": country}
+        found = pipeline.call({"key": "a"}, parameters=parameters, **given).data["news"]
+        assert (found, len(desk.calls())) == (f"a in {country}", calls)
+        (again,) = asyncio.run(pipeline.acall_many([{"key": "a"}], parameters=parameters, **given))
+        assert (again.data["news"], desk.calls()) == (f"a in {country}", [])
+    run = desk.run(service, ["a"], parameters={"country": "de"})
+    assert (run.to_arrow()["news"].to_pylist(), desk.calls()) == (["a in de"], [])
+    # A table has no parameters, and nothing that was answered for any.
+    assert pipeline.apply(pa.table({"key": ["a"]}), **given)["news"].to_pylist() == ["a in None"]
+
+
 def test_small_segments_are_merged_at_the_end_of_a_run(desk: Desk) -> None:
     for at in range(caching.MANY - 1):
         desk.run(desk.news(), [f"k{at}"], output=f"out{at}")
