@@ -56,7 +56,7 @@ class Companion:
             size: Records of a request at most.
             ask: Calls it for several; the first one that asks says how.
         """
-        return await self.together.ask(self, service, row, size=size, ask=ask)
+        return await self.together.ask(self, service, row=row, size=size, ask=ask)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -107,7 +107,7 @@ class Together:
         self._came.setdefault(service, set()).add(record)
         self.look()
 
-    async def ask(self, record: Companion, service: str, row: Row, *, size: int, ask: Ask) -> Answers:
+    async def ask(self, record: Companion, service: str, *, row: Row, size: int, ask: Ask) -> Answers:
         """See `Companion.ask`."""
         loop = asyncio.get_running_loop()
         request = self._open.get(service)
@@ -135,12 +135,12 @@ class Together:
             self._timer.cancel()
             self._timer = None
         now = asyncio.get_running_loop().time()
-        for service in [one for one, request in self._open.items() if self._is_due(one, request, now)]:
+        for service in [one for one, request in self._open.items() if self._is_due(one, request, now=now)]:
             self._send(service)
         if self._open:
             self._timer = asyncio.get_running_loop().call_later(LINGER, self._look)
 
-    def _is_due(self, service: str, request: _Request, now: float) -> bool:
+    def _is_due(self, service: str, request: _Request, *, now: float) -> bool:
         missing = self._records - self._came.get(service, set())
         if not missing or now - request.began >= LONGEST:
             return True

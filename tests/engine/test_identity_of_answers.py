@@ -312,15 +312,30 @@ def test_parameters_count_by_name_since_inputs_are_told_apart_by_their_places() 
 
 
 JOB = """
-import dataclasses, datetime, sys
-from typing import Literal
+import dataclasses, datetime
+from typing import Annotated, Literal
 import pyarrow as pa
+import pydantic
 import dataflow as flow
 from dataflow.engine.keys import key_of, keys_of
 from dataflow.plan.binding import bind
 
+def stripped(text):
+    return text.strip()
+
+class Part(pydantic.BaseModel):
+    model_config = {"str_max_length": 9}
+    code: Annotated[str, pydantic.AfterValidator(stripped)] = pydantic.Field(min_length=1, alias="Code")
+    made: list[str] = pydantic.Field(default_factory=lambda: ["x"])
+
+    @pydantic.field_validator("made")
+    @classmethod
+    def few(cls, made: list[str]) -> list[str]:
+        return made[:5]
+
 @dataclasses.dataclass
 class NAME:
+    parts: list[Part]
     title: str
     tags: list[Literal["a", "b"]] = dataclasses.field(default_factory=list)
     born: datetime.date | None = None

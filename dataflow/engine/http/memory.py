@@ -94,13 +94,15 @@ class Memory:
         if self._store is None:
             return set()
         known = self._store.get_many(keys, service=self._service)
-        filled = {at for at, key in enumerate(keys) if key in known and self._fill(answers, at, key, known[key])}
+        filled = {
+            at for at, key in enumerate(keys) if key in known and self._fill(answers, at, key=key, found=known[key])
+        }
         for at in filled:
             if known[keys[at]].own:
                 answers.own_at(at, cost=trillionths(known[keys[at]].cost))
         return filled
 
-    def _fill(self, answers: Answers, at: int, key: bytes, found: Remembered) -> bool:
+    def _fill(self, answers: Answers, at: int, *, key: bytes, found: Remembered) -> bool:
         if found.status is Status.NOT_FOUND:
             answers.raised[at] = NotFound()
             answers.given[at] = found.created
