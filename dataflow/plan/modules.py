@@ -23,6 +23,9 @@ def is_own(module: str | None) -> bool:
     """Whether a module is the user's: neither Python's, nor installed, nor dataflow's."""
     name = str(module or "")
     head = name.partition(".")[0]
+    if name == "__main__":
+        # Whatever program stands behind it: cells and pickles name it for what was typed in.
+        return True
     if head in ("", "dataflow", "builtins") or head in sys.stdlib_module_names:
         return False
     place = _place(sys.modules.get(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dataflow.errors import ClusterError
+from dataflow.errors import DeclarationError
 from dataflow.plan.code import Looks
 from dataflow.plan.fingerprint import fingerprints, reasons
 from dataflow.plan.graph import Graph
@@ -38,11 +38,11 @@ def require_agreed(expected: Mapping[str, Any], graph: Graph, *, looks: Looks, w
         where: The address of this worker.
 
     Raises:
-        ClusterError: It names what differs.
+        DeclarationError: It names what differs.
     """
     found = agreed(graph, looks=looks)
     if found != expected:
-        raise ClusterError("; ".join([*_differing(expected, found, where=where), _WAY_OUT]))
+        raise DeclarationError("; ".join([*_differing(expected, found, where=where), _WAY_OUT]))
 
 
 def _differing(expected: Mapping[str, Any], found: Mapping[str, Any], *, where: str) -> Iterator[str]:

@@ -74,9 +74,9 @@ def cluster_engine(
     A cluster that is open to others is told to `warn`.
 
     Raises:
-        ClusterError: It cannot be made or reached, has other versions, or has loaded another job than this process.
-        DeclarationError: The job cannot be loaded there, `flow.testing.offline` is on, which cannot reach it, or
-            what should make the cluster cannot be called.
+        ClusterError: It cannot be made or reached, or has other versions.
+        DeclarationError: The job cannot be loaded there, or is another one there than here, `flow.testing.offline` is
+            on, which cannot reach it, or what should make the cluster cannot be called.
         Interrupted: The run was stopped while it waited for the first worker.
         CatalogError: A worker of that cluster does not see the catalog.
         SourceError: A worker of that cluster does not see the source.

@@ -33,7 +33,9 @@ from dataflow.store.sources import read
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.durations import PLANNED
 from dataflow.wiring.jobs import Found
+from dataflow.wiring.looking import look_at
 from dataflow.wiring.memory import open_memory
+from dataflow.wiring.variables import read_variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,18 @@ def _bound(
         durations=plan.get(PLANNED),
     )
     prepare_arrow(graph)
-    now = fingerprints(graph, files=(), options=plan["reading"], key=job.keys, tables=tables, parameters=parameters)
+    looks, texts = look_at(job.pipeline)
+    now = fingerprints(
+        graph,
+        files=(),
+        options=plan["reading"],
+        key=job.keys,
+        tables=tables,
+        parameters=parameters,
+        looks=looks,
+        texts=texts,
+        variables=read_variables([*job.environ, *plan.get("environ", ())], services=job.pipeline.every),
+    )
     differing = [part for part in changes(plan["fingerprints"], now) if part != "source"]
     services = frozenset(part.removeprefix("service ") for part in differing if part.startswith("service "))
     if len(services) < len(differing):

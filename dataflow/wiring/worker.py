@@ -103,7 +103,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
         The function that runs and commits one partition.
 
     Raises:
-        ClusterError: The job is another one here than where the run was started.
+        DeclarationError: The job is another one here than where the run was started.
         DataflowError: The pipeline cannot be bound or set up here.
     """
     keep_pandas_out()

@@ -104,7 +104,11 @@ def adding(function):
 def service(x): return x + 'A'
 """,
     "numpy array": "import numpy as np\nW = np.array([1.0, ord('A')])\ndef service(x): return x * W[1]",
-    "numpy array of objects": "import numpy as np\nW = np.array(['A', None], dtype=object)\ndef service(x): return W[0]",
+    "numpy array of objects": """
+import numpy as np
+W = np.array(['A', None], dtype=object)
+def service(x): return W[0]
+""",
     "large numpy array": """
 import numpy as np
 W = np.zeros(1_000_000)
@@ -179,16 +183,37 @@ class E(Enum):
     def told(self): return 'A'
 def service(x): return E.ONE.told()
 """,
-    "value of an enum": "from enum import Enum\nclass E(Enum):\n    ONE = 'A'\nONE = E.ONE\ndef service(x): return ONE.value",
+    "value of an enum": """
+from enum import Enum
+class E(Enum):
+    ONE = 'A'
+ONE = E.ONE
+def service(x): return ONE.value
+""",
     "default of a named tuple": """
 from typing import NamedTuple
 class P(NamedTuple):
     a: str = 'A'
 def service(x): return P().a
 """,
-    "named tuple": "from collections import namedtuple\nP = namedtuple('P', 'a')\np = P('A')\ndef service(x): return p.a",
-    "typed dict": "from typing import Literal, TypedDict\nclass T(TypedDict):\n    a: Literal['A']\ndef service(x): return T(a=x)",
-    "partial": "import functools\ndef f(a, b): return a + b\nadd = functools.partial(f, 'A')\ndef service(x): return add(x)",
+    "named tuple": """
+from collections import namedtuple
+P = namedtuple('P', 'a')
+p = P('A')
+def service(x): return p.a
+""",
+    "typed dict": """
+from typing import Literal, TypedDict
+class T(TypedDict):
+    a: Literal['A']
+def service(x): return T(a=x)
+""",
+    "partial": """
+import functools
+def f(a, b): return a + b
+add = functools.partial(f, 'A')
+def service(x): return add(x)
+""",
     "reduce over partials": """
 import functools
 def f(a, b): return a + b
@@ -202,7 +227,11 @@ RULES = Rules()
 def service(x): return getattr(RULES, 'o' + 'ne')(x)
 """,
     "getattr on a module": "import edited_rules\ndef service(x): return getattr(edited_rules, 'val' + 'ue')(x)",
-    "module handed on": "import edited_rules\ndef call(m, x): return m.value(x)\ndef service(x): return call(edited_rules, x)",
+    "module handed on": """
+import edited_rules
+def call(m, x): return m.value(x)
+def service(x): return call(edited_rules, x)
+""",
     "module in a container": "import edited_rules\nALL = {'r': edited_rules}\ndef service(x): return ALL['r'].value(x)",
     "star import": "from edited_rules import *\ndef service(x): return value(x)",
     "constant of a star import": "from edited_rules import *\ndef service(x): return SUFFIX",
@@ -269,7 +298,10 @@ class Config:
 C = Config('["A"]'.replace("A", 'A'))
 def service(x): return C.values
 """,
-    "order of a dict": "T = dict(sorted({'z': 1, 'A': 1}.items(), reverse='A' == 'A'))\ndef service(x): return next(iter(T))",
+    "order of a dict": """
+T = dict(sorted({'z': 1, 'A': 1}.items(), reverse='A' == 'A'))
+def service(x): return next(iter(T))
+""",
     "default dict": "from collections import defaultdict\nT = defaultdict(lambda: 'A')\ndef service(x): return T[x]",
     "ordered dict": "from collections import OrderedDict\nT = OrderedDict(a='A')\ndef service(x): return T[x]",
     "deque": "from collections import deque\nT = deque(['A'])\ndef service(x): return T[0]",
@@ -278,7 +310,11 @@ def service(x): return C.values
     "set of tuples": "T = {('A', 1), ('z', 2)}\ndef service(x): return x in T",
     "subclass of dict": "class D(dict): pass\nT = D(a='A')\ndef service(x): return T['a']",
     "subclass of str": "class D(str): pass\nT = D('A')\ndef service(x): return T",
-    "library function under another name": "import math\nf = math.floor if 'A' == 'A' else math.ceil\ndef service(x): return f(x)",
+    "library function under another name": """
+import math
+f = math.floor if 'A' == 'A' else math.ceil
+def service(x): return f(x)
+""",
     "method of a library": "f = str.upper if 'A' == 'A' else str.lower\ndef service(x): return f(x)",
     "default of an argument": "def service(x, f=lambda: 'A'): return f()",
     "keyword default": "def helper(*, f='A'): return f\ndef service(x): return helper()",
@@ -290,7 +326,12 @@ def block(): yield 'A'
 def service(x):
     with block() as b: return b
 """,
-    "cache": "import functools\n@functools.lru_cache(maxsize=ord('A'))\ndef f(x): return x\ndef service(x): return f(x)",
+    "cache": """
+import functools
+@functools.lru_cache(maxsize=ord('A'))
+def f(x): return x
+def service(x): return f(x)
+""",
     "cached method": """
 import functools
 class R:
@@ -338,14 +379,27 @@ def service(x):
         y = 0
     return y
 """,
-    "annotation": "from typing import Literal\ndef helper(x: Literal['A']): return helper.__annotations__\ndef service(x): return helper(x)",
+    "annotation": """
+from typing import Literal
+def helper(x: Literal['A']): return helper.__annotations__
+def service(x): return helper(x)
+""",
     "iterator": "import itertools\nC = itertools.repeat('A')\ndef service(x): return next(C)",
     "random state": "import random\nC = random.Random(ord('A'))\ndef service(x): return C.random()",
-    "time zone": "from datetime import timezone, timedelta\nZ = timezone(timedelta(hours=ord('A') - 60))\ndef service(x): return Z",
+    "time zone": """
+from datetime import timezone, timedelta
+Z = timezone(timedelta(hours=ord('A') - 60))
+def service(x): return Z
+""",
     "exception": "class Bad(Exception): code = 'A'\ndef service(x): raise Bad(x)",
     "attrs": "import attr\n@attr.s\nclass R:\n    a = attr.ib(default='A')\ndef service(x): return R().a",
     "msgspec": "import msgspec\nclass R(msgspec.Struct):\n    a: str = 'A'\ndef service(x): return R().a",
-    "parameter's names": "def f(*, a, b): return (a, b)\nif 'A' == 'B':\n    def f(*, b, a): return (a, b)\ndef service(x): return f(a=1, b=2)",
+    "parameter's names": """
+def f(*, a, b): return (a, b)
+if 'A' == 'B':
+    def f(*, b, a): return (a, b)
+def service(x): return f(a=1, b=2)
+""",
 }
 """Others of their kind."""
 
