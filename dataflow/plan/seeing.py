@@ -46,7 +46,7 @@ from dataflow.plan.reducing import (
 from dataflow.services.api import API
 from dataflow.services.service import Service
 
-MOST = 200_000
+MOST = 50_000
 """Objects of libraries that are looked at for one value; of one that has more it is not known in time what it is."""
 
 _CONTAINERS = (Mapping, list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)

@@ -5,12 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dataflow.engine.program import Program, load, loaded_from
 from dataflow.errors import DeclarationError
 from dataflow.plan.code import Looks
 from dataflow.plan.fingerprint import fingerprints, reasons
 from dataflow.plan.graph import Graph
+from dataflow.plan.pipeline import Job
+from dataflow.wiring.binding import bind_pipeline
+from dataflow.wiring.looking import look_at
+from dataflow.wiring.planning import Planned
 
 _WAY_OUT = "name the variable in Job(environ=[...]) or --environ NAME"
+
+
+def expected_of(program: Program, planned: Planned, *, foreign: bool) -> dict[str, Any] | None:
+    """What the workers of a cluster compare their job to; None where they cannot have another one.
+
+    Args:
+        program: As it travels: what is packed as values is the same wherever it is.
+        planned: The job as it was planned.
+        foreign: Whether somebody else has started the workers, so that their environment is another one.
+
+    Raises:
+        DeclarationError: The job cannot be loaded.
+    """
+    pipeline, graph = planned.job.pipeline, planned.graph
+    if program.tree is None:
+        return None
+    if loaded_from(pipeline) is None:
+        # Somebody has imported it and worked with it, so what it holds by now is not what is loaded elsewhere.
+        if not foreign:
+            return None
+        loaded = load(program, planned.variables)
+        pipeline = loaded.pipeline if isinstance(loaded, Job) else loaded
+        graph = bind_pipeline(pipeline, planned.source.schema, planned.tables, **planned.binding)
+    return agreed(graph, looks=look_at(pipeline)[0])
 
 
 def agreed(graph: Graph, *, looks: Looks) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from dataflow.wiring.caching import lacking
 from dataflow.wiring.foresight import Foresight
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
+from dataflow.wiring.looking import said_of_unseen
 from dataflow.wiring.planning import Planned
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import STAGES, Perform, Resolving, main_tasks
@@ -134,6 +135,7 @@ class Driving:
         self.run.partitions = len(specs)
         self._show()
         self._tell(Event(kind="planned", run=self.folder.run, partitions=len(specs), records=self.planned.rows or 0))
+        self._say_once(tuple(said_of_unseen(self.planned.graph, self.planned.looks)))
         done = self._done(earlier)
         left = [spec for spec in specs if spec.identity not in done]
         self._stop_at(self._reached())

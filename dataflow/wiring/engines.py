@@ -19,6 +19,7 @@ from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.resolve import Task
 from dataflow.store.commit import RunFolder
+from dataflow.wiring.agreeing import expected_of
 from dataflow.wiring.clusters import make_cluster
 from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.planning import Planned
@@ -104,9 +105,8 @@ def cluster_engine(
     if cluster.workers is None:
         # Its scheduler may be on another host: there, limits hold for the cluster and nothing else.
         setup = {**setup, "shared": None}
-    assignment = Assignment(
-        program=program, setup=dict(setup), factory=FACTORY, secrets=secrets, variables=planned.variables
-    )
+    given = dict(setup) | {"agreed": expected_of(program, planned, foreign=cluster.workers is None)}
+    assignment = Assignment(program=program, setup=given, factory=FACTORY, secrets=secrets, variables=planned.variables)
     page = cluster.show() if settings.live else None
     engine = cluster.engine(assignment, run=setup["folder"]["run"], stretch=setup["folder"]["epoch"], page=page)
     stack.callback(engine.close)

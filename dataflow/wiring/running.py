@@ -32,7 +32,6 @@ from dataflow.wiring.caching import check_recall, merge_segments
 from dataflow.wiring.driving import Driving
 from dataflow.wiring.entering import Entry
 from dataflow.wiring.jobs import Found, Reference
-from dataflow.wiring.looking import said_of_unseen
 from dataflow.wiring.planning import Planned, cut_planned, differing, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
@@ -301,7 +300,6 @@ class _Execution:
 
     def _note(self, planned: Planned) -> None:
         self.run.notes += [*planned.source.notes, *planned.graph.notes]
-        self.run.warnings += said_of_unseen(planned.graph, planned.looks)
 
     def _publish_as_it_is(self, stack: ExitStack, tell: Callable[[Event], None]) -> None:
         """What is left of a stopped run without a new call, then its version."""

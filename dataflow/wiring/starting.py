@@ -13,7 +13,6 @@ from dataflow.engine.program import Program, pack_object
 from dataflow.services.context import Context
 from dataflow.store.cache.connection import limits_prefix
 from dataflow.store.commit import RunFolder
-from dataflow.wiring.agreeing import agreed
 from dataflow.wiring.binding import prepare_arrow
 from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
 from dataflow.wiring.keeping import CountKeeper
@@ -71,12 +70,8 @@ def open_engine(
         binding=planned.binding,
     ) | {"live": settings.live, "shared": limits_prefix(folder.root) if may_call else None}
     if uses_processes(settings, planned.graph, planned.source):
-        packed = (program or pack_object(planned.job.pipeline)).given(planned.variables)
-        if packed.tree is not None:
-            # What travels as values is the same wherever it is.
-            setup["agreed"] = agreed(planned.graph, looks=planned.looks)
         return cluster_engine(
-            packed,
+            (program or pack_object(planned.job.pipeline)).given(planned.variables),
             setup,
             settings,
             stack,
