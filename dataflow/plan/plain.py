@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import deque
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, ValuesView
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -13,6 +15,9 @@ from uuid import UUID
 CONSTANTS = (str, bytes, int, float, complex, bool, type(None))
 EXACT = (Decimal, Fraction, date, time, timedelta, PurePath, UUID, range, slice, bytearray)
 PLAIN = frozenset(CONSTANTS)
+CONTAINERS = (Mapping, list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""What a text says of an object that it cannot tell: another one in each process."""
 
 
 def is_plain(values: Iterable[Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copyreg
+import functools
 import itertools
 import logging
 import os
@@ -10,8 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import BuiltinFunctionType, FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 _TOOLS: tuple[Any, ...] = (
@@ -24,10 +25,7 @@ _TOOLS: tuple[Any, ...] = (
     threading.local,
     logging.Logger,
     logging.LoggerAdapter,
-    weakref.ref,
     weakref.WeakKeyDictionary,
-    weakref.WeakValueDictionary,
-    weakref.WeakSet,
     type(os.environ),
 )
 """What code works with, and what it holds is no part of the code."""
@@ -40,6 +38,20 @@ _ENUMS = {"_member_map_", "_value2member_map_", "_member_names_", "_unhashable_v
 _PYDANTIC = {"__pydantic_fields__", "__pydantic_decorators__"}
 """What pydantic keeps of a class that says more than its functions and annotations do."""
 
+CACHED = type(functools.lru_cache(int))
+BUILTINS = (
+    BuiltinFunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    type(str.upper),
+    type(int.__add__),
+    type("".__add__),
+)
+"""Functions and attributes that are written in C."""
+
+WEAK = (weakref.ref, weakref.WeakValueDictionary, weakref.WeakSet)
+"""What refers to others without holding them; a dict with weak keys is a cache, and a tool."""
+
 _OF_ITS_MAKING = {"__doc__", "__objclass__", "_sort_order_", "cls_ref"}
 _HEAP_TYPE = 1 << 9
 
@@ -47,6 +59,16 @@ _HEAP_TYPE = 1 << 9
 def is_tool(value: Any) -> bool:
     """Whether a value is a tool that holds no part of the code: a lock, a logger, the environment, the terminal."""
     return isinstance(value, _TOOLS) or any(value is one for one in (sys.stdout, sys.stderr, sys.stdin))
+
+
+def referred(value: Any) -> Any:
+    """What a weak reference, or a container of such, refers to by now."""
+    match value:
+        case weakref.WeakValueDictionary():
+            return dict(value)
+        case weakref.WeakSet():
+            return set(value)
+    return value()
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -68,8 +90,9 @@ def state_of(value: Any) -> dict[str, Any]:
 
 def reduced(value: Any) -> str | tuple[Any, ...] | None:
     """What pickling takes of an object: a name, or what makes it again; None where it cannot be pickled."""
+    registered: Callable[[Any], Any] | None = copyreg.dispatch_table.get(type(value))
     try:
-        found = value.__reduce_ex__(5)
+        found = value.__reduce_ex__(5) if registered is None else registered(value)
     except Exception:
         # Whatever a library raises, it says that the object does not travel.
         return None
@@ -131,7 +154,7 @@ def serial_of(value: Any) -> int:
         try:
             held: Callable[[], Any] = weakref.ref(value)
         except TypeError:
-            held = partial(_itself, value)
+            held = functools.partial(_itself, value)
         known = _met[id(value)] = (held, next(_serials))
     return known[1]
 

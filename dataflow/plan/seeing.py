@@ -11,34 +11,29 @@ import hashlib
 import re
 import sys
 import typing
-from collections import deque
-from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pickle import PickleBuffer
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodType,
-    ModuleType,
-)
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from dataflow.plan.bytecode import Body, read_body
 from dataflow.plan.digests import Digests
 from dataflow.plan.modules import imported, is_own, may_be_own
-from dataflow.plan.plain import CONSTANTS, EXACT, PLAIN, is_plain
+from dataflow.plan.plain import ADDRESS, CONSTANTS, CONTAINERS, EXACT, PLAIN, is_plain
 from dataflow.plan.reducing import (
+    BUILTINS,
+    CACHED,
     PYTHONS,
+    WEAK,
     has_layout,
     is_importable,
     is_special,
     is_tool,
     members_of,
     reduced,
+    referred,
     says_something,
     serial_of,
     state_of,
@@ -48,11 +43,6 @@ from dataflow.services.service import Service
 
 MOST = 50_000
 """Objects of libraries that are looked at for one value; of one that has more it is not known in time what it is."""
-
-_CONTAINERS = (Mapping, list, tuple, set, frozenset, deque, KeysView, ValuesView, ItemsView)
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_CACHED = type(functools.lru_cache(int))
-_NAMES_OF_PARTS = type(str.upper), type(int.__add__), type("".__add__), GetSetDescriptorType, MemberDescriptorType
 
 
 @dataclass(slots=True)
@@ -162,6 +152,8 @@ class Sight:
             self._parts(f"member {value.name}", kind, state_of(value))
         elif is_tool(value):
             self._put(f"{kind.__qualname__} {getattr(value, 'name', '')}")
+        elif isinstance(value, WEAK):
+            self._parts("weak", referred(value))
         elif is_own(kind.__module__):
             self._instance(value, kind)
         else:
@@ -269,7 +261,7 @@ class Sight:
         self.visit(member, name)
         if is_special(name) and not is_own(type(member).__module__):
             # What a library has put there, it has made of the rest of the class.
-            self._put("" if before == self.unseen else _ADDRESS.sub("", repr(member)))
+            self._put("" if before == self.unseen else ADDRESS.sub("", repr(member)))
             self.unseen = before
 
     def _service(self, service: Service) -> None:
@@ -312,6 +304,9 @@ class Sight:
         """Entries by their keys; the order in which they stand counts in this process only."""
         keys = [(repr(key), key) if type(key) in PLAIN else (self._alone(key).shared, key) for key in value]
         self._digests.put_here(repr([text for text, _ in keys]))
+        if is_plain(value) and is_plain(value.values()):
+            self._put(repr(sorted((text, repr(value[key])) for text, key in keys)))
+            return
         for text, key in sorted(keys, key=lambda one: one[0]):
             self._put(text)
             if type(key) not in PLAIN:
@@ -334,20 +329,20 @@ class Sight:
     def _foreign(self, value: Any, kind: type) -> None:
         """A value of Python or of a library."""
         self._put(f"{kind.__module__}.{kind.__qualname__}")
-        if isinstance(value, _CONTAINERS) and kind.__module__.partition(".")[0] in sys.stdlib_module_names:
+        if isinstance(value, CONTAINERS) and kind.__module__.partition(".")[0] in sys.stdlib_module_names:
             self._content(value)
             self.visit(getattr(value, "default_factory", None))
         elif isinstance(value, re.Pattern):
             self._put(f"{value.pattern!r} {value.flags}")
         elif isinstance(value, CodeType):
             self._put(self._body(value).text)
-        elif isinstance(value, PickleBuffer):
-            self._put(hashlib.sha256(value.raw()).hexdigest())
-        elif isinstance(value, _CACHED):
+        elif isinstance(value, (PickleBuffer, memoryview)):
+            self._put(hashlib.sha256(value.raw() if isinstance(value, PickleBuffer) else value.tobytes()).hexdigest())
+        elif isinstance(value, CACHED):
             self._parts("cached", value.__wrapped__, value.cache_parameters())
         elif isinstance(value, functools.partial):
             self._parts("partial", value.func, value.args, value.keywords)
-        elif isinstance(value, (*_NAMES_OF_PARTS, BuiltinFunctionType)):
+        elif isinstance(value, BUILTINS):
             self._builtin(value)
         elif typing.get_origin(value) is not None:
             self._parts("generic", typing.get_origin(value), typing.get_args(value))

@@ -392,6 +392,49 @@ Z = timezone(timedelta(hours=ord('A') - 60))
 def service(x): return Z
 """,
     "exception": "class Bad(Exception): code = 'A'\ndef service(x): raise Bad(x)",
+    "ufunc": "import numpy as np\nf = np.floor if 'A' == 'A' else np.ceil\ndef service(x): return f(x)",
+    "weak reference": """
+import weakref
+class Rule:
+    def f(self): return 'A'
+R = Rule()
+W = weakref.ref(R)
+def service(x): return W().f()
+""",
+    "mode of a validator": """
+from pydantic import BaseModel, field_validator
+class Model(BaseModel):
+    x: str
+    @field_validator('x', mode='before' if 'A' == 'A' else 'after')
+    @classmethod
+    def check(cls, x): return x
+def service(x): return Model(x=x).x
+""",
+    "function of another service": """
+import dataflow as flow
+@flow.transformation
+def other(x: str) -> str: return x + 'A'
+def service(x): return other(x)
+""",
+    "registry": """
+R = {}
+def register(f):
+    R[f.__name__] = f
+    return f
+@register
+def one(x): return 'A'
+def service(x): return R['one'](x)
+""",
+    "super": """
+class Base:
+    def f(self): return 'A'
+class Rule(Base):
+    def f(self): return super().f()
+R = Rule()
+def service(x): return R.f()
+""",
+    "match": "def service(x):\n    match x:\n        case 'A': return 1\n    return 2",
+    "coroutine": "async def f(x): return 'A'\nasync def service(x): return await f(x)",
     "attrs": "import attr\n@attr.s\nclass R:\n    a = attr.ib(default='A')\ndef service(x): return R().a",
     "msgspec": "import msgspec\nclass R(msgspec.Struct):\n    a: str = 'A'\ndef service(x): return R().a",
     "parameter's names": """

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ def test_a_worker_with_another_url_is_refused_by_name_and_hears_of_it_where_it_i
             tmp_path, "submit", "job.py", "--scheduler", address, "--environ", "ACME_URL", "--output", "two", **there
         )
         assert submitted.returncode == 0, submitted.stderr
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "catalog" / "two" / "latest").exists():
+            assert time.monotonic() < deadline, "the submitted run was not published"
+            time.sleep(0.1)
     written = [path for name in ("asked", "two") for path in (tmp_path / "catalog" / name).rglob("*") if path.is_file()]
     assert any(path.name == "plan.json" for path in written)
     assert [path for path in written if url.encode() in path.read_bytes()] == []
