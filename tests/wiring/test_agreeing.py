@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,12 +14,17 @@ from typing import Any
 import pytest
 
 import dataflow as flow
+from dataflow.engine.program import load, pack_object
 from dataflow.engine.variables import in_place, read
 from dataflow.errors import DeclarationError
 from dataflow.plan.binding import bind
 from dataflow.plan.code import Looks
 from dataflow.plan.pipeline import Job
-from dataflow.wiring.agreeing import agreed, require_agreed
+from dataflow.store.catalog import Catalog
+from dataflow.wiring.agreeing import agreed, expected_of, require_agreed
+from dataflow.wiring.binding import bind_pipeline
+from dataflow.wiring.looking import look_at
+from dataflow.wiring.planning import plan_job
 from dataflow.wiring.variables import read_variables
 
 ROOT = Path(__file__).parents[2]
@@ -192,3 +198,26 @@ def test_a_secret_is_no_variable_and_neither_is_what_has_no_name() -> None:
     for wrong in ("ACME_URL", ["A=1"], [1], 3):
         with pytest.raises(DeclarationError, match="environ takes a list of names"):
             Job(pipeline, source="s.csv", output="o", environ=wrong)  # type: ignore[arg-type]
+
+
+def test_a_module_that_somebody_has_worked_with_is_compared_as_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "worked_with.py").write_text(
+        "import dataflow as flow\nSEEN = {}\n@flow.transformation\ndef memo(number: int) -> int:\n"
+        "    return SEEN.setdefault(number, number)\npipeline = flow.Pipeline('p', [memo])\n"
+    )
+    (tmp_path / "s.csv").write_text("number\n1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pipeline = importlib.import_module("worked_with").pipeline
+    job = Job(pipeline, source=str(tmp_path / "s.csv"), output="o")
+    pipeline.services[0](7)
+    planned = plan_job(job, Catalog(tmp_path / "catalog"))
+    program = pack_object(pipeline)
+    expected = expected_of(program, planned, foreign=True)
+    there = load(program)
+    looks, _ = look_at(there)
+    assert expected is not None
+    require_agreed(expected, bind_pipeline(there, planned.source.schema, {}), looks=looks, where="tcp://w")
+    assert expected != agreed(planned.graph, looks=planned.looks)
+    assert expected_of(program, planned, foreign=False) is None
