@@ -19,6 +19,7 @@ from dataflow.services.endpoint import Endpoint
 
 NAMES = "what names its records"
 READS = "what it reads"
+REPEATED = "whether it may be called again"
 
 
 def own_definition(step: Step, graph: Graph, *, named_by: Sequence[str]) -> dict[str, str]:
@@ -38,6 +39,7 @@ def own_definition(step: Step, graph: Graph, *, named_by: Sequence[str]) -> dict
     returns = service.returns
     parts: dict[str, Any] = {
         "its form": service.form,
+        REPEATED: service.repeatable,
         NAMES: list(named_by) or reads,
         READS: reads,
         "its code": None if service.function is None else code_digest(service.function),
@@ -46,8 +48,8 @@ def own_definition(step: Step, graph: Graph, *, named_by: Sequence[str]) -> dict
         "version=": service.policy.version,
         "what it returns": None if returns is None else [str(returns.arrow), returns.nullable],
         "its API": None if service.api is None else [service.api.name, service.api.url],
-        "its request": None if service.endpoint is None else _request(service.endpoint),
-        "how its answer is read": None if service.endpoint is None else _reading(service.endpoint),
+        "its request": _request(service.endpoint) if isinstance(service.endpoint, Endpoint) else None,
+        "how its answer is read": _reading(service.endpoint) if isinstance(service.endpoint, Endpoint) else None,
     }
     return {name: _digest(part) for name, part in parts.items()}
 

@@ -121,7 +121,7 @@ class API:
         """Declare an enrichment that posts each record; see `request`.
 
         It carries an Idempotency-Key, so that it may be tried again; `idempotent=False` sends none, and then a
-        call whose answer was lost is not repeated.
+        record is called for once, whatever becomes of the answer and however often the job is run.
         """
         return self.request(name, "POST", path=path, **options)
 

@@ -53,7 +53,9 @@ class Options(TypedDict, total=False):
         billed: `"attempts"` (default): each one that reached the provider costs; `"answers"`: only those that were
             answered, with something or with nothing found.
         idempotent: False says that each call has an effect of its own, such as a mail: it is made once for each
-            record, never repeated in its run, and its answer serves that run only. For a function with an api=.
+            record, and never again by another run of the same output; its answer serves those. A record is told by the
+            job's `key=`, else by what the service is given for it, so that of equal records as many are called for as
+            were not before. For a function with an api=.
         cache: How long an answer of its API serves before it is paid for again: "30d" (default for enrichments),
             "forever", any duration; False keeps answers for the run that paid for them only. That nothing was found
             serves for 7 days at most.

@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -82,22 +82,30 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     anew: str = ""
 
 
+class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A note as it is written: what holds for most of them is not said."""
+
+    record: str
+    end: End
+    at: float
+    inputs: str = ""
+    nth: int = 0
+    value: str = ""
+    reason: str = ""
+    error: str = ""
+    status: int | None = None
+    timed_out: bool = False
+
+
+_values = attrgetter(*_Line.__struct_fields__)
 _head_decoder = msgspec.json.Decoder(Head)
 _note_decoder = msgspec.json.Decoder(Note)
 _encoder = msgspec.json.Encoder()
-_DEFAULTS = {one.name: one.default for one in fields(Note) if one.default is not MISSING}
 
 
 def to_lines(notes: Iterable[Note]) -> bytes:
     """Notes as they are written."""
-    return b"".join(_encoder.encode(_said(note)) + b"\n" for note in notes)
-
-
-def _said(note: Note) -> dict[str, Any]:
-    """What a note says beside what holds for most of them."""
-    values = {name: getattr(note, name) for name in _DEFAULTS}
-    said = {name: value for name, value in values.items() if value != _DEFAULTS[name]}
-    return {"record": note.record, "end": note.end, "at": note.at, **said}
+    return b"".join(_encoder.encode(_Line(*_values(note))) + b"\n" for note in notes)
 
 
 def notes_of(files: Any, folder: str) -> Iterator[Note]:
@@ -121,6 +129,15 @@ def epoch_name(epoch: int) -> str:
     return f"{epoch:05d}"
 
 
+def noted_services(root: str, dataset: str, *, apart: bool = False) -> set[str]:
+    """The services of which something was ever noted for an output."""
+    return set(files_at(root).folders(_home(root, dataset, apart=apart)))
+
+
+def _home(root: str, dataset: str, *, apart: bool) -> str:
+    return f"{root}/{dataset}/{'_effects_offline' if apart else '_effects'}"
+
+
 class Sent:
     """What was sent of one service for one output.
 
@@ -133,7 +150,7 @@ class Sent:
 
     def __init__(self, root: str, dataset: str, service: str, *, apart: bool = False) -> None:
         self._files = files_at(root)
-        self._home = f"{root}/{dataset}/{'_effects_offline' if apart else '_effects'}/{service}"
+        self._home = f"{_home(root, dataset, apart=apart)}/{service}"
         self._what = f"what `{service}` has sent for {dataset}"
 
     def path(self, *names: str) -> str:

@@ -95,12 +95,18 @@ def check_recall(graph: Graph, services: Sequence[str]) -> None:
     """Refuse to recall what has no answers.
 
     Raises:
-        DeclarationError: A name is that of no service with an API.
+        DeclarationError: A name is that of no service whose answers are kept.
     """
-    known = [step.service.name for step in graph.every if step.service.api is not None]
+    known = [step.service.name for step in graph.every if step.service.api is not None and step.service.repeatable]
+    once = [step.service.name for step in graph.steps if not step.service.repeatable]
     for name in services:
         if name in known:
             continue
+        if name in once:
+            raise DeclarationError(
+                f"recall: `{name}` has idempotent=False, so what it has sent is no answer of the cache; --send-again "
+                f"{name} (send_again=) sends everything again"
+            )
         local = any(step.service.name == name for step in graph.every)
         what = "calls no API, so none of its answers are kept" if local else "is no service of this job"
         near = difflib.get_close_matches(name, known, n=1)

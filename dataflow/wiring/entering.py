@@ -81,13 +81,14 @@ class Entry:
             unfinished.abandon(reason)
             self.run.notes.append(f"run {unfinished.run} is abandoned ({reason}); a new run starts")
         plan = plan_values(planned, reference=self.reference)
+        again = {"send_again": list(self.settings.send_again)} if self.settings.send_again else {}
         return self.catalog.start(
             self.job.output,
             run_id=self.run.id,
             plan=plan,
             schemas=schemas_of(planned),
             key=self.job.keys,
-            remembers=remembers.recalling(self._recalled(planned, since)).to_dict() | self._again(),
+            remembers=remembers.recalling(self._recalled(planned, since)).to_dict() | again,
         )
 
     def enter_repair(self, planned: Planned, repair: Repair) -> RunFolder:
@@ -95,8 +96,7 @@ class Entry:
         repaired = self.catalog.run(repair.run)
         require_same_plan(repaired, differing(repaired.plan(), planned), to_be="repaired")
         unfinished = self.catalog.unfinished(self.job.output)
-        late = [] if unfinished is None else self.sending(planned).late(unfinished)
-        if unfinished is not None and Repair.of(unfinished) == repair and not late:
+        if unfinished is not None and Repair.of(unfinished) == repair:
             return unfinished.resume(as_it_is=True)
         plan = plan_values(planned, reference=self.reference)
         return self.catalog.start(
@@ -105,7 +105,7 @@ class Entry:
             plan=plan | repair.plan_values(),
             schemas=schemas_of(planned),
             key=self.job.keys,
-            remembers=Remembers.left_by(repaired).to_dict() | self._again(),
+            remembers=Remembers.left_by(repaired).to_dict(),
         )
 
     def _recalled(self, planned: Planned, since: str | None) -> dict[str, str]:
@@ -120,9 +120,6 @@ class Entry:
             output=self.job.output,
             settings=self.settings,
         )
-
-    def _again(self) -> dict[str, Any]:
-        return {"send_again": list(self.settings.send_again)} if self.settings.send_again else {}
 
     def _left_by(self, planned: Planned) -> Remembers:
         """The answers that a run has left which was published as it is."""

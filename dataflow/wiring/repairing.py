@@ -47,6 +47,10 @@ def repair_run(
     repair = _repair(folder, service)
     original = where.run(repair.run)
     version = repair.dataset(where, folder.dataset)
+    if settings.get("send_again"):
+        raise DeclarationError(
+            "a repair sends what has failed, and nothing again; give send_again= to a run of the job"
+        )
     current = Run(id=new_id(), output=folder.dataset, catalog=str(catalog))
     if not any(map(repair.failed, version.records().values())):
         current.dataset, current.status = version, "unchanged"

@@ -85,7 +85,7 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
 
         assert current.dataset is not None
         found = Found(job=job, program=program, parameters=dict(chosen.parameters), reference=reference)
-        own = {**settings, "on_event": None, "deadline": None, "wait": True, "if_changed": False}
+        own = {**settings, "on_event": None, "deadline": None, "wait": True, "if_changed": False, "send_again": ()}
         elsewhere = moved(own, **others)
         return repair_run(current.dataset.manifest["run"], found=found, service=service, **elsewhere)
 

@@ -14,10 +14,10 @@ from dataflow.engine.naming import naming_columns
 from dataflow.errors import CatalogError, DeclarationError
 from dataflow.plan.fingerprint import changes
 from dataflow.plan.graph import Graph, Step
-from dataflow.plan.own import NAMES, READS, own_definition
+from dataflow.plan.own import NAMES, READS, REPEATED, own_definition
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder, RunState
-from dataflow.store.sent import Head, Sent
+from dataflow.store.sent import Head, Sent, noted_services
 from dataflow.wiring.settings import Settings
 
 
@@ -39,11 +39,6 @@ class Sending:
     output: str
     settings: Settings
 
-    @property
-    def steps(self) -> list[Step]:
-        """Those services in their places."""
-        return [step for step in self.graph.steps if not step.service.repeatable]
-
     def check(self) -> None:
         """Refuse to run where it is not certain which records of a service were sent.
 
@@ -55,7 +50,7 @@ class Sending:
             self._check_names(option, getattr(self.settings, option))
         if both := sorted(set(self.settings.keep_sent) & set(self.settings.send_again)):
             raise DeclarationError(f"keep_sent and send_again both name `{both[0]}`; give one of them")
-        for step in self.steps:
+        for step in self._noted():
             name = step.service.name
             head = None if name in self.settings.send_again else self._sent(name).head()
             if head is not None and (differing := changes(head.definition, self._definition(step))):
@@ -74,11 +69,14 @@ class Sending:
             OutputLocked: Another process goes on with a run of the output.
         """
         told = []
-        for step in self.steps:
+        again = sending_again(folder)
+        for step in self.graph.steps:
             name, sent = step.service.name, self._sent(step.service.name)
+            if step.service.repeatable and name not in again:
+                continue
             self._end_others(sent, folder)
             head, definition = sent.head(), self._definition(step)
-            if name in sending_again(folder) and (head is None or head.anew != folder.run):
+            if name in again and (head is None or head.anew != folder.run):
                 sent.begin_anew(definition, folder=folder)
                 continue
             compares = head is None or head.definition.get(READS) == definition[READS]
@@ -88,10 +86,15 @@ class Sending:
 
     def go_on(self, folder: RunFolder) -> None:
         """Let a run that sends nothing know what was sent; whatever its services are by now."""
-        for step in self.steps:
+        for step in self._noted():
             sent = self._sent(step.service.name)
             self._end_others(sent, folder)
             sent.gather(None, folder=folder)
+
+    def _noted(self) -> list[Step]:
+        """The services of which something was ever noted."""
+        names = noted_services(self.catalog.root, self.output, apart=SESSIONS.current is not None)
+        return [step for step in self.graph.steps if step.service.name in names]
 
     def _sent(self, service: str) -> Sent:
         return Sent(self.catalog.root, self.output, service, apart=SESSIONS.current is not None)
@@ -101,7 +104,10 @@ class Sending:
         return own_definition(step, self.graph, named_by=[column.name for column in columns])
 
     def _check_names(self, option: str, names: Sequence[str]) -> None:
-        known = [step.service.name for step in self.steps]
+        known = [step.service.name for step in self.graph.steps if not step.service.repeatable]
+        if option == "send_again":
+            # One that may be repeated by now, but could not be when it sent records.
+            known += [step.service.name for step in self._noted() if step.service.repeatable]
         for name in names:
             if name in known:
                 continue
@@ -116,12 +122,12 @@ class Sending:
         for run, count in self._sent(name).waiting().items():
             counts[run] = counts.get(run, 0) + count
         total = sum(counts.values())
-        unclear = NAMES in differing
+        unclear = NAMES in differing or REPEATED in differing
         if not total or (name in self.settings.keep_sent and not unclear):
             return
         kept = f"--keep-sent {name} (keep_sent=) takes them for sent"
         if unclear:
-            kept += ", once its records are named as they were: which of those of today were sent cannot be told"
+            kept += ", once that is put back: which of the records of today they are cannot be told"
         raise DeclarationError(
             f"`{name}` is not what it was when {_records(total)} sent by {_runs(counts)}: changed "
             f"{', '.join(differing)}; nothing was sent now; {kept}; --send-again {name} (send_again=) sends all again"

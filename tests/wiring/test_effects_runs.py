@@ -18,6 +18,7 @@ import pytest
 import dataflow as flow
 from dataflow.errors import DeclarationError
 from dataflow.faces.cli import run_command
+from dataflow.wiring.repairing import repair_run
 from dataflow.wiring.settings import read_settings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
@@ -331,6 +332,41 @@ def test_names_of_services_are_looked_at(desk: Desk, capsys: pytest.CaptureFixtu
     assert desk.calls() == 0
     with pytest.raises(DeclarationError, match="list of names"):
         read_settings({"send_again": "mail"})
+
+
+def test_a_service_that_may_be_repeated_by_now_sends_nothing_unasked(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert desk.run() == 0
+    desk.write()
+    text = (desk.folder / "job.py").read_text().replace("idempotent=False, ", "")
+    (desk.folder / "job.py").write_text(text)
+    command = ["run", "job.py", "--no-progress", "--no-resume"]
+    assert run_command(command) == 2
+    assert "whether it may be called again" in capsys.readouterr().err
+    assert desk.calls() == 40
+    assert run_command([*command, "--send-again", "mail"]) == 0
+    assert desk.calls() == 80
+
+
+def test_what_has_no_meaning_for_effects_is_refused_with_what_has(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert desk.run("--recall", "mail") == 2
+    assert "--send-again mail" in capsys.readouterr().err
+    assert desk.run() == 0
+    with pytest.raises(DeclarationError, match="a repair sends what has failed"):
+        repair_run("latest", send_again=["mail"])
+
+
+def test_what_was_answered_in_a_test_was_not_sent(desk: Desk) -> None:
+    desk.write()
+    with flow.testing.offline(**{f"desk{desk.folder.name}": lambda request: {"valid": True}}) as calls:
+        assert desk.run() == 0
+        assert desk.run("--no-resume") == 0
+    assert (len(calls), desk.calls()) == (40, 0)
+    assert desk.run("--no-resume") == 0
+    assert desk.calls() == 40
 
 
 def test_another_key_for_records_that_were_sent_is_refused(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
