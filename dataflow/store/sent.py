@@ -346,7 +346,7 @@ def _beginnings(records: Any) -> np.ndarray[Any, np.dtype[np.uint64]]:
     return names[::2].astype(np.uint64)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _index(home: str, name: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """The beginnings of all names in a file, which never changes: 8 bytes for each note."""
     table = pq.read_table(files_at(home).source(f"{home}/kept/{name}"), columns=["record"], schema=_SCHEMA)

@@ -86,6 +86,18 @@ def test_a_run_that_goes_on_sends_only_what_was_not_sent(desk: Desk) -> None:
     assert [row["sent"] for row in found] == [None if key in lost else f"to {key}" for key in KEYS]
 
 
+def test_a_run_after_one_that_was_published_as_it_was_sends_the_rest(desk: Desk) -> None:
+    desk.breaks_at = "k3"
+    assert desk.command("run", "job.py") == 2
+    desk.breaks_at = None
+    assert desk.command("publish", "latest") == 0
+    before = dict(desk.sent)
+    assert desk.command("run", "job.py", "--no-resume") == 0
+    assert desk.sent == dict.fromkeys(KEYS, 1)
+    assert before.keys() < desk.sent.keys()
+    assert set(desk.reasons().values()) == {"unknown"}
+
+
 def test_a_run_over_another_source_sends_what_is_new_and_says_what_was_sent(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
