@@ -2,6 +2,8 @@
 
     calls/<host>-<process>-<drawn>      a line of JSON about the process and its services, then a line for each of them
 
+A line is seven numbers in columns of one width, so that whoever reads while it changes finds seven numbers as ever.
+
 Together these files are the bill of the run, whatever became of its processes and partitions: they are read when it
 ends, and whenever somebody looks. On an object store they lag by a second, which a kill may lose.
 """
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
 FOLDER = "calls"
 """Where they are in the folder of a run."""
-_WIDTH = 192
+_LINE = b"%26d" * 7 + b"\n"
+_WIDTH = 7 * 26 + 1
 _OPEN, _CLOSED = b"open  \n", b"closed\n"
 
 
@@ -57,9 +60,6 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     currency: str
     services: list[_Service]
-
-
-_numbers = msgspec.json.Decoder(tuple[int, int, int, int, int, int, int])
 
 
 class Tills:
@@ -131,7 +131,7 @@ class Tills:
 
 def _line_of(till: Till) -> bytes:
     numbers = till.open, till.held, till.calls, till.retries, till.cost, till.sent, till.received
-    return (b"[%d,%d,%d,%d,%d,%d,%d]" % numbers).ljust(_WIDTH - 1) + b"\n"
+    return _LINE % numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +186,10 @@ def _counted(service: _Service, numbers: Sequence[int]) -> ServiceStatistics:
     )
 
 
-def _read(data: bytes) -> tuple[_Head, bool, Sequence[tuple[int, ...]]]:
+def _read(data: bytes) -> tuple[_Head, bool, Sequence[Sequence[int]]]:
     line, state, *lines = data.splitlines()
     head = msgspec.json.decode(line, type=_Head)
-    return head, state == _CLOSED.strip(), [_numbers.decode(one) for one in lines]
+    return head, state == _CLOSED.strip(), [[int(number) for number in one.split()] for one in lines]
 
 
 def _is_gone(head: _Head) -> bool:

@@ -394,7 +394,7 @@ def test_an_answer_that_is_too_old_serves_no_more_but_for_the_run_that_paid(
     table = pa.table({"key": ["a"]})
     graph = bind_pipeline(flow.Pipeline("test", [desk.news()]), table.schema, {})
     origin = origin_of(graph.steps[0])
-    keeper = Apart({b"k" * 20: Answer(status, b"1", now - age * 86_400)})
+    keeper = Apart({b"k" * 20: (Answer(status, b"1", now - age * 86_400), None)})
     for own_since, expected in ((float("inf"), serves), (0.0, True)):
         terms = {"news": Terms(origin=origin, policy=policy, own_since=own_since)}
         memory = Memory(keeper, terms, clock=lambda: now)
