@@ -24,15 +24,15 @@ from dataflow.services.context import Context
 from dataflow.services.signature import Form
 from dataflow.store.sources.heads import SourceHead, read_head
 
-FIRST, MORE = 100, 1000
-"""Records that are tried, and where these have taken a while, those that are looked at at most."""
+FIRST = 100
+"""Records that are tried together; twice, where the first time has taken a while."""
 LEAST = 100
 """Records of a source up to which nothing is tried: a service may not like to be called for nothing."""
 ENOUGH = 0.25
 """Seconds after which no more are tried."""
 FAST = 0.005
-"""Seconds of the first hundred records that are not worth another look."""
-_LARGE = 10_000
+"""Seconds of a hundred records that are not worth another look."""
+_LARGE, _FEW = 10_000, 10
 
 
 def measure(
@@ -51,8 +51,8 @@ def measure(
     if not steps:
         return None
     with suppress(DataflowError):
-        head = read_head(source, MORE)
-        if head is not None and head.table.num_rows and head.rows > LEAST:
+        head = read_head(source, 2 + 2 * FIRST)
+        if head is not None and head.table.num_rows >= _FEW and head.rows > LEAST:
             return _measure(graph, head, tables, steps=steps, parameters=parameters, clock=clock)
     return None
 
@@ -97,19 +97,21 @@ def _measure(
         each = _seconds_each(seconds, head.table.num_rows)
     finally:
         resources.close()
-    return None if each is None else Pace(seconds=each, records=head.rows, largest=head.largest)
+    return None if each is None or each <= 0 else Pace(seconds=each, records=head.rows, largest=head.largest)
 
 
 def _seconds_each(seconds: Callable[[int, int], float], rows: int) -> float | None:
-    """What one of so many records takes: of each try more of them, and the last one tells."""
-    spent = took = seconds(0, 1)
-    done, count = 1, 1
-    while done < rows and (spent < ENOUGH or done == 1):
-        # The first record pays for what is imported and compiled with it.
-        left = max(ENOUGH - spent, 0.0) / max(took / count, 1e-6)
-        count = max(1, min(rows - done, int(left / 2), FIRST if done < FIRST else MORE))
-        took = seconds(done, count)
-        spent, done = spent + took, done + count
-        if count >= min(FIRST, rows - 1) and took / count * FIRST < FAST:
-            return None
-    return took / count
+    """What one of so many records takes beyond what a call for any number of them does; None where that is nothing.
+
+    The first record pays for what is imported and compiled with it, so it tells nothing.
+    """
+    spent = seconds(0, 1)
+    one = max(seconds(1, 1), 1e-6)
+    spent += one
+    count = int(min(rows // 2 - 1, FIRST, max(1, (ENOUGH - spent) / one)))
+    if count < _FEW:
+        return (one + seconds(2, count)) / (1 + count)
+    many = seconds(2, count)
+    if spent + many < ENOUGH and many > FAST:
+        many = min(many, seconds(2 + count, count))
+    return (many - one) / (count - 1) if many > FAST else None

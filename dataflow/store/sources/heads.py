@@ -15,7 +15,7 @@ from dataflow.store.sources.lines import lines
 from dataflow.store.sources.options import DelimitedOptions
 from dataflow.store.sources.source import read
 
-_BYTES = 1 << 18
+_BYTES = 1 << 16
 """Bytes of text that are looked at."""
 
 
