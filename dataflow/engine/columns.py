@@ -55,7 +55,7 @@ def call_columns(
 
     def call(start: int, stop: int) -> tuple[Any, ...]:
         part = [column.slice(start, stop - start) for column in columns]
-        work = partial(patience.function or function, *_positional(step, part), **_named(step, part, context))
+        work = partial(patience.function(function), *_positional(step, part), **_named(step, part, context))
         return _checked(step, call_once(work, records=stop - start, patience=patience), stop - start)
 
     try:

@@ -48,7 +48,7 @@ def call_each(
             whole.end_late(row, LateError(patience.timeout or 0.0))
         if len(whole.values) == size:
             return whole
-        function = patience.function or function
+        function = patience.function(function)
 
 
 class _Stretch:

@@ -205,7 +205,7 @@ def _perform(
         return run_each(step, environment, resources, rows=rows, run=run)
     if form is Form.LOOKUP:
         return find(resources.indexes[step.index], environment.columns_of(step, rows))
-    function: Any = resources.functions.get(step.index)
+    function: Any = resources.function(step)
     if form is Form.COLUMN:
         columns = environment.columns_of(step, rows)
         return call_columns(step, function, columns, resources.context, patience=resources.patience(step))
@@ -229,7 +229,7 @@ def arguments_of(
     step: Step, environment: Environment, resources: Resources, *, rows: Any, size: int
 ) -> tuple[Any, list[Sequence[Any]]]:
     """What is called for some records, None for an endpoint, and the values of each argument."""
-    function: Any = resources.functions.get(step.index)
+    function: Any = resources.function(step)
     columns = environment.values_of(step, rows, size, injected=resources.injected(step))
     if function is not None and any(isinstance(column, Holed) for column in columns):
         function = refuse_holes(function)

@@ -33,14 +33,19 @@ class LateError(TimeoutError):
 
     Attributes:
         seconds: That it was waited for.
+        records: That it was called for.
     """
 
     reason = "TimeoutError"
 
     def __init__(self, seconds: float, records: int = 1) -> None:
-        whole = "" if records == 1 else f", for {records:,} records in one call"
-        super().__init__(f"no answer within {seconds:g} s{whole}")
+        super().__init__(seconds, records)
         self.seconds = seconds
+        self.records = records
+
+    def __str__(self) -> str:
+        whole = "" if self.records == 1 else f", for {self.records:,} records in one call"
+        return f"no answer within {self.seconds:g} s{whole}"
 
 
 def _never() -> bool:
@@ -57,9 +62,8 @@ class Patience:
         cancelled: Whether nobody wants an answer any more.
         halted: Whether no more is to be begun, and soon nothing is waited for.
         warn: Told once for each service that its threads are left behind.
-        renew: Makes what is called after a call was left behind: for a class whose calls wait for each other an
-            instance that no thread is busy with; None where it is the same function.
-        function: What it has made last.
+        lose: Called when a call was left behind: for a class whose calls wait for each other, whose instance is busy.
+        renew: Makes what is called from then on; None where it is the same function.
         clock: Seconds that only grow.
     """
 
@@ -68,9 +72,11 @@ class Patience:
     cancelled: Callable[[], bool] = _never
     halted: Callable[[], bool] = _never
     warn: Callable[[str], object] = warnings.warn
+    lose: Callable[[], object] = _never
     renew: Callable[[], Callable[..., Any]] | None = None
     clock: Callable[[], float] = time.perf_counter
-    function: Callable[..., Any] | None = None
+    _lost: bool = False
+    _function: Callable[..., Any] | None = None
 
     def pause(self, waited: float) -> float:
         """Seconds until the next look, where a call has been waited for so long."""
@@ -118,9 +124,17 @@ class Patience:
     def give_up(self, errand: Errand[Any]) -> bool:
         """Leave a call as it is; False where it has ended in the meantime."""
         left = errand.leave()
-        if left and self.renew is not None:
-            self.function = self.renew()
+        if left:
+            self._lost = True
+            self.lose()
         return left
+
+    def function(self, given: Callable[..., Any]) -> Callable[..., Any]:
+        """What is called by now, where it was this in the beginning."""
+        if self._lost and self.renew is not None:
+            self._function = self.renew()
+        self._lost = False
+        return self._function or given
 
 
 def left_behind_text(service: str, timeout: float) -> str:

@@ -19,6 +19,7 @@ from dataflow.engine.calling import bind_call
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.lookups import Index, build_index
 from dataflow.engine.patience import TIMEOUT, Once, Patience
+from dataflow.engine.values import refuse_holes
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph, Step
@@ -107,15 +108,28 @@ class Resources:
             cancelled=lambda: flights.cancelled,
             halted=lambda: flights.halted,
             warn=self.warn,
+            lose=partial(self._lose, step),
             renew=partial(self._renew, step) if self.holds(step) else None,
         )
 
+    def function(self, step: Step) -> Any:
+        """What a step calls; None for an endpoint."""
+        if step.index not in self.functions and self.holds(step):
+            self._renew(step)
+        return self.functions.get(step.index)
+
+    def _lose(self, step: Step) -> None:
+        """Forget the instance of a decorated class, since a call that nobody waits for is busy with it."""
+        if self.holds(step):
+            # It is not closed either.
+            self._instances.pop(step.index, None)
+            self.functions.pop(step.index, None)
+
     def _renew(self, step: Step) -> Callable[..., Any]:
-        """Set up a decorated class again, since a call that nobody waits for is busy with its instance."""
-        # That one is not closed either.
+        """Set up a decorated class again; what is called of it for the rest of some records."""
         self._instances[step.index] = made = _make(step)
         self.functions[step.index] = function = _callable(step, made)
-        return function
+        return function if step.service.form is Form.COLUMN else refuse_holes(function)
 
     def injected(self, step: Step) -> dict[Injected, Any]:
         """What the parameters of a step get that are no columns, where it is the same for all records."""

@@ -78,8 +78,8 @@ def records_each(pace: Pace, *, threads: int) -> int | None:
     return max(1, math.ceil(pace.records / math.ceil(total / wanted)))
 
 
-def told_pace(pace: Pace, *, partitions: int, threads: int) -> str:
-    """What is said of cuts that were made for slow services."""
+def told_pace(pace: Pace, *, threads: int) -> str:
+    """Why a source is cut for slow services, as the end of a sentence."""
     unit, each = ("s", pace.seconds) if pace.seconds >= 1 else ("ms", pace.seconds * 1000)
     several = "1 thread" if threads == 1 else f"{threads:,} threads"
-    return f"cut into {partitions:,} partitions for {several}: a record takes about {each:.2g} {unit}"
+    return f"for {several}: a record takes about {each:.2g} {unit}"

@@ -41,7 +41,10 @@ class Options(TypedDict, total=False):
         rowwise: False says that a column form looks across records; then it is not bisected when it raises.
         dtypes: `"numpy"` gives pandas forms classic dtypes; the default, `"arrow"`, keeps every type as it is.
         threads: Calls of a plain function at the same time, in each worker; for functions that wait. Default 1.
-        timeout: Seconds, or "30s", for one attempt of a call in total. Default: that of its API, else 30.
+        timeout: Seconds, or "30s", for one attempt of a call in total. Default: that of its API, else 30. A plain
+            function that takes longer is left to end in the background, since no thread can be ended, and its record
+            has timed out. A column form has none of its own accord; one that it is given is for all records of a
+            call. A record has 5 minutes, or the timeout times the attempts where that is longer.
         retry: Attempts in all, or a `flow.Retry`. Default: that of its API, else 1.
         api: The `flow.API` under whose limits a function calls. An async one may ask for its client by a parameter
             `http: httpx.AsyncClient`; without that, each call of the function counts as one call of the API.

@@ -18,7 +18,7 @@ from dataflow.store.dataset import Dataset
 from dataflow.wiring.caching import Remembers, recalled_since
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.memory import recalled
-from dataflow.wiring.planning import Planned, differing, plan_values, schemas_of
+from dataflow.wiring.planning import CUT, Planned, differing, plan_values, schemas_of
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
 from dataflow.wiring.sending import Sending
@@ -62,6 +62,16 @@ class Entry:
             return []
         latest, newest = self.catalog.open(self.job.output), self.catalog.newest(self.job.output)
         return [latest] if newest is None or newest.version == latest.version else [latest, newest]
+
+    def cut_before(self, planned: Planned) -> Mapping[str, Any] | None:
+        """How the newest version was cut for slow services, if it was made by the same ones."""
+        newest = None if planned.uncut is None else self.catalog.newest(self.job.output)
+        if newest is None or not is_planned_alike(newest, planned):
+            return None
+        with suppress(CatalogError):
+            # Where somebody has removed what is told about that run, the services tell.
+            return self.catalog.run(newest.manifest["run"]).plan().get(CUT)
+        return None
 
     def enter(self, planned: Planned) -> RunFolder:
         """The unfinished run where it has the same plan, else a new one."""

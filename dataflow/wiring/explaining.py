@@ -23,7 +23,7 @@ from dataflow.wiring.looking import look_at, said_of_unseen
 from dataflow.wiring.preparation import DEFAULT_CATALOG
 from dataflow.wiring.prospects import look_at_first, told_ahead
 from dataflow.wiring.settings import Settings
-from dataflow.wiring.sizing import chosen_size, cut_for, threads_for
+from dataflow.wiring.sizing import chosen_size, cut_to, records_for, threads_for
 
 
 def explain(
@@ -65,8 +65,8 @@ def explain(
         prepare_arrow(graph)
         foreseen = look_at_first(plan, graph, tables)
         if size is None:
-            threads = threads_for(Settings())
-            plan = cut_for(graph, plan, tables, found=found, wanted=wanted, threads=threads, parameters=parameters)
+            cut = records_for(graph, plan, tables, threads=threads_for(Settings()), parameters=parameters)
+            plan = plan if cut is None else cut_to(plan, cut[0], found=found, wanted=wanted, why=cut[1])
     records = None if kind_of(source) in ("dask", "bag") else known_rows(plan.specs)
     ahead = told_ahead(guardrails or Guardrails(), graph, foreseen, records=records)
     cuts = [] if size is None else [_told_cuts(plan, size)]

@@ -25,8 +25,11 @@ from dataflow.wiring.durations import PLANNED, durations_of
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, size_of
 from dataflow.wiring.jobs import Reference
 from dataflow.wiring.looking import differences, look_at
-from dataflow.wiring.sizing import chosen_size, cut_for, kept_cuts
+from dataflow.wiring.sizing import chosen_size, cut_to, kept_cuts, records_for
 from dataflow.wiring.variables import read_variables
+
+CUT = "cut"
+"""The name under which a plan keeps how slow services have cut it, so that the next run is cut alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Planned:
         texts: The files that it is in.
         variables: What the job file is given of this environment, by name.
         uncut: The source where nobody has said how it is cut, so that slow services may; else None.
+        cut: The records of a partition, and the threads that they are for, where slow services have asked for them.
     """
 
     job: Job
@@ -58,6 +62,7 @@ class Planned:
     texts: Texts = field(default_factory=Texts)
     variables: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     uncut: Source | None = None
+    cut: Mapping[str, int] | None = None
 
     @property
     def limit(self) -> int | None:
@@ -137,7 +142,12 @@ def plan_job(
 
 
 def cut_planned(
-    planned: Planned, *, threads: int, limit: int | None = None, parameters: Mapping[str, Any] | None = None
+    planned: Planned,
+    *,
+    threads: int,
+    limit: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] | None = None,
 ) -> Planned:
     """The plan with a source that is cut as its slow services need it, where nobody has said how.
 
@@ -146,23 +156,25 @@ def cut_planned(
         threads: Partitions that will be run at the same time.
         limit: The first records that are run, or None for all.
         parameters: What `flow.Context.parameters` will hold.
+        before: How a run of the same services was cut; it holds for as many threads, so that cuts stay what they are.
 
     Raises:
         SourceError: The source cannot be read.
     """
     if planned.uncut is None:
         return planned
-    source = cut_for(
-        planned.graph,
-        planned.source,
-        planned.tables,
-        found=planned.uncut,
-        wanted=wanted_types(planned.job.pipeline),
-        threads=threads,
-        limit=limit,
-        parameters=parameters,
-    )
-    return replace(planned, source=source, rows=known_rows(source.specs))
+    if before is not None and before["threads"] == threads:
+        cut = before["records"], f"for {threads:,} threads, as before"
+    else:
+        found = records_for(planned.graph, planned.source, planned.tables, threads=threads, parameters=parameters)
+        if found is None:
+            return planned
+        cut = found
+    records, why = cut
+    wanted = wanted_types(planned.job.pipeline)
+    source = cut_to(planned.source, records, found=planned.uncut, wanted=wanted, why=why, limit=limit)
+    made = {"records": records, "threads": threads}
+    return replace(planned, source=source, rows=known_rows(source.specs), cut=made)
 
 
 def plan_values(planned: Planned, *, reference: Reference | None) -> dict[str, Any]:
@@ -180,6 +192,7 @@ def plan_values(planned: Planned, *, reference: Reference | None) -> dict[str, A
         "reading": planned.source.options,
         "source": schema_text(planned.source.schema),
         "limit": planned.limit,
+        **({CUT: dict(planned.cut)} if planned.cut else {}),
         **({PLANNED: dict(planned.durations)} if planned.durations else {}),
         **({"environ": list(planned.variables)} if planned.variables else {}),
         "texts": dict(planned.texts.files),

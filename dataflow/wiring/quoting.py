@@ -41,8 +41,15 @@ from dataflow.wiring.prospects import told_ahead
 from dataflow.wiring.trial import Trial, run_sample
 
 
-def quote_job(job: Job, *, catalog: str = DEFAULT_CATALOG, sample: int | None = None) -> Quote:
+def quote_job(
+    job: Job,
+    *,
+    catalog: str = DEFAULT_CATALOG,
+    sample: int | None = None,
+    partition_size: SizeOption | None = None,
+) -> Quote:
     """The quote of a job; see `Job.quote`."""
+    of_source = job.source.partition_size if isinstance(job.source, Source) else None
     return quote(
         job.pipeline,
         job.source,
@@ -51,7 +58,7 @@ def quote_job(job: Job, *, catalog: str = DEFAULT_CATALOG, sample: int | None = 
         output=job.output,
         budget=job.budget,
         guardrails=job.guardrails,
-        partition_size=None if isinstance(job.source, Source) and job.source.partition_size else job.partition_size,
+        partition_size=partition_size or (None if of_source else job.partition_size),
     )
 
 

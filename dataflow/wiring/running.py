@@ -243,7 +243,11 @@ class _Execution:
         settings = self.settings
         if self.repair is None:
             planned = cut_planned(
-                planned, threads=threads_for(settings), limit=settings.limit, parameters=settings.parameters
+                planned,
+                threads=threads_for(settings),
+                limit=settings.limit,
+                parameters=settings.parameters,
+                before=self.entry.cut_before(planned),
             )
         self._note(planned)
         folder = self.entry.enter(planned) if self.repair is None else self.entry.enter_repair(planned, self.repair)

@@ -49,31 +49,41 @@ def kept_cuts(
     return replace(source, specs=specs, notes=(*source.notes, note))
 
 
-def cut_for(
+def records_for(
     graph: Graph,
     source: SourcePlan,
     tables: Mapping[str, pa.Table],
     *,
+    threads: int,
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[int, str] | None:
+    """How many records a partition may have where local services are slow, and why; None where it is well cut.
+
+    The first records tell, for which the services that only compute are called.
+    """
+    pace = measure(graph, source, tables, parameters=parameters or {})
+    records = None if pace is None else records_each(pace, threads=threads)
+    return None if pace is None or records is None else (records, told_pace(pace, threads=threads))
+
+
+def cut_to(
+    source: SourcePlan,
+    records: int,
+    *,
     found: Source,
     wanted: Mapping[str, pa.DataType],
-    threads: int,
+    why: str,
     limit: int | None = None,
-    parameters: Mapping[str, Any] | None = None,
 ) -> SourcePlan:
-    """The source cut smaller where its local services are slow; the first records tell, whose services are called.
+    """The source with partitions of so many records, where these are smaller.
 
     Raises:
         SourceError: The source cannot be read.
     """
-    pace = measure(graph, source, tables, parameters=parameters or {})
-    records = None if pace is None else records_each(pace, threads=threads)
-    if pace is None or records is None:
-        return source
     smaller = plan_source(found, wanted, limit=limit, size=PartitionSize(records=records))
     if len(smaller.specs) <= len(source.specs):
         return source
-    note = told_pace(pace, partitions=len(smaller.specs), threads=threads)
-    return replace(smaller, notes=(*smaller.notes, note))
+    return replace(smaller, notes=(*smaller.notes, f"cut into {len(smaller.specs):,} partitions {why}"))
 
 
 def threads_for(settings: Settings) -> int:

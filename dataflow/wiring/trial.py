@@ -302,7 +302,7 @@ def _is_rowwise(step: Step, prepared: Prepared, environment: Environment) -> boo
 
     def called(part: Rows) -> Effect:
         with prepared.resources.hold(step):
-            function = prepared.resources.functions[step.index]
+            function = prepared.resources.function(step)
             columns, resources = environment.columns_of(step, part), prepared.resources
             return call_columns(step, function, columns, resources.context, patience=resources.patience(step))
 

@@ -41,9 +41,7 @@ def test_a_small_source_of_slow_services_is_cut_for_its_threads() -> None:
     pace = Pace(seconds=0.05, records=400, largest=400)
     assert records_each(pace, threads=4) == 25
     assert records_each(pace, threads=1) is None
-    assert (
-        told_pace(pace, partitions=16, threads=4) == "cut into 16 partitions for 4 threads: a record takes about 50 ms"
-    )
+    assert told_pace(pace, threads=4) == "for 4 threads: a record takes about 50 ms"
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ def test_slow_services_cut_a_small_source_and_a_run_says_so(tmp_path: Path) -> N
     assert 5 <= run.partitions <= 12
     assert run.notes[0].startswith(f"cut into {run.partitions} partitions for 3 threads: a record takes about ")
     assert (sum(cuts(tmp_path / "c")), len(cuts(tmp_path / "c"))) == (200, run.partitions)
+    again = SLOW.run(path, "out", catalog=tmp_path / "c", threads=3)
+    assert again.notes[0] == f"cut into {run.partitions} partitions for 3 threads, as before"
     (told,) = [note for note in SLOW.explain(path).notes if note.startswith("cut into")]
     assert f"for {available_processors()} thread" in told
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_stdout, parameters_of, print_json, read_env
+from dataflow.faces.commands.common import (
+    CATALOG,
+    ENV_FILE,
+    JSON,
+    PARTITION_SIZE,
+    SET,
+    own_stdout,
+    parameters_of,
+    print_json,
+    read_env,
+)
 
 
 @click.command()
@@ -17,6 +27,7 @@ from dataflow.faces.commands.common import CATALOG, ENV_FILE, JSON, SET, own_std
     help="Run N records first, which is paid for and kept in the cache, to know how services answer.",
 )
 @click.option("--source", help="Another source than the job's.")
+@PARTITION_SIZE
 @CATALOG
 @SET
 @ENV_FILE
@@ -25,6 +36,7 @@ def quote(
     job: str,
     size: int | None,
     source: str | None,
+    partition_size: str | None,
     catalog: str,
     parameters: tuple[str, ...],
     env_file: str | None,
@@ -37,7 +49,7 @@ def quote(
 
     with own_stdout(as_json):
         found = find_job(job, source=source, parameters=parameters_of(parameters))
-        quoted = quote_job(require_source(found, job), catalog=catalog, sample=size)
+        quoted = quote_job(require_source(found, job), catalog=catalog, sample=size, partition_size=partition_size)
     if as_json:
         print_json(quoted.to_dict())
     else:
