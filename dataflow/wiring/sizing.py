@@ -43,6 +43,8 @@ def kept_cuts(
     if before is None or changes(before["fingerprints"], fingerprints):
         return None
     specs = tuple(PartitionSpec.from_dict(spec) for spec in before["specs"])
+    # How much of a packed file may be read goes with its cuts; all else is the same, or another plan.
+    source = replace(source, options={**source.options, **before["reading"]})
     if size is None or [spec.identity for spec in specs] == [spec.identity for spec in source.specs]:
         return replace(source, specs=specs)
     note = f"the run goes on with the {len(specs):,} partitions that it has; {size} each would be for a new run"

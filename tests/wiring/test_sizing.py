@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
@@ -111,6 +112,15 @@ def test_a_run_that_goes_on_keeps_its_partitions(tmp_path: Path) -> None:
     assert (run.id, run.partitions, cuts(catalog)) == (first, 5, [20] * 5)
     assert run.notes[0] == "the run goes on with the 5 partitions that it has; 70 records each would be for a new run"
     assert run.to_arrow().num_rows == 98
+
+
+def test_a_packed_file_that_was_left_whole_stays_so(tmp_path: Path) -> None:
+    for name in ("a.csv.gz", "b.csv.gz", "c.csv.gz"):
+        text = "x\n" + "".join(f"{at}\n" for at in range(30))
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    first = stopped(str(tmp_path / "*.gz"), tmp_path / "c", partition_size="1GiB")
+    run = QUICK.run(str(tmp_path / "*.gz"), "out", catalog=tmp_path / "c", partition_size=7, max_failures="100%")
+    assert (run.id, run.partitions, run.to_arrow().num_rows) == (first, 3, 87)
 
 
 def test_a_stopped_run_is_published_and_a_version_repaired_with_the_same_partitions(tmp_path: Path) -> None:
