@@ -131,6 +131,24 @@ def test_a_column_form_has_a_timeout_only_if_it_says_so(gate: threading.Event) -
     assert time.monotonic() - began < SOON
 
 
+@pytest.mark.filterwarnings("ignore:`quick` takes longer")
+def test_the_default_is_for_records_and_not_for_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.engine.resources.TIMEOUT", 0.3)
+
+    @flow.enrichment(returns=int)
+    def whole(x: pa.Array) -> pa.Array:
+        time.sleep(1)
+        return x
+
+    @flow.enrichment
+    def quick(x: int) -> int:
+        time.sleep(1)
+        return x
+
+    result = flow.Pipeline("p", [whole, quick]).call({"x": 3})
+    assert (result.data["whole"], fate(result, "quick")) == (3, ("timed_out", "no answer within 0.3 s"))
+
+
 def test_a_validation_that_takes_too_long_judges_nothing(tmp_path: Path, gate: threading.Event) -> None:
     @flow.validation(timeout=0.3)
     def slow(x: int) -> bool:
