@@ -82,6 +82,28 @@ def test_a_second_run_is_refused_and_told_who_holds_the_dataset(tmp_path: Path) 
         pass
 
 
+def test_a_lock_names_the_run_that_turns_out_to_be_worked_on(tmp_path: Path) -> None:
+    with KernelLock(str(tmp_path), run="a-new-run-with-a-long-name") as held:
+        held.rename("old")
+        with pytest.raises(OutputLocked, match="run old holds this dataset"), KernelLock(str(tmp_path), run="second"):
+            pass
+        held.check()
+    with KernelLock(str(tmp_path), run="third") as third:
+        assert third.owner is not None
+        assert (third.owner.run, third.owner.epoch) == ("third", 2)
+
+
+def test_a_lease_names_the_run_that_turns_out_to_be_worked_on(url: str) -> None:
+    clock = Clock()
+    with lease(url, "new", clock) as held:
+        held.rename("old")
+        clock.now += 30
+        held.renew()
+        with pytest.raises(OutputLocked, match="run old holds this dataset"), lease(url, "second", clock):
+            pass
+        held.check()
+
+
 def test_a_lock_that_was_given_back_can_be_taken_at_once(tmp_path: Path) -> None:
     with KernelLock(str(tmp_path), run="first") as first:
         pass

@@ -224,10 +224,10 @@ def test_a_run_that_goes_on_keeps_its_choice(tmp_path: Path) -> None:
 
 
 def test_the_plan_changes_with_the_candidates_that_are_called_only() -> None:
-    catalog = flow.testing.memory_catalog()
-    run(flow.best_of("company", [ACME, BOLT], quality="premium", top=1), DOMAINS, catalog=catalog)
+    catalog, good = flow.testing.memory_catalog(), ["d1", "d2", "d4"]
+    run(flow.best_of("company", [ACME, BOLT], quality="premium", top=1), good, catalog=catalog)
     better = BOLT.with_(quality=4.9, capabilities={"company"})
     same, _ = run(
-        flow.best_of("company", [ACME, better], quality="premium", top=1), DOMAINS, catalog=catalog, if_changed=True
+        flow.best_of("company", [ACME, better], quality="premium", top=1), good, catalog=catalog, if_changed=True
     )
     assert same.status == "unchanged"

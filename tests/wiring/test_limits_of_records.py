@@ -163,7 +163,8 @@ def test_prune_keeps_what_the_name_stands_for() -> None:
 def test_a_dataset_as_a_source_or_a_table_is_the_whole_one() -> None:
     run()
     run("--limit", "5")
-    copy = flow.Pipeline("copy", [flow.lookup("found", table="numbers", on="number", overwrite="always")])
+    found = flow.lookup("found", table="numbers", on="number", select=["double"], overwrite="always")
+    copy = flow.Pipeline("copy", [found])
     done = copy.run("numbers", "copy", catalog="datasets")
     assert done.to_arrow()["double"].to_pylist() == [2 * at for at in range(30)]
 
