@@ -90,6 +90,11 @@ class Answers:
         self.attempts[row] = 1
         self.pay(row, cost)
 
+    def give(self, row: int, moment: float | None) -> None:
+        """Note when the answer of a place was given, if it is kept."""
+        if moment is not None:
+            self.given[row] = moment
+
     def raise_at(self, row: int, error: BaseException) -> None:
         """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
         error.__traceback__ = error.__cause__ = error.__context__ = None

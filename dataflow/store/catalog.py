@@ -15,7 +15,7 @@ from typing import Any
 
 from dataflow.errors import CatalogError
 from dataflow.store.commit import RunFolder
-from dataflow.store.dataset import Dataset, complete_versions, latest_version, open_version, read_report
+from dataflow.store.dataset import Dataset, complete_versions, latest_of, open_version, read_report
 from dataflow.store.files import files_at, is_temporary, rooted, translated
 from dataflow.store.ledger import FORMAT, Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.lock import DatasetLock, dataset_lock
@@ -111,14 +111,15 @@ class Catalog:
 
     def _info(self, name: str) -> DatasetInfo | None:
         home = self._home(name)
-        latest = latest_version(self._files, home)
-        if latest is None:
+        versions = complete_versions(self._files, home)
+        if not versions:
             return None
+        latest = latest_of(self._files, home, versions=versions)
         manifest = open_version(self._files, home, latest).manifest
         return DatasetInfo(
             name=name,
             version=latest,
-            versions=len(complete_versions(self._files, home)),
+            versions=len(versions),
             rows=manifest["rows"],
             bytes=manifest["bytes"],
             created=manifest["created"],
@@ -140,7 +141,8 @@ class Catalog:
         versions = complete_versions(self._files, home)
         if not versions:
             raise CatalogError(self._unknown(found["name"]))
-        wanted = int(found["version"]) if found["version"] else latest_version(self._files, home) or versions[-1]
+        latest = latest_of(self._files, home, versions=versions) if not found["version"] else None
+        wanted = latest or int(found["version"])
         if wanted not in versions:
             listed = ", ".join(f"v{number}" for number in versions)
             raise CatalogError(f"{found['name']} has no version {wanted} in {self.root}; there is {listed}")

@@ -302,14 +302,18 @@ def complete_versions(files: Files, home: str) -> list[int]:
     return [number for number in folders if "dataset.json" in files.sizes(f"{home}/_meta/v{number}")]
 
 
-def latest_version(files: Files, home: str) -> int | None:
-    """The version that the bare name of a dataset stands for, and `latest` too; None where there is none.
+def latest_of(files: Files, home: str, *, versions: Sequence[int]) -> int:
+    """The version that the bare name of a dataset stands for, and `latest` too.
 
     It is the newest that no limit has cut short, and where a limit has cut all of them, the newest.
+
+    Args:
+        files: The operations of the catalog.
+        home: The folder of the dataset.
+        versions: Those that are complete, oldest first; at least one.
     """
-    versions = complete_versions(files, home)
     whole = (number for number in reversed(versions) if not _is_limited(files, f"{home}/_meta/v{number}"))
-    return next(whole, versions[-1] if versions else None)
+    return next(whole, versions[-1])
 
 
 class _Limited(msgspec.Struct):

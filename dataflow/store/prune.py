@@ -8,7 +8,7 @@ from itertools import chain
 
 import msgspec
 
-from dataflow.store.dataset import complete_versions, latest_version, numbers
+from dataflow.store.dataset import complete_versions, latest_of, numbers
 from dataflow.store.files import Files, is_temporary
 
 
@@ -42,7 +42,7 @@ def prune(files: Files, home: str, *, keep: int, runs: Mapping[str, int | None])
         What was removed, such as `v1` or `run 20260101-120000`.
     """
     versions = complete_versions(files, home)
-    kept = {*versions[-keep:], latest_version(files, home)}
+    kept = {*versions[-keep:], *([latest_of(files, home, versions=versions)] if versions else [])}
     old = [number for number in versions if number not in kept]
     staying = {run for run, version in runs.items() if version is None or version in kept}
     for number in old:

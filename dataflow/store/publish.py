@@ -16,7 +16,7 @@ import msgspec
 
 from dataflow.errors import StoreError
 from dataflow.plan.partitions import PartitionSpec
-from dataflow.store.dataset import COMMITS, SIDES, Dataset, complete_versions, latest_version, numbers, open_version
+from dataflow.store.dataset import COMMITS, SIDES, Dataset, complete_versions, latest_of, numbers, open_version
 from dataflow.store.files import Data, translated
 from dataflow.store.ledger import Epoch, Ledger, RunState, this_process, to_json
 from dataflow.store.manifest import manifest
@@ -212,6 +212,7 @@ def placed(ledger: Ledger) -> Dataset | None:
 
 def _point(ledger: Ledger) -> None:
     """Let `latest` and `LATEST` name the version that a bare name opens, whoever has published it."""
-    latest = f"v{latest_version(ledger.files, ledger.home)}"
+    versions = complete_versions(ledger.files, ledger.home)
+    latest = f"v{latest_of(ledger.files, ledger.home, versions=versions)}"
     ledger.files.point(f"{ledger.home}/latest", latest)
     ledger.files.write(f"{ledger.home}/LATEST", f"{latest}\n".encode())

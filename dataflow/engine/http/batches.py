@@ -146,8 +146,8 @@ class _Batches:
             self.left.discard(places[at])
             self._calling.tally.add(Status.SUCCEEDED)
             self.answers.values[places[at]] = value
-            key = self._shared.keys[places[at]]
-            self._calling.memory.remember(key, self.answers, places[at], cost=self._cost(places[at]))
+            key, cost = self._shared.keys[places[at]], self._cost(places[at])
+            self.answers.give(places[at], self._calling.memory.remember(key, value, cost=cost))
         for at, error in asked.errors.items():
             self._fail(places[at], error, reach=reach_of_error(error))
 
@@ -175,7 +175,8 @@ class _Batches:
         self.answers.raise_at(at, error)
         if getattr(error, "timed_out", False):
             self.answers.timed_out.add(at)
-        self._calling.memory.remember_error(self._shared.keys[at], error, self.answers, at, cost=self._cost(at))
+        kept = self._calling.memory.remember_error(self._shared.keys[at], error, cost=self._cost(at))
+        self.answers.give(at, kept)
 
     def _cost(self, at: int) -> float:
         return amount(self.answers.costs.get(at, 0))

@@ -300,7 +300,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
     current_call.set(call)
     try:
         answers.values[at] = await value_of(calling, shared.inputs[at], call)
-        calling.memory.remember(shared.keys[at], answers, at, cost=amount(call.cost))
+        answers.give(at, calling.memory.remember(shared.keys[at], answers.values[at], cost=amount(call.cost)))
         calling.tally.add(Status.SUCCEEDED)
         check(None)
     except (*NO_OUTCOMES, asyncio.CancelledError):
@@ -308,7 +308,7 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         raise
     except Exception as raised:
         # What is paid for is remembered, whatever it says about going on.
-        calling.memory.remember_error(shared.keys[at], raised, answers, at, cost=amount(call.cost))
+        answers.give(at, calling.memory.remember_error(shared.keys[at], raised, cost=amount(call.cost)))
         error = calling.effects.fail([at], raised, reach=call.reached)
         calling.tally.add(status_of(error))
         check(error)

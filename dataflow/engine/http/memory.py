@@ -117,27 +117,30 @@ class Memory:
         answers.given[at] = found.created
         return True
 
-    def remember(self, key: bytes, answers: Answers, at: int, *, cost: float = 0.0) -> None:
-        """Keep the value of a call and what it cost; one of another type than declared is the failure of its record."""
-        value = answers.values[at]
+    def remember(self, key: bytes, value: Any, cost: float = 0.0) -> float | None:
+        """Keep the value of a call and what it cost; one of another type than declared is the failure of its record.
+
+        Returns:
+            When it was given, in seconds since 1970; None where it is not kept.
+        """
         if self._store is None:
-            return
+            return None
         if value is None and not self._returns.nullable:
-            answers.given[at] = self._keep(key, Status.NOT_FOUND, b"", cost)
-            return
+            return self._keep(key, Status.NOT_FOUND, b"", cost)
         if not self._from_json and self._returns.mismatch(value) is not None:
-            return
+            return None
         try:
             data = self._form.write(value)
         except NotKept as error:
             self._losses.add(self._service, str(error))
-            return
-        answers.given[at] = self._keep(key, Status.SUCCEEDED, data, cost)
+            return None
+        return self._keep(key, Status.SUCCEEDED, data, cost)
 
-    def remember_error(self, key: bytes, error: BaseException, answers: Answers, at: int, *, cost: float = 0.0) -> None:
-        """Keep that nothing was found, and what that cost; no other error is kept."""
-        if self._store is not None and isinstance(error, NotFound):
-            answers.given[at] = self._keep(key, Status.NOT_FOUND, b"", cost)
+    def remember_error(self, key: bytes, error: BaseException, cost: float = 0.0) -> float | None:
+        """Keep that nothing was found, and what that cost; no other error is kept. Returns what `remember` does."""
+        if self._store is None or not isinstance(error, NotFound):
+            return None
+        return self._keep(key, Status.NOT_FOUND, b"", cost)
 
     def _keep(self, key: bytes, status: Status, value: bytes, cost: float) -> float:
         """Keep an answer that is given now; that moment."""

@@ -47,18 +47,10 @@ def memory(annotation: Any, store: Store | None, losses: Losses | None = None) -
     return Memory(store, service="one", returns=declare(annotation, where="returns"), losses=losses)
 
 
-def keep(one: Memory, key: bytes, value: Any, cost: float = 0.0) -> None:
-    one.remember(key, Answers(values=[value]), 0, cost=cost)
-
-
-def keep_error(one: Memory, key: bytes, error: Exception, cost: float = 0.0) -> None:
-    one.remember_error(key, error, Answers(values=[None]), 0, cost=cost)
-
-
 def kept_and_back(annotation: Any, value: Any) -> tuple[bool, Any]:
     """Whether a value was kept, and what comes back of it."""
     store = Store()
-    keep(memory(annotation, store), KEY, value)
+    memory(annotation, store).remember(KEY, value)
     answers = Answers(values=[None])
     found = memory(annotation, store).recall([KEY], answers)
     assert found == ({0} if store else set())
@@ -131,7 +123,7 @@ def test_what_cannot_be_kept_is_counted_and_told_and_again_when_it_is_ten_times_
     assert losses.news() == []
     told = []
     for number in range(25):
-        keep(one, b"%d" % number, pd.Timestamp(number + 1))
+        one.remember(b"%d" % number, pd.Timestamp(number + 1))
         told += losses.news()
     why = "since a time is finer than a microsecond, and will be called again"
     assert told == [f"`one`: 1 answer cannot be kept, {why}", f"`one`: 10 answers cannot be kept, {why}"]
@@ -139,13 +131,13 @@ def test_what_cannot_be_kept_is_counted_and_told_and_again_when_it_is_ten_times_
 
 def test_a_value_of_another_type_is_the_failure_of_its_record_and_no_lost_answer() -> None:
     losses = Losses()
-    keep(memory(int, Store(), losses=losses), KEY, "7")
+    memory(int, Store(), losses=losses).remember(KEY, "7")
     assert losses.news() == []
 
 
 def test_what_cannot_be_read_back_is_asked_anew_and_told() -> None:
     store, losses = Store(), Losses()
-    keep(memory(int, store), KEY, 7)
+    memory(int, store).remember(KEY, 7)
     for annotation in (str, dt.date, list[int], Office):
         answers = Answers(values=[None])
         assert memory(annotation, store, losses=losses).recall([KEY], answers) == set()
@@ -159,18 +151,18 @@ def test_an_answer_in_place_of_one_that_cannot_be_read_is_newer_than_that_whatev
     store = Store({KEY: Kept(Status.SUCCEEDED, b'"no number"', created=9e9)})
     one = memory(int, store)
     assert one.recall([KEY], Answers(values=[None])) == set()
-    keep(one, KEY, 7)
+    one.remember(KEY, 7)
     assert store[KEY].created > 9e9
-    keep(one, b"other", 7)
+    one.remember(b"other", 7)
     assert store[b"other"].created < 9e9
 
 
 def test_that_nothing_was_found_is_remembered_and_no_other_error_is() -> None:
     store = Store()
     one = memory(int, store)
-    keep_error(one, b"found nothing", NotFound())
-    keep_error(one, b"rejected", Reject("no"))
-    keep_error(one, b"failed", KeyError("x"))
+    one.remember_error(b"found nothing", NotFound())
+    one.remember_error(b"rejected", Reject("no"))
+    one.remember_error(b"failed", KeyError("x"))
     assert set(store) == {b"found nothing"}
     answers = Answers(values=[None, None])
     assert one.recall([b"failed", b"found nothing"], answers) == {1}
@@ -179,14 +171,14 @@ def test_that_nothing_was_found_is_remembered_and_no_other_error_is() -> None:
 
 def test_without_a_store_nothing_is_remembered() -> None:
     one = memory(int, None)
-    keep(one, KEY, 1)
-    keep_error(one, KEY, NotFound())
+    one.remember(KEY, 1)
+    one.remember_error(KEY, NotFound())
     assert one.recall([KEY], Answers(values=[None])) == set()
 
 
 def test_none_where_the_type_does_not_hold_it_is_kept_as_not_found() -> None:
     store = Store()
-    keep(memory(int, store), KEY, None)
+    memory(int, store).remember(KEY, None)
     answers = Answers(values=[None])
     assert memory(int, store).recall([KEY], answers) == {0}
     assert isinstance(answers.raised[0], NotFound)
@@ -195,7 +187,7 @@ def test_none_where_the_type_does_not_hold_it_is_kept_as_not_found() -> None:
 def test_what_an_answer_cost_is_kept_with_it() -> None:
     store = Store()
     one = memory(int, store)
-    keep(one, b"found", 7, 0.01)
-    keep_error(one, b"nothing", NotFound(), 0.02)
-    keep(one, b"none", None, 0.03)
+    one.remember(b"found", 7, 0.01)
+    one.remember_error(b"nothing", NotFound(), 0.02)
+    one.remember(b"none", None, 0.03)
     assert [store[key].cost for key in (b"found", b"nothing", b"none")] == [0.01, 0.02, 0.03]
