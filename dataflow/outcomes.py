@@ -93,7 +93,7 @@ class Event:
     """One thing that happened in a run, for progress displays and logs.
 
     Attributes:
-        kind: `sent` (by earlier runs, and not again), `planned`, `shown`, `resumed`, `noted`, `waiting`,
+        kind: `sent` (by earlier runs, and not again), `planned`, `shown`, `limited`, `resumed`, `noted`, `waiting`,
             `committed`, `calling`, `retried`, `warned`, `stopping`, `published` or `stopped`.
         run: The id of the run.
         message: One sentence for people, empty where the numbers say it all; of `shown` the address of a live page.

@@ -121,7 +121,7 @@ def _sentence(event: Event) -> str:
             return f"{event.kind}: {message}"
         case "resumed":
             return message or f"going on: {counted(event.partitions, 'partition')} are done already"
-        case "sent" | "retried" | "published" | "waiting":
+        case "sent" | "retried" | "published" | "waiting" | "limited":
             return message
         case _:
             return ""

@@ -206,6 +206,7 @@ class Driving:
                 treasury=self._open_treasury(),
                 arrival=Arrival(stop=self.run._stop, say=self._say_waiting),
                 warn=lambda message: self._say_once((message,)),
+                tell=lambda message: self._tell(Event(kind="limited", run=self.run.id, message=message)),
             )
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))

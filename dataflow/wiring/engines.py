@@ -43,6 +43,16 @@ def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool
     return sum(file.size for file in source.files) > SMALL_BYTES
 
 
+def scope_of(*, ours: bool) -> str:
+    """How far the limits of APIs hold, for whoever starts a run.
+
+    Args:
+        ours: Whether the processes that call are of this host, and not of a cluster of somebody else.
+    """
+    where = "all processes of this host that use this catalog" if ours else "this cluster only"
+    return f"the limits of the APIs hold for {where}"
+
+
 def local_turns(graph: Graph, settings: Settings) -> Turns | None:
     """The turns of partitions on threads of this process; None where nothing of the graph waits."""
     return Turns(settings.threads or available_processors()) if graph.waits else None
@@ -68,11 +78,12 @@ def cluster_engine(
     keeper: CountKeeper,
     arrival: Arrival,
     warn: Callable[[str], None],
+    tell: Callable[[str], None],
     treasury: Treasury | None = None,
 ) -> Engine:
     """Worker processes, or the cluster that the settings name; what is started ends with `home`, the job before.
 
-    A cluster that is open to others is told to `warn`.
+    A cluster that is open to others is told to `warn`, and to `tell` how far limits hold.
 
     Raises:
         ClusterError: It cannot be made or reached, or has other versions.
@@ -93,6 +104,7 @@ def cluster_engine(
         warn_if_open(cluster, warn)
         check_reach(cluster, RunFolder.from_dict(setup["folder"]), planned.source)
     if calls:
+        tell(scope_of(ours=cluster.workers is not None))
         ask_there = _open_plane(cluster, keeper)
         stack.callback(keeper.keep)
         if treasury is not None:

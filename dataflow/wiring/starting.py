@@ -14,7 +14,7 @@ from dataflow.services.context import Context
 from dataflow.store.cache.connection import limits_prefix
 from dataflow.store.commit import RunFolder
 from dataflow.wiring.binding import prepare_arrow
-from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, uses_processes
+from dataflow.wiring.engines import cluster_engine, local_engine, local_turns, scope_of, uses_processes
 from dataflow.wiring.keeping import CountKeeper
 from dataflow.wiring.planning import Planned
 from dataflow.wiring.secrets import require_secrets
@@ -36,6 +36,7 @@ def open_engine(
     treasury: Treasury | None,
     arrival: Arrival,
     warn: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> Engine:
     """Whoever does the tasks of a run, ready for them; closed with the stack.
 
@@ -51,6 +52,7 @@ def open_engine(
         treasury: Hands out the money, or None.
         arrival: How to wait for the first worker of a cluster.
         warn: Told what deserves a look.
+        tell: Told how far the limits of APIs hold.
 
     Raises:
         DataflowError: A worker cannot do the job, or a secret is missing.
@@ -81,9 +83,12 @@ def open_engine(
             treasury=treasury,
             arrival=arrival,
             warn=warn,
+            tell=tell,
         )
     if SESSIONS.current is None and may_call:
         require_secrets(planned.graph)
+        if planned.graph.calls_apis:
+            tell(scope_of(ours=True))
     keeper.open(process_plane().id, ask)
     stack.callback(keeper.keep)
     if treasury is not None:
