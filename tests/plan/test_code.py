@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from dataflow.plan.code import code_digest, look
-from tests.plan.edits import INVENTED, NAMED, PACKAGES
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from edits import INVENTED, NAMED, PACKAGES  # noqa: E402 - beside this file, which is no package
 
 ALL = NAMED | INVENTED
 
@@ -162,9 +167,9 @@ def everything() -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_another_process_sees_the_same(seed: str) -> None:
-    text = "from tests.plan.test_code import everything; print(everything())"
+    text = "import sys; sys.path.insert(0, sys.argv[1]); import test_code; print(test_code.everything())"
     done = subprocess.run(
-        [sys.executable, "-c", text],
+        [sys.executable, "-c", text, str(HERE)],
         env={**os.environ, "PYTHONHASHSEED": seed},
         capture_output=True,
         text=True,
