@@ -11,7 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+
+import dataflow as flow
+from dataflow.outcomes import Event
+from dataflow.wiring.engines import scope_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))
 
@@ -28,6 +33,7 @@ import sys
 import pyarrow as pa
 
 import dataflow as flow
+from dataflow.outcomes import Event
 
 if __name__ == "__main__":
     url, name, catalog, how, calls, rate, cap = sys.argv[1:]
@@ -154,3 +160,15 @@ def test_one_process_alone_uses_its_rate(host: Host) -> None:
     times = host.times()
     assert worst_second(times) <= RATE + JITTER
     assert 119 / (times[-1] - times[0]) > 0.85 * RATE
+
+
+def test_a_run_says_how_far_its_limits_hold(host: Host) -> None:
+    told: list[Event] = []
+    company = flow.API("scope", host.server.url).get("company", "/v2/companies/{key}", returns={"name": str})
+    table = pa.table({"key": ["a.example"]})
+    flow.Pipeline("t", [company]).run(
+        table, output="t", key="key", catalog=host.folder / "catalog", on_event=told.append
+    )
+    said = [one.message for one in told if one.kind == "limited"]
+    assert said == ["the limits of the APIs hold for all processes of this host that use this catalog"]
+    assert scope_of(ours=False) == "the limits of the APIs hold for this cluster only"

@@ -90,6 +90,15 @@ def test_a_price_that_cannot_be_read_counts_the_most_and_is_said(
     assert any("`company`: the price of an answer cannot be read (KeyError)" in one for one in said)
 
 
+def test_tokens_that_an_answer_does_not_count_are_said(bench: Any) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run = bench.run(bench.company(price=flow.PerMillionTokens(input=0.02, output=1)), KEYS)
+    assert costs(run) == (0.0, 0.0)
+    said = [str(one.message) for one in told] + list(run.warnings)
+    assert any("`company`: the price of an answer cannot be read" in one for one in said)
+
+
 def test_each_request_of_a_function_costs(bench: Any) -> None:
     @flow.enrichment(api=bench.api(), price=0.01)
     async def both(key: str, http: httpx.AsyncClient) -> str:
