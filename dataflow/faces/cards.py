@@ -17,6 +17,7 @@ from dataflow.faces.markup import dot, facts, faint, named, plain
 from dataflow.faces.picture import COLOURS
 from dataflow.faces.render import pipeline_html
 from dataflow.faces.texts import count, counted, duration, size
+from dataflow.plan.guardrails import USUAL
 from dataflow.policies.money import written
 from dataflow.services.signature import REQUIRED
 from dataflow.store.filesystem import shown
@@ -168,7 +169,7 @@ def job_html(job: Job) -> str:
         ("source", _source(job.source)),
         ("output", job.output),
         ("key", ", ".join(job.keys) or "file and row"),
-        ("failures", f"{_amount(job.max_failures)} at most"),
+        ("failures", f"{_amount(USUAL if job.max_failures is None else job.max_failures)} at most"),
         ("found", "" if shares is None else f"at least {_amount(shares)}"),
         ("deadline", "" if job.deadline is None else _amount(job.deadline)),
         ("budget", "" if job.budget is None else _amount(job.budget)),

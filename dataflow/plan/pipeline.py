@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataflow.errors import DeclarationError
 from dataflow.plan.checks import check_dataset_name, check_environ, check_key_names, check_pipeline
-from dataflow.plan.guardrails import USUAL, Guardrails, MinFound, read_guardrails
+from dataflow.plan.guardrails import Guardrails, MinFound, read_guardrails
 from dataflow.plan.sizes import SizeOption, read_partition_size
 from dataflow.services.prices import check_record_budget, read_amount
 from dataflow.services.service import Service
@@ -226,7 +226,6 @@ class Job:
             An optional service ends the run only where this is given. 100 unexpected exceptions of one local service
             in a row end it too, and nothing is published where more than half of the records were rejected for
             failures, unless "100%" accepts everything.
-        names_max_failures: Whether its author has named `max_failures`.
         min_found: The least share ("20%") of the answers of each enrichment that calls an API, or of those that
             are named ({"company": "20%"}), that found something. Fewer end the run, once there are 100 answers,
             or 10 at its end. Default: none.
@@ -250,8 +249,7 @@ class Job:
     source: Any
     output: str
     key: str | Sequence[str] | None
-    max_failures: float | str
-    names_max_failures: bool
+    max_failures: float | str | None
     min_found: MinFound | None
     deadline: float | str | None
     budget: float | None
@@ -293,8 +291,7 @@ class Job:
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "output", output)
         object.__setattr__(self, "key", key)
-        object.__setattr__(self, "max_failures", USUAL if max_failures is None else max_failures)
-        object.__setattr__(self, "names_max_failures", max_failures is not None)
+        object.__setattr__(self, "max_failures", max_failures)
         object.__setattr__(self, "min_found", min_found)
         object.__setattr__(self, "deadline", deadline)
         object.__setattr__(self, "budget", budget)
@@ -318,8 +315,7 @@ class Job:
     @property
     def guardrails(self) -> Guardrails:
         """What ends a run of it before its time, apart from the deadline."""
-        named = self.max_failures if self.names_max_failures else None
-        return read_guardrails(self.pipeline.every, max_failures=named, min_found=self.min_found)
+        return read_guardrails(self.pipeline.every, max_failures=self.max_failures, min_found=self.min_found)
 
     def _repr_html_(self) -> str:
         from dataflow.faces.cards import job_html

@@ -321,3 +321,10 @@ def _parameter_values(value: Any, name: str) -> Sequence[str]:
     if isinstance(value, (list, tuple)):
         return [write_scalar(one, name) for one in value if one is not None]
     return (write_scalar(value, name),)
+
+
+def with_query(url: str, query: str) -> str:
+    """The URL with more parameters."""
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"

@@ -17,7 +17,7 @@ from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
-from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached, ServiceError
+from dataflow.errors import DataflowError, GuardrailReached, Interrupted
 from dataflow.outcomes import Event
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task, stages
@@ -32,6 +32,7 @@ from dataflow.wiring.announcing import committed, postponed
 from dataflow.wiring.board import budgets_of, head_of
 from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
+from dataflow.wiring.ending import killed, left_over, out_of_time, unexpected
 from dataflow.wiring.foresight import Foresight
 from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
@@ -143,10 +144,7 @@ class Driving:
             with placed(run=self.folder.run):
                 self._drive(left)
         if self.run.done < len(specs):
-            raise Interrupted(
-                f"run {self.folder.run} stopped after {self.run.done} of {len(specs)} partitions; "
-                "run the same command again to go on"
-            )
+            raise left_over(self.folder.run, done=self.run.done, partitions=len(specs))
         self._stop_at(self._reached(over=True))
         lack = lacking(self.run.counts, self.run.id) if self.settings.offline and self._guarded else None
         if lack is not None:
@@ -249,9 +247,9 @@ class Driving:
                 perform(left)
         if self._postponed:
             self.run.notes.append(postponed(self._postponed))
-        self._end(f"the deadline of {deadline}" if late.is_set() else None)
+        self._end(deadline if late.is_set() else None)
 
-    def _end(self, late: str | None) -> None:
+    def _end(self, late: float | str | None) -> None:
         """Raise what ends the run before its last partition, if anything does.
 
         Args:
@@ -259,18 +257,11 @@ class Driving:
         """
         self._stop_at(self._reason)
         if late is not None and self.run.done < self.run.partitions:
-            raise LimitReached(
-                f"{late} was reached after {self.run.done} of {self.run.partitions} partitions; "
-                "what is done is kept, run the same command again to go on, or with a later --deadline (deadline=)"
-            )
+            raise out_of_time(late, done=self.run.done, partitions=self.run.partitions)
         if self._treasury is not None and self._over is not None:
             raise self._treasury.limit_reached(self._over, done=self.run.done, partitions=self.run.partitions)
         if self._lost:
-            raise Interrupted(
-                f"{len(self._lost)} partitions killed their worker again and again, such as "
-                f"{self._lost[0].spec.place}; the rest is done; look at what the services do with these records, "
-                "then run again"
-            )
+            raise killed(self._lost)
 
     def _resolve(self, left: Sequence[PartitionSpec], perform: Perform, engine: Engine) -> Answered | None:
         """Ask for distinct keys before the partitions are run; None where the run is being stopped."""
@@ -333,9 +324,7 @@ class Driving:
             return
         if isinstance(report.error, DataflowError):
             raise report.error
-        raise ServiceError(
-            f"{report.spec.place} failed with {type(report.error).__name__}; nothing of it is committed"
-        ) from report.error
+        raise unexpected(report) from report.error
 
     def _put_off(self, completion: Completion) -> None:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""

@@ -125,6 +125,8 @@ class Entry:
         """What its services that send a record once have sent for the output."""
         return Sending(
             graph=planned.graph,
+            looks=planned.looks,
+            texts=planned.texts,
             key=self.job.keys,
             catalog=self.catalog,
             output=self.job.output,

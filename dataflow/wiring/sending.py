@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.naming import naming_columns
 from dataflow.errors import CatalogError, DeclarationError
+from dataflow.plan.code import Looks
 from dataflow.plan.fingerprint import changes
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.own import NAMES, READS, REPEATED, own_definition
+from dataflow.plan.texts import Texts
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import RunFolder, RunState
 from dataflow.store.sent import Head, Sent, noted_services
@@ -27,6 +29,8 @@ class Sending:
 
     Attributes:
         graph: The bound pipeline.
+        looks: What was seen of its code.
+        texts: The files that this is in.
         key: The columns that name a record.
         catalog: Where the output is.
         output: The name of the output, which the caller holds.
@@ -34,6 +38,8 @@ class Sending:
     """
 
     graph: Graph
+    looks: Looks
+    texts: Texts
     key: tuple[str, ...]
     catalog: Catalog
     output: str
@@ -101,7 +107,8 @@ class Sending:
 
     def _definition(self, step: Step) -> dict[str, str]:
         columns = naming_columns(step, self.graph, self.key)
-        return own_definition(step, self.graph, named_by=[column.name for column in columns])
+        named_by = [column.name for column in columns]
+        return own_definition(step, self.graph, named_by=named_by, looks=self.looks, texts=self.texts)
 
     def _check_names(self, option: str, names: Sequence[str]) -> None:
         known = [step.service.name for step in self.graph.steps if not step.service.repeatable]

@@ -10,11 +10,14 @@ import pytest
 
 import dataflow as flow
 from dataflow.plan.binding import bind
+from dataflow.plan.code import Looks
 from dataflow.plan.fingerprint import changes
-from dataflow.plan.own import own_definition
+from dataflow.plan.own import TEXT, own_definition
+from dataflow.plan.texts import Texts, read_texts
 
 SOURCE = pa.schema([("id", pa.int64()), ("to", pa.string()), ("text", pa.string())])
 JSON = {"to": "{to}", "text": "{text}"}
+NO_TEXTS = Texts()
 
 
 def api(url: str = "http://desk.example", **options: Any) -> flow.API:
@@ -26,9 +29,11 @@ def endpoint(on: flow.API | None = None, path: str = "/mails", **options: Any) -
     return (on or api()).post("mail", path, **given)
 
 
-def define(service: flow.Service, schema: pa.Schema = SOURCE, *, named_by: tuple[str, ...] = ("id",)) -> dict[str, str]:
+def define(
+    service: flow.Service, schema: pa.Schema = SOURCE, *, named_by: tuple[str, ...] = ("id",), texts: Texts = NO_TEXTS
+) -> dict[str, str]:
     graph = bind([service], schema, name="desk")
-    return own_definition(graph.steps[0], graph, named_by=named_by)
+    return own_definition(graph.steps[0], graph, named_by=named_by, looks=Looks(), texts=texts)
 
 
 CHANGES = {
@@ -88,3 +93,16 @@ async def mail(to: str, http: httpx.AsyncClient):
     before = define(made(source))
     assert changes(before, define(made(source.replace("other(to): return to", "other(to): return 1")))) == []
     assert changes(before, define(made(source.replace('{"to": to}', '{"to": [to]}')))) == ["its code"]
+
+
+def test_the_text_of_the_files_counts_only_where_something_cannot_be_seen_into() -> None:
+    clients = [httpx.Client()]
+
+    @flow.enrichment(api=api(), idempotent=False)
+    def hidden(to: str) -> str:
+        return clients[0].post("/mails", json={"to": to}).text
+
+    before, after = (read_texts([("job.py", text)]) for text in ("A = 1", "A = 2"))
+    assert changes(define(hidden, texts=before), define(hidden, texts=after)) == [TEXT]
+    assert changes(define(endpoint(), texts=before), define(endpoint(), texts=after)) == []
+    clients[0].close()

@@ -76,7 +76,7 @@ def test_a_column_that_is_read_first_and_rewritten_by_its_own_service_is_fine() 
 def test_a_job_checks_its_parts() -> None:
     pipeline = flow.Pipeline("leads", [email])
     job = flow.Job(pipeline, source="leads.csv", output="leads-processed", key=["id", "country"])
-    assert (job.keys, job.max_failures) == (("id", "country"), "1%")
+    assert (job.keys, job.max_failures) == (("id", "country"), None)
     assert flow.Job(pipeline, source="x", output="y", key="id").keys == ("id",)
     assert flow.Job(pipeline, source="x", output="y").keys == ()
     with pytest.raises(DeclarationError, match="a job takes a Pipeline, not list"):

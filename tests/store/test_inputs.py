@@ -59,7 +59,7 @@ def write_parquet(folder: Path) -> None:
 
 
 def run(source: Any, folder: Path, **options: Any) -> Run:
-    job = flow.Job(flow.Pipeline("p", [double, label]), source=source, output="out", max_failures=100, **options)
+    job = flow.Job(flow.Pipeline("p", [double, label]), source=source, output="out", max_failures="100%", **options)
     return job.run(catalog=str(folder / "catalog"))
 
 

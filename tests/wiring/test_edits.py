@@ -127,7 +127,7 @@ def plan_of(folder: Folder) -> Any:
 
 def after(folder: Folder, before: Any) -> list[str]:
     """What differs by now from a plan, as it is read from its file."""
-    return differing(json.loads(json.dumps(plan_values(before, limit=None, reference=None))), plan_of(folder))
+    return differing(json.loads(json.dumps(plan_values(before, reference=None))), plan_of(folder))
 
 
 def test_what_cannot_be_seen_into_goes_with_the_text_of_the_files(folder: Folder) -> None:
@@ -157,7 +157,7 @@ def test_what_a_module_does_when_it_is_loaded_goes_with_its_text(folder: Folder)
 
 
 def test_a_plan_of_before_is_read(folder: Folder) -> None:
-    plan = plan_values(plan_of(folder), limit=None, reference=None)
+    plan = plan_values(plan_of(folder), reference=None)
     plan["fingerprints"]["service result"] = "0123456789abcdef"
     del plan["texts"]
     assert differing(plan, plan_of(folder)) == ["service `result`"]

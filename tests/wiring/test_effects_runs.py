@@ -318,7 +318,7 @@ def test_prune_does_not_forget_what_was_sent(desk: Desk) -> None:
 
 
 def test_a_repair_after_another_run_sends_nothing_that_was_sent(desk: Desk) -> None:
-    assert desk.run(options=', key="id", max_failures=40', later="raise ValueError") == 0
+    assert desk.run(options=', key="id", max_failures="100%"', later="raise ValueError") == 0
     assert run_command(["repair", "latest", "--no-progress"]) == 0
     assert desk.calls() == 40
 

@@ -20,12 +20,12 @@ from dataflow.engine.http.attempts import (
     Request,
     asked_again,
     status_error,
-    with_query,
 )
 from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
+from dataflow.services.template import with_query
 
 if TYPE_CHECKING:
     from dataflow.engine.http.provider import Provider

@@ -212,6 +212,18 @@ class Call:
     used: int | None = None
     tokens: Tokens = NO_TOKENS
 
+    def request(self, *, terms: Terms | None = None, expects: Callable[[], int] | None = None) -> Call:
+        """One of several requests that it makes: a call under the same deadline, charged and noted by itself."""
+        return Call(
+            terms=terms or self.terms,
+            deadline=self.deadline,
+            lost=self.lost,
+            part_of=self,
+            billing=self.billing,
+            slip=None if self.slip is None else self.slip.fresh(),
+            expects=expects,
+        )
+
     @property
     def whole(self) -> Call:
         """The call of the record, which this is or is part of."""
@@ -352,13 +364,6 @@ class Answer:
     status: int
     headers: Any
     body: bytes
-
-
-def with_query(url: str, query: str) -> str:
-    """The URL with more parameters."""
-    if not query:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def status_error(answer: Answer, *, now_wall: float) -> AttemptError:

@@ -79,14 +79,7 @@ class ChatCall:
     async def _ask(self, messages: Sequence[Message], call: Call) -> Reply:
         """Make one request of the conversation, as a call of its own under the terms and the deadline of the whole."""
         characters = sum(len(one["content"]) for one in messages)
-        part = Call(
-            terms=call.terms,
-            deadline=call.deadline,
-            lost=call.lost,
-            part_of=call,
-            billing=call.billing,
-            expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens),
-        )
+        part = call.request(expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens))
         request = Request(method="POST", url=self._chat.url, headers=dict(_HEADERS), body=self._chat.body(messages))
         try:
             reply = await self._provider.caller.perform(partial(self._attempt, request, part), part)

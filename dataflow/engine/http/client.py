@@ -15,7 +15,6 @@ from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request, status_error
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.settings import Halted
-from dataflow.engine.http.till import Slip
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
 from dataflow.services.template import is_allowed
@@ -55,11 +54,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
         whole = current_call.get(None) or self._apart()
-        terms = replace(whole.terms, repeatable=sent.is_repeatable)
-        slip = None if whole.slip is None else Slip(till=whole.slip.till)
-        call = Call(
-            terms=terms, deadline=whole.deadline, lost=whole.lost, part_of=whole, billing=whole.billing, slip=slip
-        )
+        call = whole.request(terms=replace(whole.terms, repeatable=sent.is_repeatable))
         last: list[Answer] = []
 
         async def attempt() -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Request, with_query
+from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Request
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -13,6 +13,7 @@ from dataflow.engine.http.till import LEAVING
 from dataflow.engine.http.transport import Transport
 from dataflow.errors import ServiceError
 from dataflow.policies.retry import Attempt
+from dataflow.services.template import with_query
 
 if TYPE_CHECKING:
     from dataflow.engine.control.gate import Gate

@@ -76,6 +76,10 @@ class Slip:
     sent: int = 0
     received: int = 0
 
+    def fresh(self) -> Slip:
+        """One for another call of the same service."""
+        return Slip(till=self.till)
+
     def leave(self, call: Call) -> None:
         """Note that a request of a call leaves now; an attempt counts once, whatever it sends."""
         if self.held is None:

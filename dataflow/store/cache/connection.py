@@ -74,6 +74,13 @@ def journal_path(catalog_root: str | Path) -> Path:
     Raises:
         StoreError: The folder cannot be made.
     """
+    path = _path(catalog_root)
+    with translated("the folder of the cache's index, which DATAFLOW_JOURNAL can name"):
+        _make_home(path)
+    return path
+
+
+def _path(catalog_root: str | Path) -> Path:
     root = rooted(catalog_root)
     root = root if is_remote(root) else os.path.realpath(root)
     digest = blake2b(root.encode(errors="surrogateescape"), digest_size=8).hexdigest()
@@ -81,21 +88,26 @@ def journal_path(catalog_root: str | Path) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME", "")  # a relative path counts for nothing, says its specification
     home = cache if os.path.isabs(cache) else os.path.expanduser("~/.cache")  # noqa: PTH111, PTH117
     folder = Path(os.environ.get("DATAFLOW_JOURNAL") or Path(home, "dataflow")).absolute()
-    with translated("the folder of the cache's index, which DATAFLOW_JOURNAL can name"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / f"{digest}-{host}.sqlite"
+
+
+def _make_home(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def limits_prefix(catalog_root: str | Path) -> str | None:
     """Where the processes of this host that use a catalog share the limits of its APIs: a path without its ending.
 
     None for a catalog in the memory of one process.
-
-    Raises:
-        StoreError: The folder cannot be made.
     """
     root = rooted(catalog_root)
-    return None if root.startswith("memory:") else str(journal_path(root).with_suffix(""))
+    if root.startswith("memory:"):
+        return None
+    path = _path(root)
+    with suppress(OSError):
+        # Whoever opens a file there says what keeps it from being opened.
+        _make_home(path)
+    return str(path.with_suffix(""))
 
 
 @contextmanager

@@ -49,7 +49,11 @@ def assert_nowhere(folder: Path) -> None:
 def test_every_form_of_credentials_lets_us_in(bench: Any, checked: Checked, form: str) -> None:
     auth, make = FORMS[form]
     bench.server.control(auth=auth, secret=CANARY)
-    run = bench.run(bench.company(bench.api(auth=make(bench, "LEADS_KEY"))), [f"k{at}.example" for at in range(20)])
+    run = bench.run(
+        bench.company(bench.api(auth=make(bench, "LEADS_KEY"))),
+        [f"k{at}.example" for at in range(20)],
+        max_failures="100%",
+    )
     assert checked(bench, run) == {}
     assert run.statistics["services"]["company"]["succeeded"] == 20
     assert bench.seen("/oauth/token")["calls"] == (form == "oauth2")
@@ -102,7 +106,11 @@ def test_a_secret_that_is_not_set_ends_the_run_before_any_call(
 @pytest.mark.parametrize("first", ["status:404", "error_200"])
 def test_who_was_answered_once_is_not_shut_out_by_one_forbidden_record(bench: Any, first: str) -> None:
     bench.server.control(keys={"first.example": first, "second.example": "status:403"})
-    run = bench.run(bench.company(bench.api(concurrency=1)), ["first.example", "second.example", "third.example"])
+    run = bench.run(
+        bench.company(bench.api(concurrency=1)),
+        ["first.example", "second.example", "third.example"],
+        max_failures="100%",
+    )
     failures = {one["key"]: one["http_status"] for one in run.failures().to_pylist()}
     assert failures["second.example"] == 403
     assert run.statistics["services"]["company"]["succeeded"] == 1
@@ -114,7 +122,7 @@ def test_tokens_that_end_are_renewed_and_no_record_is_lost(bench: Any, ends_earl
     if ends_early:
         bench.server.control(expires_in=3600, token_lifetime=0.15)
     api = bench.api(auth=oauth(bench), concurrency=8, rate="150/s")
-    run = bench.run(bench.company(api), [f"k{at}.example" for at in range(90)])
+    run = bench.run(bench.company(api), [f"k{at}.example" for at in range(90)], max_failures="100%")
     said = run.statistics["services"]["company"]
     assert (said["succeeded"], said["failed"], said["retries"]) == (90, 0, 0)
     assert 2 <= bench.seen("/oauth/token")["calls"] <= 12
@@ -151,7 +159,7 @@ def test_no_secret_is_ever_written_down(
     api = bench.api(auth=auths[place], timeout=0.2, breaker=False)
     keys = ["good.example", *(f"bad{at}.example" for at in range(len(CANARY_FAULTS)))]
     service = bench.company(api, priority="critical")
-    run = bench.run(service, keys)
+    run = bench.run(service, keys, max_failures="100%")
     assert run.rejects().num_rows == len(CANARY_FAULTS)
     pipeline = flow.Pipeline("one", [service])
     for key in keys[1:]:
@@ -174,7 +182,7 @@ def test_a_host_from_a_record_gets_the_secrets_only_if_the_api_allows_it_and_els
     )
     hosts = ["localhost", "evil.example", "localhost.evil.example", "127.0.0.1"]
     table = pa.table({"key": [f"k{at}.example" for at in range(4)], "host": hosts})
-    run = flow.Pipeline("test", [company]).run(table, output="out", catalog=bench.catalog)
+    run = flow.Pipeline("test", [company]).run(table, output="out", catalog=bench.catalog, max_failures="100%")
     titles = run.to_arrow()["title"].to_pylist()
     assert None not in (titles[0], titles[3])
     assert titles == [titles[0], None, None, titles[3]]
