@@ -64,13 +64,12 @@ class Entry:
         return [latest] if newest is None or newest.version == latest.version else [latest, newest]
 
     def cut_before(self, planned: Planned) -> Mapping[str, Any] | None:
-        """How the newest version was cut for slow services, if it was made by the same ones."""
-        newest = None if planned.uncut is None else self.catalog.newest(self.job.output)
-        if newest is None or not is_planned_alike(newest, planned):
-            return None
-        with suppress(CatalogError):
-            # Where somebody has removed what is told about that run, the services tell.
-            return self.catalog.run(newest.manifest["run"]).plan().get(CUT)
+        """How an earlier version was cut for slow services, if it was made by the same ones."""
+        for version in self.versions() if planned.uncut is not None else ():
+            if is_planned_alike(version, planned):
+                with suppress(CatalogError):
+                    # Where somebody has removed what is told about that run, the services tell.
+                    return self.catalog.run(version.manifest["run"]).plan().get(CUT)
         return None
 
     def enter(self, planned: Planned) -> RunFolder:

@@ -154,6 +154,14 @@ def test_slow_services_cut_a_small_source_and_a_run_says_so(tmp_path: Path) -> N
     assert f"for {available_processors()} thread" in told
 
 
+def test_a_limited_version_in_between_changes_no_cut(tmp_path: Path) -> None:
+    path, settings = numbers(tmp_path, 150), {"catalog": str(tmp_path / "c"), "threads": 3}
+    run = SLOW.run(path, "out", **settings)
+    SLOW.run(path, "out", limit=5, **settings)
+    again = SLOW.run(path, "out", incremental=True, **settings)
+    assert f"{run.partitions} of {run.partitions} partitions taken over from v1" in again.notes
+
+
 def test_what_is_said_counts_more_than_what_is_measured(tmp_path: Path) -> None:
     path = numbers(tmp_path, 150)
     assert SLOW.run(path, "out", catalog=tmp_path / "c", threads=3, partition_size=100).partitions == 2
