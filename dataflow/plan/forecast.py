@@ -117,7 +117,8 @@ def _forecast(
     opened = _opened(called, count, rates, before)
     fresh = known + opened
     asked = fresh + _repeats(called, count, rates, fresh=fresh, opened=opened, setting=setting)
-    first = asked if called.batch == 1 else _requests(fresh, asked, called.batch, setting.partitions)
+    single = called.batch == 1
+    first = asked + _further(asked, rates) if single else _requests(fresh, asked, called.batch, setting.partitions)
     calls = first + _retries(called, first, rates, setting)
     return _Forecast(fresh=fresh, first=first, calls=calls, found=part_of(fresh, rates.found))
 
@@ -166,6 +167,11 @@ def _requests(fresh: Interval, asked: Interval, batch: int, partitions: int) -> 
     return Interval.around(math.ceil(fresh.low / batch), likely, high)
 
 
+def _further(asked: Interval, rates: Rates) -> Interval:
+    """Requests for keys that take more than one."""
+    return part_of(asked, rates.further) if rates.further.high <= 1 else asked.times(rates.further)
+
+
 def _retries(called: Called, first: Interval, rates: Rates, setting: Setting) -> Interval:
     """Calls that repeat one: as many as were seen, and no more than the policies grant."""
     most = _granted(called, first.high, rates, setting)
@@ -196,7 +202,7 @@ def _quoted(called: Called, count: KeyCount, rates: Rates, forecast: _Forecast, 
         count.records + count.open_records * (rates.asked.likely if rates.asked else _guess(called, count)),
         count.records + count.open_records,
     )
-    per_record = records.times(_again(forecast))
+    per_record = records.times(_again(forecast)).scaled(1 + rates.further.likely if called.batch == 1 else 1)
     cached = count.cached + count.cached_open
     return ServiceQuote(
         service=called.service,

@@ -14,6 +14,7 @@ ANYTHING = Interval(low=0.0, likely=0.5, high=1.0)
 """A share of which nothing is known."""
 
 _NO_FAILURE = Interval(low=0.0, likely=0.0, high=1.0)
+_ONE_REQUEST = Interval.exactly(0.0)
 _NO_RETRY = Interval(low=0.0, likely=0.0, high=math.inf)
 
 _CALL = Interval(low=0.05, likely=0.5, high=5.0)
@@ -30,6 +31,7 @@ class Seen:
         could: Keys that it could have been asked for, had the services before it answered so; 0 where nobody knows.
         found: Keys that it found something for.
         failed: Keys that it failed for.
+        called: Keys that calls were made for; 0 where nobody knows.
         calls: Requests that were made, with those that repeated one.
         retries: Those that did.
         cost: Money for all calls.
@@ -42,6 +44,7 @@ class Seen:
     could: int = 0
     found: int = 0
     failed: int = 0
+    called: int = 0
     calls: int = 0
     retries: int = 0
     cost: float = 0.0
@@ -60,6 +63,8 @@ class Rates:
         asked: The share of the keys that depend on other services for which it is asked; None where nobody knows.
         found: The share of its keys that it finds something for.
         failed: The share that it fails for in the end.
+        further: Requests of a key after its first one, repetitions aside: a function may make several, a model be
+            asked to repair its answer.
         retries: For each call that is no repetition; infinite bounds where only the policy bounds them.
         seconds: Of a call.
         cost: Money for a call as it was seen, or None.
@@ -72,6 +77,7 @@ class Rates:
     asked: Interval | None = None
     found: Interval = ANYTHING
     failed: Interval = _NO_FAILURE
+    further: Interval = _ONE_REQUEST
     retries: Interval = _NO_RETRY
     seconds: Interval = _CALL
     cost: Interval | None = None
@@ -83,6 +89,7 @@ def rates_of(seen: Seen | None) -> Rates:
     if seen is None or seen.keys <= 0:
         return Rates()
     first = seen.calls - seen.retries
+    more = _repeated(first - seen.called, seen.called) if 0 < seen.called < first else _ONE_REQUEST
     return Rates(
         origin=seen.origin,
         keys=seen.keys,
@@ -91,14 +98,16 @@ def rates_of(seen: Seen | None) -> Rates:
         found=share_of(seen.found, seen.keys),
         failed=share_of(seen.failed, seen.keys),
         retries=_repeated(seen.retries, first) if first > 0 else _NO_RETRY,
-        seconds=seen.seconds or _CALL,
+        # What was timed are all requests of a key.
+        seconds=_CALL if seen.seconds is None else seen.seconds.scaled(1 / (1 + more.likely)),
+        further=more,
         cost=_cost(seen),
         spread=seen.spread,
     )
 
 
 def _repeated(retries: int, first: int) -> Interval:
-    """Retries for each call: a share where it has no more than one, else twice the width of a count by chance."""
+    """Repetitions for each of some calls or keys: a share up to one, else twice the width of a count by chance."""
     if retries <= first:
         return share_of(retries, first)
     mean, wide = retries / first, 2 * Z * math.sqrt(retries) / first

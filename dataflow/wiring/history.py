@@ -28,7 +28,8 @@ LOOKED_BACK = 20
 """Versions that are asked for what calls cost and take."""
 
 _ByService = Mapping[str, Mapping[str, Any]]
-_ASKED = ("succeeded", "cached", "not_found", "failed", "timed_out")
+_CALLED = ("succeeded", "not_found", "failed", "timed_out")
+_ASKED = (*_CALLED, "cached")
 
 
 def seen_in_version(catalog: Catalog, output: str, graph: Graph, counts: Mapping[str, KeyCount]) -> dict[str, Seen]:
@@ -82,7 +83,8 @@ def _reported(report: Mapping[str, Any], origin: str, *, called: Mapping[str, An
         keys=keys,
         found=round(keys * (shares["succeeded"] + shares["cached"])),
         failed=round(keys * (shares["failed"] + shares["timed_out"])),
-        calls=called.get("calls", 0),
+        called=max(0, sum(called.get(one, 0) for one in _CALLED) - called.get("deduplicated", 0)),
+        calls=called.get("calls", 0) - called.get("lost", {}).get("calls", 0),
         retries=called.get("retries", 0),
         cost=called.get("cost", 0.0),
         seconds=Interval.around(0.7 * middle, middle, duration.get("p95") or middle) if middle else None,
@@ -116,6 +118,7 @@ def _asked(effect: Effect, size: int) -> set[int]:
 def _sampled(effect: Effect, size: int, origin: str) -> Seen:
     keys = _asked(effect, size) - {int(row) for row in effect.shared}
     missed = {int(row) for mark in effect.marks if mark.status is Status.NOT_FOUND for row in mark.rows}
+    cached = {int(row) for mark in effect.marks if mark.status is Status.CACHED for row in mark.rows}
     failed = {one.row for one in effect.failures}
     durations = Durations.of(effect.durations)
     middle = durations.percentile(0.5)
@@ -124,6 +127,7 @@ def _sampled(effect: Effect, size: int, origin: str) -> Seen:
         keys=len(keys),
         found=len(keys - missed - failed),
         failed=len(keys & failed),
+        called=len(keys - cached),
         calls=effect.calls,
         retries=effect.retries,
         cost=effect.cost,

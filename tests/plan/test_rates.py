@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from dataflow.plan.intervals import Interval
 from dataflow.plan.rates import ASSUMED, Rates, Seen, rates_of
 
 
@@ -36,3 +37,13 @@ def test_what_a_call_cost_is_known_as_well_as_it_was_seen() -> None:
     assert many is not None
     assert few.likely == many.likely == 0.1
     assert few.high - few.low == pytest.approx(10 * (many.high - many.low))
+
+
+def test_a_key_may_take_several_requests_and_what_was_timed_are_all_of_them() -> None:
+    rates = rates_of(
+        Seen(origin="a", keys=50, called=40, calls=130, retries=10, seconds=Interval.exactly(0.6), cost=1.3)
+    )
+    assert rates.further.likely == 2
+    assert 0 < rates.further.low < 2 < rates.further.high < 4
+    assert rates.seconds.likely == pytest.approx(0.2)
+    assert rates_of(Seen(origin="a", keys=50, called=40, calls=40)).further == Rates().further

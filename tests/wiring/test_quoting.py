@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -189,3 +190,25 @@ def test_the_command_prints_the_quote(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "the budget of 0.75 ends after about 75 %" in told
     assert run_command([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cost"] == {"low": 1.0, "likely": 1.0, "high": 1.0}
+
+
+@flow.enrichment(api=API, price=0.01)
+async def several(domain: str, http: httpx.AsyncClient) -> str:
+    for page in range(3):
+        answer = await http.get(f"/companies/{domain}", params={"page": page})
+    return str(answer.json()["id"])
+
+
+@pytest.mark.parametrize("seen", ["in a sample", "in a run"])
+def test_a_function_that_asks_several_times_for_a_record_is_quoted_with_all_of_its_requests(seen: str) -> None:
+    pipeline, catalog = flow.Pipeline("several", [several]), flow.testing.memory_catalog()
+    table = pa.table({"domain": [f"d{at}.example" for at in range(400)]})
+    with flow.testing.offline(acme=Provider(found=1.0, failing=0, seed=1)):
+        run = pipeline.run(table, "several", catalog=catalog)
+        sample = 100 if seen == "in a sample" else None
+        known = None if sample else "several"
+        quote = pipeline.quote(table, catalog=catalog, output=known, sample=sample)
+    assert run.statistics["services"]["several"]["calls"] == 1200
+    assert quote.calls.likely == quote.row_calls.likely == pytest.approx(1200)
+    assert quote.cost.likely == pytest.approx(run.statistics["cost"])
+    assert quote.cost.contains(run.statistics["cost"])
