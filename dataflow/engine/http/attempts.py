@@ -267,6 +267,8 @@ class Call:
         """Note that a request of the attempt leaves, as late as that is known."""
         if self.slip is not None:
             self.slip.leave(self)
+            if self.whole.slip is not None and self.billing is not None and self.billing.whole:
+                self.whole.slip.hold(self.billing.of_all)
 
     def note(self) -> None:
         """Note what has come to it since the last time."""

@@ -58,13 +58,18 @@ class Billing:
         """What an attempt may cost that has left; nothing where nobody has said it."""
         return 0 if self.whole else self.price.nominal(records) or 0
 
+    @property
+    def of_all(self) -> int:
+        """What all requests of a function may cost together."""
+        return self.price.nominal() or 0
+
     async def reserve_whole(self, call: Call) -> None:
         """Wait for the money that all requests of a function may cost together."""
         if self.wallet is None:
             return
         call.waiting += 1
         try:
-            patience, most = call.terms.patience, self.price.nominal() or 0
+            patience, most = call.terms.patience, self.of_all
             call.reserved = await self.wallet.reserve(self.purses, most, desk=self.desk, patience=patience)
         finally:
             call.waiting -= 1
@@ -123,9 +128,6 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
         if call.billing is None or not call.billing.whole:
             return await function(values, call)
         await call.billing.reserve_whole(call)
-        most = call.billing.price.nominal() or 0
-        if call.slip is not None:
-            call.slip.till.hold(most)
         try:
             value = await function(values, call)
         except BaseException as error:
@@ -137,7 +139,7 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
         finally:
             call.settle(call.cost)
             if call.slip is not None:
-                call.slip.till.release(most, cost=call.cost)
+                call.slip.release(call.cost)
 
     return call_it
 

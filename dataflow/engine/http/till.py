@@ -86,6 +86,18 @@ class Slip:
             self.held = 0 if call.billing is None else call.billing.at_most(call.records)
             self.till.hold(self.held, requests=1)
 
+    def hold(self, most: int) -> None:
+        """Note what all requests of a function may cost together, once the first of them leaves."""
+        if self.held is None:
+            self.held = most
+            self.till.hold(most)
+
+    def release(self, cost: int) -> None:
+        """Note what they have cost together."""
+        if self.held is not None or cost:
+            self.till.release(self.held or 0, cost=cost)
+            self.held = None
+
     def take(self, call: Call) -> None:
         """Count what has come to a call since the last time; none of its requests is under way."""
         till = self.till
