@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from dataflow.errors import DeclarationError
 
 _ROOT_MARKERS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_BY_NAME = {"import_module", "__import__"}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -157,8 +158,12 @@ class _Walk:
         if file in self.files:
             return
         self.files[file] = text = _read(self.root / file)
-        for name in _imported(_parse(text, self.root / file), package=package):
+        tree = _parse(text, self.root / file)
+        for name in _imported(tree, package=package):
             self._follow(name)
+        for name in _spelt(tree):
+            if self._ours(name.partition(".")[0]):
+                self._follow(name)
 
     def _follow(self, name: str) -> None:
         head = name.partition(".")[0]
@@ -206,6 +211,15 @@ def _imported(tree: ast.Module, *, package: str) -> Iterator[str]:
                 yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
             else:
                 yield from (alias.name for alias in node.names if alias.name != "*")
+
+
+def _spelt(tree: ast.Module) -> set[str]:
+    """Every text of a file that imports by name, such as `import_module("rules")`, as far as it may be such a name."""
+    nodes = list(ast.walk(tree))
+    if _BY_NAME.isdisjoint(getattr(one, "attr", getattr(one, "id", None)) for one in nodes):
+        return set()
+    texts = {one.value for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return {text for text in texts if all(part.isidentifier() for part in text.split("."))}
 
 
 def _absolute(node: ast.ImportFrom, *, package: str) -> str:

@@ -149,6 +149,17 @@ def test_what_is_imported_by_a_call_goes_with_the_text_of_the_files(folder: Fold
     assert after(folder, before) == ["service `result`: the text of rules.py"]
 
 
+@pytest.mark.parametrize(
+    "call", ['importlib.import_module("rules")', '__import__("rules")', "importlib.import_module(NAME)"]
+)
+def test_what_is_imported_by_its_name_goes_with_the_text_of_the_files(folder: Folder, call: str) -> None:
+    folder.edit("job.py", "import rules\n", 'import importlib\nNAME = "rules"\n')
+    folder.edit("job.py", "rules.R", f"{call}.R")
+    before = plan_of(folder)
+    folder.edit("rules.py", "x + 0", "x + 1")
+    assert after(folder, before) == ["service `result`: the text of rules.py"]
+
+
 def test_what_a_module_does_when_it_is_loaded_goes_with_its_text(folder: Folder) -> None:
     folder.edit("rules.py", "class Rule:", "import decimal\ndecimal.getcontext().prec = 5\nclass Rule:")
     before = plan_of(folder)
