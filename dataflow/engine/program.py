@@ -125,10 +125,12 @@ def load(program: Program, variables: Variables = NONE) -> Any:
         if program.hash not in _loaded:
             with in_place(variables):
                 _loaded[program.hash] = (program, _make(program))
+            _given[program.hash] = variables
         return _loaded[program.hash][1]
 
 
 _loaded: dict[str, tuple[Program, object]] = {}
+_given: dict[str, Variables] = {}
 # Partition tasks run on several threads; an import must happen once.
 _loading = threading.RLock()
 
@@ -183,6 +185,11 @@ def loaded_from(pipeline: object) -> Program | None:
         if pipeline in (loaded, getattr(loaded, "pipeline", None)):
             return program
     return None
+
+
+def loaded_with(program: Program) -> Variables:
+    """What stood in the environment while a program was loaded in this process."""
+    return _given.get(program.hash, NONE)
 
 
 def found_in(pipeline: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dataflow.engine.program import Program, load, loaded_from
@@ -16,6 +16,9 @@ from dataflow.wiring.looking import look_at
 from dataflow.wiring.planning import Planned
 
 _WAY_OUT = "name the variable in Job(environ=[...]) or --environ NAME"
+
+_TRIES = 3
+"""Loadings after which a difference is one: two orders of a set of two are the same half of the time."""
 
 
 def expected_of(program: Program, planned: Planned, *, foreign: bool) -> dict[str, Any] | None:
@@ -57,7 +60,14 @@ def agreed(graph: Graph, *, looks: Looks) -> dict[str, Any]:
     }
 
 
-def require_agreed(expected: Mapping[str, Any], graph: Graph, *, looks: Looks, where: str) -> None:
+def require_agreed(
+    expected: Mapping[str, Any],
+    graph: Graph,
+    *,
+    looks: Looks,
+    where: str,
+    again: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> None:
     """Refuse to work on another job than the one that was planned.
 
     Args:
@@ -65,13 +75,24 @@ def require_agreed(expected: Mapping[str, Any], graph: Graph, *, looks: Looks, w
         graph: The pipeline, bound here.
         looks: What was seen of its code when it was loaded here.
         where: The address of this worker.
+        again: What `agreed` gives of the job where it is loaded once more beside this process; None where it cannot
+            be. What differs there too is another at each loading, such as the clock, and no reason to refuse.
 
     Raises:
         DeclarationError: It names what differs.
     """
     found = agreed(graph, looks=looks)
+    for _ in range(_TRIES if found["apis"] == expected["apis"] else 0):
+        if found == expected or (other := again()) is None:
+            break
+        expected = {**expected, "services": _settled(expected["services"], found["services"], other["services"])}
     if found != expected:
         raise DeclarationError("; ".join([*_differing(expected, found, where=where), _WAY_OUT]))
+
+
+def _settled(expected: Mapping[str, str], found: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    """What is expected of each service; what is found of those that are another at each loading."""
+    return {name: found[name] if found.get(name) != other.get(name) else one for name, one in expected.items()}
 
 
 def _differing(expected: Mapping[str, Any], found: Mapping[str, Any], *, where: str) -> Iterator[str]:

@@ -39,11 +39,10 @@ from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
 from dataflow.store.tills import Tills
-from dataflow.wiring.agreeing import require_agreed
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
-from dataflow.wiring.looking import look_at
 from dataflow.wiring.memory import Memory, open_memory
 from dataflow.wiring.passes import Passes
+from dataflow.wiring.reloading import confirm
 from dataflow.wiring.repair import KeptFailures
 
 STOPPED = "stopped"
@@ -113,7 +112,7 @@ def prepare(loaded: Job | Pipeline, setup: Mapping[str, Any], worker: Any = None
     graph = bind_pipeline(pipeline, schema, tables, **setup["binding"])
     prepare_arrow(graph)
     if setup.get("agreed") is not None:
-        require_agreed(setup["agreed"], graph, looks=look_at(pipeline)[0], where=getattr(worker, "address", ""))
+        confirm(pipeline, graph, setup, where=getattr(worker, "address", ""))
     folder = RunFolder.from_dict(setup["folder"])
     context = Context(run=folder.run, started_at=folder.started_at, parameters=setup["parameters"])
     line = find_line(graph, worker) if setup["may_call"] else None

@@ -120,6 +120,44 @@ def test_a_shipped_job_makes_the_same_calls_on_two_foreign_workers_as_on_threads
     assert calls[0]["/v2/companies"] > 0
 
 
+VOLATILE = """
+import os, random, time, uuid
+from concurrent.futures import ThreadPoolExecutor
+import dataflow as flow
+
+HELD = {"clock": time.time(), "chance": random.Random(), "id": uuid.uuid4().hex, "process": os.getpid()}
+ORDER = list({"a", "b", "c", "d", "e", "f"})
+POOL = ThreadPoolExecutor(1)
+
+@flow.transformation
+def told(number: int) -> bool:
+    return POOL.submit(len, ORDER).result() == 6 and HELD["process"] > 0 and 0 <= HELD["chance"].random() < 1
+
+FACTOR = int(os.environ.get("FACTOR", "2"))
+
+@flow.transformation
+def double(number: int) -> int:
+    return FACTOR * number
+
+job = flow.Job(flow.Pipeline("held", [told, double]), source="source.csv", output="held")
+"""
+
+
+@pytest.mark.slow
+def test_what_is_another_at_each_loading_is_no_other_job(tmp_path: Path, cluster: Any) -> None:
+    address, _ = cluster()
+    write(tmp_path)
+    (tmp_path / "job.py").write_text(VOLATILE)
+    for place in (("--workers", "2"), ("--scheduler", address)):
+        done = command(tmp_path, "run", "job.py", *place)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["sample_records"][1]["told"] is True
+    refused = command(tmp_path, "run", "job.py", "--scheduler", address, FACTOR="3")
+    assert refused.returncode == 2, refused.stderr
+    assert "service `double`: its code is not the same here and on worker" in refused.stderr
+    assert "service `told`" not in refused.stderr
+
+
 COUNTED = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
@@ -161,6 +199,22 @@ def test_what_differs_is_named_and_an_url_goes_before_what_calls_it() -> None:
         DeclarationError, match=r"^API `acme` is https://acme.example here and https://b.example on worker"
     ):
         require_agreed(expected, graph(2, "https://b.example"), looks=Looks(), where="tcp://w")
+
+
+def test_what_differs_at_each_loading_is_no_difference() -> None:
+    expected = agreed(graph(1), looks=Looks())
+    require_agreed(expected, graph(2), looks=Looks(), where="w", again=lambda: agreed(graph(3), looks=Looks()))
+    for again in (agreed(graph(2), looks=Looks()), None):
+        with pytest.raises(DeclarationError, match="service `size`: its code is not the same"):
+            require_agreed(expected, graph(2), looks=Looks(), where="w", again=lambda again=again: again)
+    with pytest.raises(DeclarationError, match="API `acme` is"):
+        require_agreed(
+            expected,
+            graph(1, "https://b.example"),
+            looks=Looks(),
+            where="w",
+            again=lambda: agreed(graph(1), looks=Looks()),
+        )
 
 
 def test_what_services_have_changed_since_a_job_was_loaded_is_no_difference() -> None:
