@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from dataflow.plan.plain import CONSTANTS, EXACT
 from dataflow.plan.seeing import Memory, Sight
@@ -42,6 +43,7 @@ class Looks:
     """
 
     def __init__(self, *, serials: bool = False) -> None:
+        self._serials = serials
         self._memory = Memory(serials=serials)
         self._codes: dict[int, tuple[Any, Code]] = {}
 
@@ -49,8 +51,21 @@ class Looks:
         """What a thing is made of."""
         known = self._codes.get(id(thing))
         if known is None:
-            known = self._codes[id(thing)] = (thing, self._look(thing))
+            code = self._look(thing)
+            before = _become.get(thing, {}) if _is_itself(thing) else {}
+            known = self._codes[id(thing)] = (thing, before.get(code.digest, code))
         return known[1]
+
+    def settle(self) -> None:
+        """Take what all that was looked at has become by now for what it was.
+
+        To be called when a run has ended that nobody could edit anything beside: what counts and remembers is changed
+        by its own services then, and the same things as they stand now are no edit.
+        """
+        now = Looks(serials=self._serials)
+        for thing, code in list(self._codes.values()):
+            if _is_itself(thing) and (changed := now._look(thing).digest) != code.digest:
+                _become.setdefault(thing, {})[changed] = code
 
     def _look(self, thing: Any) -> Code:
         sight = Sight(self._memory)
@@ -61,6 +76,16 @@ class Looks:
             unseen=tuple(sight.unseen),
             exact=sight.exact and not sight.unseen,
         )
+
+
+_become: WeakKeyDictionary[Any, dict[str, Code]] = WeakKeyDictionary()
+"""What things were before runs of this process have changed them, by the digest of what they have become."""
+
+
+def _is_itself(thing: Any) -> bool:
+    """Whether a thing is equal to itself only, and may be remembered."""
+    kind: Any = type(thing)
+    return callable(thing) and kind.__eq__ is object.__eq__ and kind.__weakrefoffset__ != 0
 
 
 def look(thing: Any) -> Code:

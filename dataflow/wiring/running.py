@@ -234,6 +234,9 @@ class _Execution:
             # Planning may take a while, and whoever is refused meanwhile looks for the run that he is told of.
             held.rename(unfinished.run)
         planned = self._plan(cache(lambda: self.entry.plan_before(self.repair)))
+        if self.settings.wait and self.program is None:
+            # Whoever does not wait may edit meanwhile; what comes from a file is looked at once anyway.
+            stack.callback(planned.looks.settle)
         check_recall(planned.graph, self.settings.recall)
         sending = self.entry.sending(planned)
         sending.check()

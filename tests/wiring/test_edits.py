@@ -201,6 +201,33 @@ def test_a_cell_that_is_run_again_is_noticed(tmp_path: Path) -> None:
     scope["kept"].close()
 
 
+SEEN: dict[int, int] = {}
+COUNT, ADD = 0, 0
+
+
+@flow.transformation
+def counted(number: int) -> int:
+    global COUNT  # noqa: PLW0603 - what services of notebooks do
+    COUNT += 1
+    SEEN[number] = COUNT
+    return number + ADD
+
+
+def test_what_a_run_has_counted_and_remembered_is_no_edit_for_the_next(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "s.csv").write_text("number\n1\n2\n")
+    place = {"catalog": str(tmp_path / "catalog"), "incremental": True}
+    job = flow.Job(flow.Pipeline("p", [counted]), source=str(tmp_path / "s.csv"), output="o", key="number")
+    job.run(**place)
+    assert COUNT == len(SEEN) == 2
+    job.run(**place)
+    assert COUNT == 2
+    monkeypatch.setattr(sys.modules[__name__], "ADD", 1)
+    assert job.run(**place).dataset.to_arrow()["counted"].to_pylist() == [2, 3]  # type: ignore[union-attr]
+    SEEN.clear()
+    job.run(**place)
+    assert len(SEEN) == 2
+
+
 @flow.transformation(constants={"step": None})
 def stepped(number: int, step: Any) -> int:
     return number
