@@ -157,6 +157,7 @@ class Call:
         part_of: The call of a function that this is one request of, or None.
         stop: Whether it may begin further attempts.
         attempts: Requests that were sent.
+        arrived: Those among them that may have reached the provider.
         excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
         stale: Whether one of them met a stale connection, which is excused once.
@@ -188,6 +189,7 @@ class Call:
     part_of: Call | None = None
     stop: Stop = field(default_factory=Stop)
     attempts: int = 0
+    arrived: int = 0
     excused: int = 0
     retries: int = 0
     stale: bool = False
@@ -255,13 +257,11 @@ class Call:
         self.used = sent + received
         self.tokens = Tokens.merged([self.tokens, Tokens(input=sent, output=received)])
 
-    def charge(self, value: Any, error: BaseException | None) -> int:
-        """Count what an attempt cost that has ended; gives that."""
-        if self.billing is None:
-            return 0
-        cost = self.billing.of_attempt(self.records, answer=self.answer, value=value, error=error)
-        self.cost += cost
-        return cost
+    def charge(self, value: Any, error: BaseException | None) -> None:
+        """Count what an attempt cost that has ended."""
+        self.arrived += not (isinstance(error, AttemptError) and not error.reached)
+        if self.billing is not None:
+            self.cost += self.billing.of_attempt(self.records, answer=self.answer, value=value, error=error)
 
     def leave(self) -> None:
         """Note that a request of the attempt leaves, as late as that is known."""
@@ -330,6 +330,7 @@ class Call:
         """Count one of its requests, which has ended."""
         self.take_over(part)
         self.attempts += part.attempts
+        self.arrived += part.arrived
         self.cost += part.cost
         self.retries += part.retries
         self.seconds += part.seconds

@@ -131,10 +131,10 @@ def billed_whole(function: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[A
         try:
             value = await function(values, call)
         except BaseException as error:
-            call.cost += call.billing.of_whole(None, error) if call.attempts else 0
+            call.cost += call.billing.of_whole(None, error) if call.arrived else 0
             raise
         else:
-            call.cost += call.billing.of_whole(value) if call.attempts else 0
+            call.cost += call.billing.of_whole(value) if call.arrived else 0
             return value
         finally:
             call.settle(call.cost)

@@ -67,6 +67,20 @@ def test_what_found_no_provider_costs_nothing(bench: Any) -> None:
     assert costs(run) == (0.0, 0.0)
 
 
+def test_a_function_that_is_billed_by_what_it_returns_costs_nothing_where_it_found_no_provider(bench: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        api = bench.api(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+        @flow.enrichment(api=api, price=lambda title: 0.5, max_price=1)
+        async def title(key: str, http: httpx.AsyncClient) -> str:
+            return str((await http.get(f"/v2/companies/{key}")).json()["name"])
+
+        run = bench.run(title, KEYS[:1])
+    assert run.statistics["services"]["title"]["calls"] == 3
+    assert costs(run, "title") == (0.0, 0.0)
+
+
 @pytest.mark.parametrize(("price", "cost"), [(0.01, 0.02), (flow.PerRecord(0.01), 0.08)])
 def test_a_batch_costs_by_request_or_by_record(bench: Any, price: Any, cost: float) -> None:
     service = bench.listed(bench.api(), 4).with_(price=price)

@@ -36,6 +36,7 @@ def test_what_a_function_may_cost_is_held_from_its_first_request_on(till: Till) 
             part.leave()
             assert (till.open, till.held) == (1, 100)
             part.attempts = 1
+            part.charge(None, None)
             part.note()
             call.add(part)
         return 3e-11
