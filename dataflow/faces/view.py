@@ -238,11 +238,11 @@ def _summary(report: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _bill(report: Mapping[str, Any]) -> list[str]:
     """What the records have cost, and beside it what was paid for work that was lost or done again."""
-    lost: Mapping[str, Any] = report.get("lost") or {"calls": 0, "cost": 0.0}
     if not report.get("cost"):
-        return [f"{counted(lost['calls'], 'call')} of lost partitions"] if lost["calls"] else []
-    priced = " ".join(filter(None, ["cost", report.get("currency"), money(report["cost"] - lost["cost"])]))
-    return [f"{priced}, and {money(lost['cost'])} for calls of lost partitions" if lost["cost"] else priced]
+        return []
+    lost: float = report.get("lost_cost", 0.0)
+    priced = " ".join(filter(None, ["cost", report.get("currency"), money(report["cost"] - lost)]))
+    return [f"{priced}, and {money(lost)} for calls of lost partitions" if lost else priced]
 
 
 _COUNTS = (*(status.value for status in Status), "deduplicated", "calls", "retries")

@@ -94,29 +94,8 @@ class Streak:
     row: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """Calls of a service that no record of the output or the rejects rests on: their partition was begun again.
-
-    Attributes:
-        calls: How many.
-        cost: What they cost.
-    """
-
-    calls: int = 0
-    cost: float = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self.calls or self.cost)
-
-    def report(self) -> dict[str, Any]:
-        """The public form."""
-        return {"calls": self.calls, "cost": cleaned(self.cost)}
-
-
 _NO_WAIT = Waited()
 _NO_DURATIONS = Durations()
-_NOTHING_LOST = Lost()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +111,7 @@ class ServiceStatistics:
         deduplicated: Records among them that shared the call of another record.
         retries: Calls that repeated an attempt for the same record.
         cost: Money, in the currency of the service.
-        lost: The calls and the money among them that were spent on lost or repeated work.
+        lost_cost: The part of it that no record rests on: it was paid for work that was lost, or done again.
         tokens: Of a model, as its answers count them; in the public form where there are any.
         duration: Seconds, by call for services that call out and by batch for local ones.
         waited: Seconds of waiting by reason, not part of `duration`.
@@ -157,7 +136,7 @@ class ServiceStatistics:
     not_attempted: int = 0
     retries: int = 0
     cost: float = 0.0
-    lost: Lost = _NOTHING_LOST
+    lost_cost: float = 0.0
     tokens: Tokens = NO_TOKENS
     duration: Durations = _NO_DURATIONS
     waited: Waited = _NO_WAIT
@@ -177,9 +156,9 @@ class ServiceStatistics:
         Args:
             called: The calls of all processes, whatever became of their partitions.
         """
-        lost = Lost(calls=max(0, called.calls - self.calls), cost=max(0.0, round(called.cost - self.cost, 12)))
+        lost = max(0.0, cleaned(called.cost - self.cost))
         return replace(
-            self, calls=called.calls, retries=called.retries, cost=called.cost, tokens=called.tokens, lost=lost
+            self, calls=called.calls, retries=called.retries, cost=called.cost, tokens=called.tokens, lost_cost=lost
         )
 
     def calls_ending(self, *statuses: Status) -> int:
@@ -211,9 +190,7 @@ class ServiceStatistics:
             priority=first.priority,
             **counts,
             cost=cleaned(math.fsum(part.cost for part in parts)),
-            lost=Lost(
-                calls=sum(part.lost.calls for part in parts), cost=cleaned(math.fsum(part.lost.cost for part in parts))
-            ),
+            lost_cost=cleaned(math.fsum(part.lost_cost for part in parts)),
             tokens=Tokens.merged(part.tokens for part in parts),
             duration=Durations.merged([part.duration for part in parts]),
             waited=Waited.merged([part.waited for part in parts]),
@@ -253,11 +230,10 @@ class ServiceStatistics:
         shown = {"errors": dict(self.errors), "shared": dict(self.shared), "streak": streak}
         shown["given"] = self.given.to_dict()
         tokens = self.tokens.to_dict() if self.tokens else None
-        lost = asdict(self.lost) if self.lost else None
         state = {
             **counts,
             "cost": self.cost,
-            "lost": lost,
+            "lost_cost": self.lost_cost,
             "tokens": tokens,
             **parts,
             **shown,
@@ -275,7 +251,6 @@ class ServiceStatistics:
             "duration": Durations.from_dict(values.get("duration", {})),
             "waited": Waited(**values.get("waited", {})),
             "tokens": Tokens(**values.get("tokens", {})),
-            "lost": Lost(**values.get("lost", {})),
             "streak": Streak(**values["streak"]) if "streak" in values else None,
             "given": Given(**values.get("given", {})),
         }
@@ -290,7 +265,7 @@ class ServiceStatistics:
             **({"member_of": self.member_of} if self.member_of else {}),
             **{name: getattr(self, name) for name in names},
             "cost": cleaned(self.cost),
-            **({"lost": self.lost.report()} if self.lost else {}),
+            **({"lost_cost": cleaned(self.lost_cost)} if self.lost_cost else {}),
             **({"tokens": self.tokens.to_dict()} if self.tokens else {}),
             "duration": self.duration.report(),
             "waited": self.waited.report(),

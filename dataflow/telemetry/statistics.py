@@ -18,7 +18,7 @@ from dataflow.policies.money import cleaned
 from dataflow.telemetry.columns import ColumnStatistics
 from dataflow.telemetry.durations import Durations
 from dataflow.telemetry.report import Report
-from dataflow.telemetry.services import STATUSES, Lost, ServiceStatistics, Streak, Waited, added
+from dataflow.telemetry.services import STATUSES, ServiceStatistics, Streak, Waited, added
 
 __all__ = ["ColumnStatistics", "Durations", "ServiceStatistics", "Statistics", "Streak", "Waited", "unbalanced"]
 
@@ -114,10 +114,9 @@ class Statistics:
         return _merged((self, other))
 
     @property
-    def lost(self) -> Lost:
-        """Calls and money that went into lost or repeated work, over all services."""
-        parts = [part.lost for part in self.services.values()]
-        return Lost(calls=sum(part.calls for part in parts), cost=math.fsum(part.cost for part in parts))
+    def lost_cost(self) -> float:
+        """Money that went into lost or repeated work, over all services."""
+        return cleaned(math.fsum(part.lost_cost for part in self.services.values()))
 
     def billed(self, called: Mapping[str, ServiceStatistics], *, currency: str = "") -> Statistics:
         """The same records with what was really called, by service; see `ServiceStatistics.billed`.
@@ -199,7 +198,7 @@ class Statistics:
             "completeness": None if self.completeness is None else round(self.completeness, 6),
             "cost": cleaned(self.cost),
             **({"currency": self.currency} if self.currency else {}),
-            **({"lost": self.lost.report()} if self.lost else {}),
+            **({"lost_cost": self.lost_cost} if self.lost_cost else {}),
             "services": {name: part.report() for name, part in self.services.items()},
             "columns": {name: part.report() for name, part in self.columns.items()},
         }

@@ -84,7 +84,7 @@ def _reported(report: Mapping[str, Any], origin: str, *, called: Mapping[str, An
         found=round(keys * (shares["succeeded"] + shares["cached"])),
         failed=round(keys * (shares["failed"] + shares["timed_out"])),
         called=max(0, sum(called.get(one, 0) for one in _CALLED) - called.get("deduplicated", 0)),
-        calls=called.get("calls", 0) - called.get("lost", {}).get("calls", 0),
+        calls=called.get("calls", 0),
         retries=called.get("retries", 0),
         cost=called.get("cost", 0.0),
         seconds=Interval.around(0.7 * middle, middle, duration.get("p95") or middle) if middle else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataflow.faces.view import view_statistics
 from dataflow.outcomes import Kind, Priority
-from dataflow.telemetry.services import Lost, ServiceStatistics
+from dataflow.telemetry.services import ServiceStatistics
 from dataflow.telemetry.statistics import Statistics, called_in
 
 
@@ -20,8 +20,8 @@ KNOWN = Statistics(
 def test_what_no_record_accounts_for_was_lost_and_is_said_in_words_of_its_own() -> None:
     bill = KNOWN.billed({"a": service(10, 10.5), "b": service(1, 2.0)}, currency="USD")
     assert (bill.cost, bill.services["a"].calls, bill.services["a"].succeeded) == (12.5, 10, 8)
-    assert bill.services["a"].lost == Lost(calls=2, cost=2.5)
-    assert bill.lost == Lost(calls=3, cost=4.5)
+    assert bill.services["a"].lost_cost == 2.5
+    assert bill.lost_cost == 4.5
     assert "cost USD 8.00, and 4.50 for calls of lost partitions" in view_statistics(bill.report(1.0)).summary
 
 
