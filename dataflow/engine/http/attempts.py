@@ -122,17 +122,17 @@ class Terms:
         retry: What is tried again.
         patience: Seconds that a call waits for an open breaker; 0 gives up at once.
         repeatable: Whether a call whose answer was lost may be sent again.
+        record_limit: Seconds for one record over all attempts.
     """
 
     timeout: float
     retry: Retry
     patience: float | None
     repeatable: bool = True
+    record_limit: float = field(init=False)
 
-    @property
-    def record_limit(self) -> float:
-        """Seconds for one record over all attempts."""
-        return record_limit(self.timeout, self.retry.attempts)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "record_limit", record_limit(self.timeout, self.retry.attempts))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -7,7 +7,6 @@ and one session serves both declarative services and the `httpx.AsyncClient` tha
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import ssl
 import zlib
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from dataflow.engine.http.attempts import Answer, AttemptError, Request
-from dataflow.engine.http.connections import Connector, NeverArrived, opened
+from dataflow.engine.http.connections import Connector, NeverArrived, Sending, sending
 from dataflow.policies.retry import Attempt
 
 if TYPE_CHECKING:
@@ -29,19 +28,6 @@ CONNECT = 5.0
 _CHUNK = 64 * 1024
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow"}
 _INFLATE = 32 + zlib.MAX_WBITS
-
-
-_leaves: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("dataflow_leaves", default=None)
-"""Told when the request that is being sent has its connection."""
-
-
-class _Sent(aiohttp.ClientRequest):  # type: ignore[misc]
-    """Says when it is put on its connection: not before, since a kill would leave a call that was never made."""
-
-    async def send(self, conn: Any) -> Any:
-        if (leave := _leaves.get()) is not None:
-            leave()
-        return await super().send(conn)
 
 
 class Transport:
@@ -65,7 +51,6 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={**_HEADERS, **self.api.headers},
                 auto_decompress=False,
-                request_class=_Sent,
                 trust_env=False,
             )
             # aiohttp would send a lost request again by itself: a call that no limit, count or budget knows of.
@@ -82,27 +67,23 @@ class Transport:
         Raises:
             AttemptError: No whole answer came.
         """
-        _leaves.set(leave)
+        one = Sending(leave)
+        sending.set(one)
         while True:
-            opens: list[bool] = []
-            opened.set(opens)
             try:
-                return await self._send(request)
+                async with self.session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                ) as response:
+                    body = await self._body(response)
+                    return Answer(status=response.status, headers=response.headers, body=body)
             except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
                 # It was sent nowhere, so that sending it is still the same attempt; each time a connection is used up.
-                if opens or not _never_arrived(error, request):
-                    raise translate(error, reused=not opens) from error
-
-    async def _send(self, request: Request) -> Answer:
-        async with self.session.request(
-            request.method,
-            URL(request.url, encoded=True),
-            headers=request.headers,
-            data=request.body,
-            allow_redirects=False,
-        ) as response:
-            body = await self._body(response)
-            return Answer(status=response.status, headers=response.headers, body=body)
+                if one.opens or not _never_arrived(error, request):
+                    raise translate(error, reused=not one.opens) from error
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body, decompressed here, so that a small body cannot become a huge one in between."""
