@@ -13,6 +13,11 @@ _SHIPPED = re.compile(SHIPPED + r"[0-9a-f]{16}\.?")
 """What the names of modules begin with where a program was loaded: another one after each edit."""
 
 
+def as_written(text: str) -> str:
+    """A text with the names of modules as their authors know them, wherever and after whatever edit they are loaded."""
+    return _SHIPPED.sub("", text) if SHIPPED in text else text
+
+
 class Digests:
     """The digests of one walk.
 
@@ -37,7 +42,7 @@ class Digests:
 
     def put(self, text: str) -> None:
         """Count a text."""
-        found = _SHIPPED.sub("", text) if SHIPPED in text else text
+        found = as_written(text)
         told = f"{len(found)}:{found}".encode("utf-8", "surrogatepass")
         (self._here if self.only_here else self._shared).update(told)
 

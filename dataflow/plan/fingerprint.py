@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.plan.code import Code, Looks, stable
+from dataflow.plan.digests import as_written
 from dataflow.plan.graph import Graph, Step
 from dataflow.plan.identity import api_identity, type_identity
 from dataflow.plan.partitions import SourceFile
@@ -219,4 +220,4 @@ def table_digest(table: pa.Table) -> str:
 
 
 def _digest(part: Any) -> str:
-    return hashlib.sha256(json.dumps(part, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(as_written(json.dumps(part, default=str)).encode()).hexdigest()[:16]

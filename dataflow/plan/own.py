@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.plan.code import Looks, stable
+from dataflow.plan.digests import as_written
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.plan.texts import Texts
 from dataflow.services.endpoint import Endpoint
@@ -99,4 +100,4 @@ def _kind(arrow: pa.DataType) -> str:
 
 
 def _digest(part: Any) -> str:
-    return hashlib.sha256(json.dumps(part, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(as_written(json.dumps(part, default=str)).encode()).hexdigest()[:16]

@@ -120,6 +120,21 @@ def test_a_shipped_job_makes_the_same_calls_on_two_foreign_workers_as_on_threads
     assert calls[0]["/v2/companies"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["content_marketing", "lead_intelligence"])
+def test_the_other_shipped_jobs_are_the_same_on_workers_too(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-m", "dataflow", "run", f"jobs/{name}.py", "--limit", "4", "--workers", "2"]
+    done = subprocess.run(
+        [*command, "--catalog", str(tmp_path / "catalog")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 VOLATILE = """
 import os, random, time, uuid
 from concurrent.futures import ThreadPoolExecutor

@@ -167,6 +167,16 @@ def test_what_a_module_does_when_it_is_loaded_goes_with_its_text(folder: Folder)
     assert after(folder, before) == ["service `result`: the text of rules.py"]
 
 
+def test_a_type_of_the_file_in_a_list_is_the_same_after_an_edit_elsewhere(folder: Folder) -> None:
+    folder.edit("job.py", "@flow", "class Part(TypedDict):\n    number: int\n\n@flow")
+    folder.edit("job.py", "import time", "from typing import TypedDict\nimport time")
+    folder.edit("job.py", "-> int:", "-> list[Part | None]:")
+    folder.edit("job.py", "rules.R.f(number)", "[Part(number=rules.R.f(number))]")
+    before = plan_of(folder)
+    folder.edit("job.py", "\njob =", "\n# a comment\njob =")
+    assert after(folder, before) == []
+
+
 def test_a_plan_of_before_is_read(folder: Folder) -> None:
     plan = plan_values(plan_of(folder), reference=None)
     plan["fingerprints"]["service result"] = "0123456789abcdef"
