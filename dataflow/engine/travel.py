@@ -25,6 +25,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 from dataflow.engine.submission import register_plugin
 from dataflow.errors import ClusterError
+from dataflow.plan.modules import SHIPPED
 
 _AGREEING = {"python": 2, "dask": 3, "distributed": 3, "pyarrow": 1}
 """How many leading numbers of a version must be the same on both sides."""
@@ -178,7 +179,8 @@ def arrive(content: bytes, *, digest: str, version: str | None, folder: Path) ->
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(target)
     sys.path[:] = [str(target), *(path for path in sys.path if not Path(path).name.startswith("dataflow-"))]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "dataflow"]:
+    # Jobs that were loaded here are made of the classes that go.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "dataflow" or name.startswith(SHIPPED)]:
         del sys.modules[name]
     importlib.invalidate_caches()
     return None

@@ -47,8 +47,9 @@ def arrive(folder: Path, *, path: Path, **given: str) -> list[str]:
         given = {{"digest": "0" * 16, "version": travel.installed_version(), **{given!r}}}
         if given["digest"] == "same":
             given["digest"] = travel.pack_package().digest
+        sys.modules["_dataflow_0123456789abcdef.job"] = sys
         print(travel.arrive((folder / "sent.zip").read_bytes(), folder=folder, **given))
-        print(*[name for name in sys.modules if name.startswith("dataflow")])
+        print(*[name for name in sys.modules if name.startswith(("dataflow", "_dataflow"))])
         from dataflow.marker import WHERE
         print(Path(WHERE).relative_to(folder))
     """
