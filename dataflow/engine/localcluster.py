@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 _METHOD = "distributed.worker.multiprocessing-method"
+_STARTS = 5
+"""Times that workers which have failed are started beside others that run: a partition may kill as many in a row."""
 
 
 class LocalWorkers:
@@ -52,8 +54,8 @@ class LocalWorkers:
             self._ready.result()
         except ClusterError as error:
             return error
-        ended = [worker.status.name in {"closed", "failed"} for worker in list(self._cluster.workers.values())]
-        return lost_cluster("all worker processes have ended") if all(ended) else None
+        ended = all(map(_has_ended, list(self._cluster.workers.values())))
+        return lost_cluster("all worker processes have ended") if ended else None
 
 
 @contextmanager
@@ -98,11 +100,23 @@ def _scheduler(count: int, *, threads: int) -> LocalCluster:
 
 
 async def _scale(cluster: Any, *, count: int) -> None:
-    cluster.scale(count)
-    try:
-        await cluster
-    except (RuntimeError, OSError) as error:
-        raise ClusterError(
-            f"worker processes could not be started ({error}); their own messages are above, "
-            "and a cause may be in the configuration files of Dask"
-        ) from error
+    """Start workers until all are there; one that dies of its first task while it starts is started again."""
+    for left in reversed(range(_STARTS)):
+        cluster.scale(count)
+        try:
+            await cluster
+        except (RuntimeError, OSError) as error:
+            failed = [name for name, worker in cluster.workers.items() if _has_ended(worker)]
+            if not left or len(failed) == len(cluster.workers):
+                raise ClusterError(
+                    f"worker processes could not be started ({error}); their own messages are above, "
+                    "and a cause may be in the configuration files of Dask"
+                ) from error
+            for name in failed:
+                del cluster.workers[name]
+        else:
+            return
+
+
+def _has_ended(worker: Any) -> bool:
+    return worker.status.name in {"closed", "failed"}

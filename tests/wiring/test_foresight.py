@@ -19,7 +19,7 @@ import pytest
 
 import dataflow as flow
 from dataflow.engine.foreseeing import Foreseen
-from dataflow.errors import GuardrailReached, Interrupted
+from dataflow.errors import GuardrailReached
 from dataflow.plan import foresight
 from dataflow.plan.resolve import MainTask, read_task
 from dataflow.store.catalog import Catalog
@@ -310,20 +310,6 @@ def test_what_is_committed_or_was_looked_at_is_not_looked_at_again(bench: Bench,
     assert left.outlook is not None
     assert (left.outlook.others, left.outlook.before) == (200, {"total_records": 200, "failed_records": 3})
     assert read_task(json.loads(json.dumps(left.to_dict()))) == left
-
-
-@pytest.mark.slow
-def test_what_kills_a_worker_when_looked_at_leaves_the_others_their_calls(bench: Bench) -> None:
-    @flow.transformation(into="out")
-    def deadly(price: str) -> str:
-        if price == "dead":
-            os._exit(9)
-        return price
-
-    bench.write(["1"] * 20 + ["dead"] * 10, files=3)
-    with pytest.raises(Interrupted, match="1 partitions killed their worker again and again"):
-        bench.run(deadly, sent(bench.server.url), workers=2, threads=1)
-    assert bench.calls() == 20
 
 
 def command(folder: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
