@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from dataflow.plan.modules import SHIPPED
+from dataflow.plan.plain import texts_of
 
 _SHIPPED = re.compile(SHIPPED + r"[0-9a-f]{16}\.?")
 """What the names of modules begin with where a program was loaded: another one after each edit."""
@@ -50,6 +52,12 @@ class Digests:
         """Count a text that is not the same in every process."""
         with self.here():
             self.put(text)
+
+    def put_table(self, table: Mapping[Any, Any]) -> None:
+        """Count a table of constants, which may be a large one; the order of its keys is not the same everywhere."""
+        keys, entries = texts_of(table)
+        self.put_here(keys)
+        self.put(entries)
 
     def take(self, other: Digests) -> None:
         """Count what another walk has come to."""

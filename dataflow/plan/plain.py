@@ -8,6 +8,7 @@ from collections.abc import ItemsView, Iterable, KeysView, Mapping, ValuesView
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -22,4 +23,12 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 def is_plain(values: Iterable[Any]) -> bool:
     """Whether all of these are constants of Python's own."""
-    return all(type(one) in PLAIN for one in values)
+    return PLAIN.issuperset(map(type, values))
+
+
+def texts_of(table: Mapping[Any, Any]) -> tuple[str, str]:
+    """The keys of a table of constants as they stand, and all of it in an order that does not depend on that."""
+    # Constants have no line break in their text.
+    keys = list(map(repr, table))
+    entries = sorted(zip(keys, map(repr, map(table.__getitem__, table)), strict=True))
+    return "\n".join(keys), "\n".join(chain.from_iterable(entries))

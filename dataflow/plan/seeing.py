@@ -302,11 +302,11 @@ class Sight:
 
     def _mapping(self, value: Mapping[Any, Any]) -> None:
         """Entries by their keys; the order in which they stand counts in this process only."""
+        if is_plain(value) and is_plain(value.values()):
+            self._digests.put_table(value)
+            return
         keys = [(repr(key), key) if type(key) in PLAIN else (self._alone(key).shared, key) for key in value]
         self._digests.put_here(repr([text for text, _ in keys]))
-        if is_plain(value) and is_plain(value.values()):
-            self._put(repr(sorted((text, repr(value[key])) for text, key in keys)))
-            return
         for text, key in sorted(keys, key=lambda one: one[0]):
             self._put(text)
             if type(key) not in PLAIN:

@@ -11,8 +11,9 @@ from dataflow.errors import DataflowError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.best_of import BestOf
 from dataflow.store.catalog import Catalog
-from dataflow.wiring.history import LOOKED_BACK
 
+LOOKED_BACK = 20
+"""Versions that are asked for what calls cost and take."""
 PLANNED = "durations"
 """The name under which a plan keeps what it was made with, so that a run that goes on chooses the same."""
 

@@ -17,15 +17,13 @@ from dataflow.plan.quote import KeyCount
 from dataflow.plan.rates import Seen
 from dataflow.store.catalog import Catalog
 from dataflow.telemetry.durations import Durations
+from dataflow.wiring.durations import LOOKED_BACK
 
 if TYPE_CHECKING:
     from dataflow.wiring.trial import Trial
 
 ENOUGH = 30
 """Keys of a sample from which it says more about a service than what was seen long ago."""
-
-LOOKED_BACK = 20
-"""Versions that are asked for what calls cost and take."""
 
 _ByService = Mapping[str, Mapping[str, Any]]
 _CALLED = ("succeeded", "not_found", "failed", "timed_out")
