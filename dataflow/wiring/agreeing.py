@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.program import Program, load, loaded_from
 from dataflow.errors import DeclarationError
@@ -13,7 +13,9 @@ from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Job
 from dataflow.wiring.binding import bind_pipeline
 from dataflow.wiring.looking import look_at
-from dataflow.wiring.planning import Planned
+
+if TYPE_CHECKING:
+    from dataflow.wiring.planning import Planned
 
 _WAY_OUT = "name the variable in Job(environ=[...]) or --environ NAME"
 
