@@ -73,8 +73,36 @@ class Stage:
     before: tuple[int, ...]
 
 
+class _Travelling:
+    """What travels to workers as JSON."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The task as plain JSON values."""
+        return {"pass": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
+class _OfPartition(_Travelling):
+    """A task on the records of one partition."""
+
+    __slots__ = ()
+    spec: PartitionSpec
+
+    @property
+    def index(self) -> int:
+        """Its position among the tasks of its pass."""
+        return self.spec.index
+
+    @property
+    def place(self) -> str:
+        """Where the records of it are, for people."""
+        return self.spec.place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTask:
+class KeyTask(_OfPartition):
     """Collect the keys of one partition for the services of a stage.
 
     Attributes:
@@ -100,22 +128,13 @@ class KeyTask:
         return f"{self.spec.identity}-keys-{self.folder}"
 
     @property
-    def index(self) -> int:
-        """Its position among the tasks of its pass."""
-        return self.spec.index
-
-    @property
     def place(self) -> str:
         """Where the records of it are, for people."""
         return f"the keys of {self.spec.place}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The task as plain JSON values."""
-        return {"pass": self.kind, **asdict(self)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LookTask:
+class LookTask(_OfPartition):
     """Count what becomes of the records of one partition in the services that compute without a call.
 
     Attributes:
@@ -131,23 +150,9 @@ class LookTask:
         """Names it among all tasks of a run."""
         return f"{self.spec.identity}-look"
 
-    @property
-    def index(self) -> int:
-        """Its position among the tasks of its pass."""
-        return self.spec.index
-
-    @property
-    def place(self) -> str:
-        """Where the records of it are, for people."""
-        return self.spec.place
-
-    def to_dict(self) -> dict[str, Any]:
-        """The task as plain JSON values."""
-        return {"pass": self.kind, **asdict(self)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketTask:
+class BucketTask(_Travelling):
     """Call the keys of one bucket for the services of a stage.
 
     Attributes:
@@ -176,13 +181,9 @@ class BucketTask:
         """Where the records of it are, for people."""
         return f"bucket {self.index} of the distinct keys of {', '.join(f'`{name}`' for name in self.services)}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The task as plain JSON values."""
-        return {"pass": self.kind, **asdict(self)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MainTask:
+class MainTask(_OfPartition):
     """Run one partition with the answers that are known.
 
     Attributes:
@@ -201,20 +202,6 @@ class MainTask:
     def identity(self) -> str:
         """Names it among all tasks of a run."""
         return self.spec.identity
-
-    @property
-    def index(self) -> int:
-        """Its position among the tasks of its pass."""
-        return self.spec.index
-
-    @property
-    def place(self) -> str:
-        """Where the records of it are, for people."""
-        return self.spec.place
-
-    def to_dict(self) -> dict[str, Any]:
-        """The task as plain JSON values."""
-        return {"pass": self.kind, **asdict(self)}
 
 
 def read_task(values: Mapping[str, Any]) -> PartitionSpec | KeyTask | LookTask | BucketTask | MainTask:

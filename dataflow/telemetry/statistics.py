@@ -129,9 +129,7 @@ class Statistics:
         known = {**self.services, **{name: one for name, one in none.items() if name not in self.services}}
         services = {name: one.billed(called[name]) if name in called else one for name, one in known.items()}
         more = math.fsum(services[name].cost - known[name].cost for name in called)
-        # What adding floats in some order has left.
-        cost = round(self.cost + more, 12)
-        return replace(self, services=services, cost=cost, currency=self.currency or currency)
+        return replace(self, services=services, cost=cleaned(self.cost + more), currency=self.currency or currency)
 
     def unpaid(self) -> Statistics:
         """The same without calls and money: durations and waiting of calls that are counted elsewhere."""
