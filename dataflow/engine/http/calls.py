@@ -30,7 +30,7 @@ from dataflow.policies.deadline import Deadline
 from dataflow.policies.money import amount
 from dataflow.services.batch import Batch
 from dataflow.services.units import about
-from dataflow.telemetry.tokens import Tokens
+from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 MOST = 256
 """Calls of one partition side by side where the API names no cap: more would only wait."""
@@ -323,7 +323,8 @@ async def _make_one(calling: Calling, shared: Shared, at: int, *, call: Call, an
         answers.attempts[at] = call.attempts
         answers.retries += call.retries
         answers.pay(at, call.cost)
-        answers.tokens = Tokens.merged([answers.tokens, call.tokens])
+        if call.tokens is not NO_TOKENS:
+            answers.tokens = Tokens.merged([answers.tokens, call.tokens])
         if call.status is not None:
             answers.statuses[at] = call.status
         for reason, seconds in call.waited.items():

@@ -6,6 +6,7 @@ Where that is written is the business of the store, which the engine is given.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class Till:
         cost: What they cost.
         sent: Tokens of their inputs.
         received: Tokens of their outputs.
+        late: Whether what has ended is still to be written, and
+        awaited: whether the loop will come to it.
     """
 
     service: str
@@ -43,19 +46,34 @@ class Till:
     cost: int = 0
     sent: int = 0
     received: int = 0
+    late: bool = False
+    awaited: bool = False
 
     def hold(self, most: int, *, requests: int = 0) -> None:
         """Note requests that leave now, and what they may cost."""
         self.open += requests
         self.held += most
+        self.late = False
         self.write(self)
 
     def release(self, most: int, *, requests: int = 0, cost: int = 0) -> None:
-        """Note what it has cost that was held."""
+        """Note what it has cost that was held, in one go with what else ends in this turn of the loop.
+
+        A process that is killed before counts it as what is on its way: at its price.
+        """
         self.open -= requests
         self.held -= most
         self.cost += cost
-        self.write(self)
+        self.late = True
+        if not self.awaited:
+            self.awaited = True
+            asyncio.get_running_loop().call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self.awaited = False
+        if self.late:
+            self.late = False
+            self.write(self)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
