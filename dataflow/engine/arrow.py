@@ -1,7 +1,7 @@
-"""Keeps pandas out of processes that do not ask for it.
+"""Keeps out of processes what pyarrow imports by itself and they do not ask for. Nothing else about Arrow belongs here.
 
-pyarrow imports pandas by itself the first time it converts a Python list or scalar, which costs more than
-two seconds at start-up. Nothing else about Arrow belongs here.
+pandas comes the first time that it converts a Python list or scalar, and costs more than two seconds at start-up;
+numpy's masked arrays come the first time that it is given an array of numpy, and cost a hundredth of that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -52,3 +54,15 @@ def bring_pandas_in() -> ModuleType:
     _ = pa.lib._pandas_api.pd
     module: ModuleType = pd
     return module
+
+
+def arrow_array(values: Any, *, nulls: Any = None) -> pa.Array:
+    """The array of Arrow over numbers or bools of numpy, whose memory is shared where it can be.
+
+    Args:
+        values: One dimension of them.
+        nulls: Where there is none, as bools; None where all are there.
+    """
+    data = np.packbits(values, bitorder="little") if values.dtype == np.bool_ else np.ascontiguousarray(values)
+    there = None if nulls is None else pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [there, pa.py_buffer(data)])

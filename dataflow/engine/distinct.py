@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.engine.applicability import exclude
+from dataflow.engine.arrow import arrow_array
 from dataflow.engine.environment import Environment
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import NO_ROWS, Rows, join_chunks
@@ -72,7 +73,7 @@ def group(step: Step, environment: Environment, rows: Rows | None) -> Groups:
     if is_unlike(step):
         return Groups.alone(size)
     columns = [environment.column(column) for column in step.inputs]
-    taken = columns if rows is None else [pc.take(column, pa.array(rows)) for column in columns]
+    taken = columns if rows is None else [pc.take(column, arrow_array(rows)) for column in columns]
     return group_columns(taken, size)
 
 

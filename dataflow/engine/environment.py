@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.engine.arrow import arrow_array
 from dataflow.engine.marks import Effect, Exclusions, Mask, Rows, mask_of
 from dataflow.engine.values import to_python
 from dataflow.outcomes import Kind, Outcome, Priority, Status
@@ -64,7 +65,7 @@ class Environment:
 
     def columns_of(self, step: Step, rows: Rows | None) -> list[Any]:
         """The argument columns of a column service or lookup, as Arrow."""
-        indices = None if rows is None else pa.array(rows)
+        indices = None if rows is None else arrow_array(rows)
         columns = [self._argument(step, column, at) for at, column in self._reads(step)]
         return columns if indices is None else [pc.take(column, indices) for column in columns]
 
@@ -113,7 +114,7 @@ class Environment:
     def _fresh(self, column: Column, rows: Rows | None) -> list[Any]:
         """Values that nobody else sees: a service may change a list or a dict that it was given."""
         values = self._columns[column]
-        return to_python(values if rows is None else pc.take(values, pa.array(rows)))
+        return to_python(values if rows is None else pc.take(values, arrow_array(rows)))
 
     def _outcomes(self, step: Step, rows: Sequence[int]) -> list[Outcomes]:
         """What the earlier steps did for each record; records for which all of it is the same share one."""
@@ -180,7 +181,7 @@ class Environment:
         mask = mask_of(exclusions.kept, self.size)
         if _merges(step, before):
             mask |= self._unanswered(effect, exclusions)
-        kept = pa.array(mask)
+        kept = arrow_array(mask)
         if step.service.policy.overwrite == "nulls":
             kept = pc.or_(kept, pc.is_valid(earlier))
         joined = earlier.combine_chunks() if isinstance(earlier, pa.ChunkedArray) else earlier
@@ -314,4 +315,4 @@ def _default(step: Step, at: int) -> Any:
 
 def _fill(value: Any, mask: Mask, default: Any) -> Any:
     joined = value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
-    return pc.if_else(pa.array(mask), default, joined)
+    return pc.if_else(arrow_array(mask), default, joined)

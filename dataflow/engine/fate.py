@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.engine import verdicts
+from dataflow.engine.arrow import arrow_array
 from dataflow.engine.environment import Environment
 from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mask, Moments, join_chunks, mask_of
 from dataflow.engine.result import PartitionResult
@@ -83,7 +84,7 @@ def settle(environment: Environment, batch: Batch, *, key: Sequence[str], path: 
 def output_table(environment: Environment, *, kept: Mask) -> pa.Table:
     """The kept records under the output schema."""
     table = pa.Table.from_arrays(output_columns(environment), schema=environment.graph.output)
-    return table if kept.all() else table.filter(pa.array(kept))
+    return table if kept.all() else table.filter(arrow_array(kept))
 
 
 def output_columns(environment: Environment) -> list[Any]:
@@ -94,11 +95,11 @@ def output_columns(environment: Environment) -> list[Any]:
 def run_columns(environment: Environment) -> list[Any]:
     """The columns that the run itself adds, in the order of the schema."""
     kinds = {step.service.kind for step in environment.graph.steps}
-    columns: list[Any] = [pa.array(verdicts.validity(environment))]
+    columns: list[Any] = [arrow_array(verdicts.validity(environment))]
     if Kind.VALIDATION in kinds:
         columns.append(verdicts.validations(environment))
     if Kind.ENRICHMENT in kinds:
-        columns += [verdicts.completeness(environment), pa.array(verdicts.degraded(environment))]
+        columns += [verdicts.completeness(environment), arrow_array(verdicts.degraded(environment))]
     return columns
 
 
@@ -113,7 +114,7 @@ def count(environment: Environment, kept: Mask, *, batch: Batch | None = None, p
     """
     unreadable = 0 if batch is None else len(batch.unreadable)
     valid = verdicts.validity(environment)
-    share = verdicts.completeness(environment).filter(pa.array(kept))
+    share = verdicts.completeness(environment).filter(arrow_array(kept))
     return Statistics(
         total_records=environment.size + unreadable,
         valid_records=int((valid & kept).sum()),
@@ -302,7 +303,7 @@ def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Seq
         pa.array([error for _, _, error in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
         pa.array([path] * (len(ordered) + len(bad)), pa.string()),
         pa.concat_arrays(
-            [join_chunks(batch.rows).take(pa.array(rows)), pa.array([one.row for one in bad], pa.int64())]
+            [join_chunks(batch.rows).take(arrow_array(rows)), pa.array([one.row for one in bad], pa.int64())]
         ),
         pa.array([None] * len(ordered) + [one.raw for one in bad], pa.string()),
     ]
@@ -332,7 +333,7 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         pa.array([failure.duration for _, failure in listed], pa.float64()),
         pa.array([failure.cost for _, failure in listed], pa.float64()),
         pa.array([path] * len(listed), pa.string()),
-        join_chunks(batch.rows).take(pa.array(rows)),
+        join_chunks(batch.rows).take(arrow_array(rows)),
     ]
     return pa.Table.from_arrays(columns, schema=failures_schema(environment.graph, key))
 
@@ -360,7 +361,7 @@ def _key_fields(graph: Graph, key: Sequence[str]) -> list[pa.Field]:
 def _keys(environment: Environment, rows: Any, key: Sequence[str]) -> list[Any]:
     final = {column.name: column for column in environment.graph.final}
     named = [Column(name, 0) if name in environment.graph.source.names else final[name] for name in key]
-    return [join_chunks(environment.column(column)).take(pa.array(rows)) for column in named]
+    return [join_chunks(environment.column(column)).take(arrow_array(rows)) for column in named]
 
 
 def _with_nulls(column: Any, count: int) -> Any:

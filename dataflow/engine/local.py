@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
@@ -64,12 +63,11 @@ class LocalEngine:
 
     def tell(self, board: bytes, *, lines: Sequence[str] = (), names: Sequence[str] = ()) -> Future[Sight] | None:
         """The state of the APIs that this process calls, and what it has under way."""
-        from dataflow.engine.control.home import process_plane
+        from dataflow.engine.control.home import read_status
 
         read = getattr(self._work, "under_way", None)
-        apis = process_plane().status(time.monotonic())
         asked: Future[Sight] = Future()
-        asked.set_result(Sight(apis=apis, under_way=() if read is None else [read()]))
+        asked.set_result(Sight(apis=read_status(), under_way=() if read is None else [read()]))
         return asked
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.engine.arrow import arrow_array
 from dataflow.outcomes import Priority, Status
 from dataflow.policies.guardrail import Stretch
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
@@ -197,7 +198,7 @@ class Exclusions:
         rows = np.concatenate([verdicts.error_rows, self.invalid])
         order = np.argsort(rows, kind="stable")
         errors = pa.concat_arrays([verdicts.errors, pa.array([MISSING] * len(self.invalid), pa.string())])
-        return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors.take(pa.array(order)))
+        return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors.take(arrow_array(order)))
 
 
 NONE_EXCLUDED = Exclusions()
@@ -249,7 +250,7 @@ def spread(effect: Effect, rows: Rows | None, size: int) -> Effect:
         return effect
     places = np.full(size, -1, np.int64)
     places[rows] = np.arange(len(rows))
-    indices = pa.array(places, mask=places < 0)
+    indices = arrow_array(places, nulls=places < 0)
     return replace(
         effect,
         values=tuple(pc.take(value, indices) for value in effect.values),
@@ -276,7 +277,7 @@ def merge_effects(types: Sequence[Any], parts: Sequence[tuple[Effect, Rows]], *,
         size: Records in all.
     """
     spreads = [spread(effect, rows, size) for effect, rows in parts]
-    masks = [pa.array(mask_of(rows, size)) for _, rows in parts]
+    masks = [arrow_array(mask_of(rows, size)) for _, rows in parts]
     values = []
     for at, arrow in enumerate(types):
         value = pa.nulls(size, arrow)
@@ -313,7 +314,7 @@ def _merged_verdicts(parts: Sequence[Verdicts], size: int) -> Verdicts | None:
         judged |= True if one.judged is None else one.judged
     rows = np.concatenate([one.error_rows for one in parts])
     order = np.argsort(rows, kind="stable")
-    errors = pa.concat_arrays([join_chunks(one.errors) for one in parts]).take(pa.array(order))
+    errors = pa.concat_arrays([join_chunks(one.errors) for one in parts]).take(arrow_array(order))
     return Verdicts(valid=valid, judged=judged, error_rows=rows[order], errors=errors)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataflow.engine.arrow import arrow_array
 from dataflow.engine.environment import Environment, Taints
 from dataflow.engine.fate import count_service, output_table
 from dataflow.engine.marks import Effect, Failure, Mask, MemberEffect, Rows, join_chunks, mask_of
@@ -263,7 +264,7 @@ def _rejected(environment: Environment) -> Mask:
 
 def _taken(column: Any, rows: Rows | None) -> Any:
     joined = join_chunks(column)
-    return joined if rows is None else pc.take(joined, pa.array(rows))
+    return joined if rows is None else pc.take(joined, arrow_array(rows))
 
 
 def _given_taints(nest: Nest, environment: Environment, rows: Rows | None) -> dict[Column, list[tuple[str, Rows]]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dataflow.engine.arrow import arrow_array
 from dataflow.engine.environment import Environment
 from dataflow.engine.marks import Effect, Mask, Verdicts
 from dataflow.outcomes import Kind, Priority, Status
@@ -48,14 +49,14 @@ def validations(environment: Environment) -> pa.Array:
     struct = pa.StructArray.from_arrays(
         [
             pa.DictionaryArray.from_arrays(
-                pa.array(validators), pa.array([step.service.name for step, _ in judged], pa.string())
+                arrow_array(validators), pa.array([step.service.name for step, _ in judged], pa.string())
             ),
-            pa.array(entries),
+            arrow_array(entries),
             _errors([verdicts for _, verdicts in judged], len(entries), width, places),
         ],
         fields=list(VALIDATIONS.value_type),
     )
-    return pa.ListArray.from_arrays(pa.array(offsets), struct, type=VALIDATIONS)
+    return pa.ListArray.from_arrays(arrow_array(offsets), struct, type=VALIDATIONS)
 
 
 def _present(verdicts: Sequence[Verdicts], size: int) -> Mask | None:
@@ -73,13 +74,13 @@ def _offsets(counts: Any) -> Any:
 
 def _errors(verdicts: Sequence[Verdicts], entries: int, width: int, places: Any) -> pa.Array:
     if not any(len(one.error_rows) for one in verdicts):
-        return pa.ListArray.from_arrays(pa.array(np.zeros(entries + 1, np.int32)), pa.nulls(0, pa.string()))
+        return pa.ListArray.from_arrays(arrow_array(np.zeros(entries + 1, np.int32)), pa.nulls(0, pa.string()))
     cells = np.concatenate([one.error_rows * width + at for at, one in enumerate(verdicts)])
     texts = pa.concat_arrays([one.errors for one in verdicts])
     order = np.argsort(cells, kind="stable")
     positions = cells if places is None else places[cells]
     counts = np.bincount(positions, minlength=entries)
-    return pa.ListArray.from_arrays(pa.array(_offsets(counts)), texts.take(pa.array(order)))
+    return pa.ListArray.from_arrays(arrow_array(_offsets(counts)), texts.take(arrow_array(order)))
 
 
 def completeness(environment: Environment) -> pa.Array:
@@ -92,7 +93,7 @@ def completeness(environment: Environment) -> pa.Array:
             _discount(effect, found, applicable)
     some = applicable > 0
     share = np.divide(found, applicable, out=np.zeros(environment.size), where=some)
-    return pa.array(share, mask=~some)
+    return arrow_array(share, nulls=~some)
 
 
 def _discount(effect: Effect, found: Any, applicable: Any) -> None:

@@ -89,7 +89,8 @@ def open_engine(
         require_secrets(planned.graph)
         if planned.graph.calls_apis:
             tell(scope_of(ours=True))
-    keeper.open(process_plane().id, ask)
+    if planned.graph.calls_apis:
+        keeper.open(process_plane().id, ask)
     stack.callback(keeper.keep)
     if treasury is not None:
         stack.callback(treasury.close)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataflow.engine.arrow import keep_pandas_out
-from dataflow.engine.control.gate import Impatient
+from dataflow.engine.control.passes import Impatient
 from dataflow.engine.fate import settle
 from dataflow.engine.http.losses import Losses
 from dataflow.engine.http.offline import SESSIONS

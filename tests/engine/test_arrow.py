@@ -5,7 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow.engine.arrow import arrow_array
 
 BEFORE = """
 import sys
@@ -57,3 +63,33 @@ print(pa.array(pandas.Series([1.5, float('nan')])).null_count, len(sys.meta_path
     type(one).__name__ != '_Refusal' for one in sys.meta_path))
 """
     assert output(code) == "1 True"
+
+
+@given(values=st.lists(st.integers(0, 200)), kind=st.sampled_from(["bool", "int32", "int64", "uint8", "float64"]))
+def test_an_array_of_numpy_is_what_arrow_makes_of_it(values: list[int], kind: str) -> None:
+    numbers = np.array(values, kind)
+    nulls = np.array([value % 3 == 0 for value in values], np.bool_)
+    assert arrow_array(numbers).equals(pa.array(numbers))
+    assert arrow_array(numbers, nulls=nulls).equals(pa.array(numbers, mask=nulls))
+    assert arrow_array(numbers[::2]).equals(pa.array(numbers[::2]))
+
+
+def test_a_run_that_calls_nothing_loads_neither_masked_arrays_nor_what_calls_need() -> None:
+    code = """
+keep_pandas_out()
+import tempfile
+import dataflow as flow
+
+@flow.transformation
+def twice(number: int | None) -> int:
+    return number * 2
+
+@flow.validation
+def small(twice: int) -> bool:
+    return twice < 10
+
+job = flow.Job(flow.Pipeline("p", [twice, small]), source=pa.table({"number": [1, None, 7]}), output="o")
+job.run(catalog=tempfile.mkdtemp())
+print([name for name in ("numpy.ma", "dataflow.engine.control.plane", "aiohttp") if name in sys.modules])
+"""
+    assert output(code) == "[]"

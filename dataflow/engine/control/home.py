@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.engine.control.plane import Plane
+if TYPE_CHECKING:
+    from dataflow.engine.control.plane import Plane
 
 
 class LocalLine:
@@ -30,9 +31,17 @@ class LocalLine:
 @functools.cache
 def process_plane() -> Plane:
     """The one plane of this process, on the clock `time.monotonic`: limits hold over all its runs and threads."""
+    # A run that calls nothing does without it.
+    from dataflow.engine.control.plane import Plane
+
     return Plane(now=time.monotonic())
 
 
 def ask(do: Literal["kept", "learn", "authorise", "close_run"], **given: Any) -> Any:
     """Ask the plane of this process what one on a cluster is asked by its name."""
     return getattr(process_plane(), do)(**given, now=time.monotonic())
+
+
+def read_status() -> dict[str, Any]:
+    """What the plane of this process knows of each API; nothing where none was called."""
+    return process_plane().status(time.monotonic()) if process_plane.cache_info().currsize else {}
