@@ -105,7 +105,7 @@ def _asked(one: Endpoint | Chat) -> list[Any]:
     return [
         api_identity(one.api, one.headers),
         one.method,
-        *(None if template is None else stable(template.source) for template in templates),
+        *(None if template is None else stable(template.meaning) for template in templates),
         stable(one.select),
         sorted(one.not_found),
         None if one.accept is None else code_digest(one.accept),

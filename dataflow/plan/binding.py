@@ -205,9 +205,10 @@ def _missing(service: Service, name: str, columns: _Columns, later: Sequence[Ser
             written = "" if one.name == name else f" written by `{one.name}`, which is"
             return f"{start}`{name}` is{written} listed after it"
     near = difflib.get_close_matches(name, columns.current, n=1)
+    sent = f"; {{{{{name}}}}} sends {{{name}}} itself" if service.form in (Form.HTTP, Form.LLM) else ""
     if near:
-        return f"{start}did you mean `{near[0]}`? A parameter is bound to another column by columns={{...}}"
-    return f"{start}there are {', '.join(f'`{one}`' for one in list(columns.current)[:30])}"
+        return f"{start}did you mean `{near[0]}`? A parameter is bound to another column by columns={{...}}{sent}"
+    return f"{start}there are {', '.join(f'`{one}`' for one in list(columns.current)[:30])}{sent}"
 
 
 def _made(service: Service) -> set[str]:

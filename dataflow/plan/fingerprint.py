@@ -189,7 +189,7 @@ def _endpoint(one: Endpoint | Chat, eye: _Eye) -> list[Any]:
         return one.meaning
     return [
         one.method,
-        [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)],
+        [None if template is None else stable(template.meaning) for template in (one.url, one.params, one.json)],
         sorted((name.lower(), value) for name, value in one.headers.items()),
         eye(one.select),
         one.not_found,

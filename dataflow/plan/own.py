@@ -71,7 +71,7 @@ def _things(service: Service) -> Iterator[Any]:
 
 
 def _request(one: Endpoint) -> Any:
-    templates = [None if template is None else stable(template.source) for template in (one.url, one.params, one.json)]
+    templates = [None if template is None else stable(template.meaning) for template in (one.url, one.params, one.json)]
     return [one.method, templates, sorted(one.headers.items()), one.batch is not None]
 
 

@@ -152,10 +152,11 @@ class API:
         Args:
             name: The name of the service.
             method: `GET`, `POST`, `PUT`, ...
-            path: A template such as `/companies/{domain}`; the columns that it names are what the service reads. A
-                whole url where the API has `allow_hosts`.
+            path: A template such as `/companies/{domain}`; the columns that it names are what the service reads, and
+                `{{domain}}` sends `{domain}` itself, as in all templates. A whole url where the API has `allow_hosts`.
             params: Templates of the query; a list repeats its parameter.
-            json: The template of a JSON body; a text that is just `"{column}"` becomes the typed value.
+            json: The template of a JSON body; a text that is just `"{column}"` becomes the typed value. GraphQL in a
+                member `query` reads no column: its data goes into `variables`.
             headers: Templates are not understood here; sent as they are.
             select: Where in the answer the value is, such as `"data.items"`, or {field: path}.
             accept: Called with the parsed answer; False, or a text that says why, refuses it.

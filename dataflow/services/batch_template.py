@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.errors import DeclarationError
+from dataflow.services.braces import cut
 from dataflow.services.template import Template, read_json, read_params, read_url
 
 Records = Mapping[str, Sequence[Any]]
@@ -89,31 +90,31 @@ def _typed(value: Any) -> set[str]:
         return {name for one in value.values() for name in _typed(one)}
     if _is_list(value):
         return {name for one in value for name in _typed(one)}
-    columns = read_json(value, where="").columns if isinstance(value, str) else ()
-    return {name for name in columns if value == f"{{{name}}}"}
+    name = cut(value).only if isinstance(value, str) else None
+    return set() if name is None else {name}
 
 
 def _read_url(text: str, *, where: str) -> Template[str]:
     template = read_url(text, where=where, many=True)
-    for segment in re.split("[/?&]", text):
-        if sum(segment.count(f"{{{name}}}") for name in template.columns) > 1:
-            raise _two_columns(where)
+    if any(len(cut(segment).names) > 1 for segment in re.split("[/?&]", text)):
+        raise _two_columns(where)
     return template
 
 
 def _read_params(mapping: Any, *, where: str) -> Template[list[tuple[str, str]]]:
     whole = read_params(mapping, where=where)
     entries = [_parameter(key, value, where=where) for key, value in mapping.items()]
-    return _made(mapping, whole.columns, lambda records: [pair for make in entries for pair in make(records)])
+    return _made(whole, lambda records: [pair for make in entries for pair in make(records)])
 
 
 def _read_json(value: Any, *, where: str) -> Template[Any]:
     whole = read_json(value, where=where)
-    return _made(value, whole.columns, _body(value, where=where))
+    return _made(whole, _body(value, where=where))
 
 
-def _made(source: Any, columns: tuple[str, ...], make: Make) -> Template[Any]:
-    return Template(source=source, columns=columns, write=lambda values: make(dict(zip(columns, values, strict=True))))
+def _made(whole: Template[Any], make: Make) -> Template[Any]:
+    columns = whole.columns
+    return replace(whole, write=lambda values: make(dict(zip(columns, values, strict=True))))
 
 
 def _body(value: Any, *, where: str) -> Make:
@@ -144,7 +145,7 @@ def _parameter(key: str, value: Any, *, where: str) -> Callable[[Records], list[
         constant = whole.fill([])
         return lambda records: constant
     if not _is_list(value):
-        return _joined(key, value, whole.columns, where=f"{where} `{key}`")
+        return _joined(key, value, where=f"{where} `{key}`")
     if len(value) != 1:
         raise DeclarationError(
             f"{where} `{key}`: batch= repeats a list of one template for each record; this one has {len(value)}"
@@ -152,12 +153,12 @@ def _parameter(key: str, value: Any, *, where: str) -> Callable[[Records], list[
     return lambda records: [_single(whole, row) for row in _rows(whole, records)]
 
 
-def _joined(key: str, text: str, columns: tuple[str, ...], *, where: str) -> Callable[[Records], list[tuple[str, str]]]:
-    name = columns[0]
-    before, hole, after = text.partition(f"{{{name}}}")
-    if len(columns) > 1 or hole in after:
+def _joined(key: str, text: str, *, where: str) -> Callable[[Records], list[tuple[str, str]]]:
+    pieces = cut(text)
+    if len(pieces.names) > 1:
         raise _two_columns(where)
-    one = read_params({key: hole}, where=where)
+    (name,), (before, after) = pieces.names, pieces.literals
+    one = read_params({key: f"{{{name}}}"}, where=where)
 
     def make(records: Records) -> list[tuple[str, str]]:
         texts = [_single(one, row)[1] for row in _rows(one, records)]

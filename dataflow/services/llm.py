@@ -91,7 +91,7 @@ class Chat:
     def meaning(self) -> list[Any]:
         """What it asks, as plain values that change when it asks something else."""
         asked = [self.model, self.temperature, self.max_tokens, self.too_long]
-        said = [None if one is None else one.source for one in (self.system, self.prompt)]
+        said = [None if one is None else one.meaning for one in (self.system, self.prompt)]
         fields = [msgspec.json.encode(one, order="sorted").decode() for one in (self.extra, self.format)]
         return ["POST", self.url, *said, *asked, *fields]
 
@@ -202,7 +202,7 @@ def llm(
         name: The name of the service.
         model: As the endpoint calls it.
         prompt: What the user says: a template in which only `{column}` is replaced, once, by the value of that
-            column, whatever it holds; lists and records are written as JSON.
+            column, whatever it holds; lists and records are written as JSON. `{{column}}` sends `{column}` itself.
         system: What is said before; a template too.
         temperature: 0 by default, so that an answer can be had again; None sends none, for models that take none.
         max_tokens: Of an answer; none by default. With a rate of tokens, a call reserves those of its prompt and of an

@@ -1,10 +1,8 @@
 """Templates: urls, parameters, JSON bodies and prompts with columns in them.
 
-Only `{column}` is replaced, literally: a name is a letter or `_`, then letters, digits, `_`, `-`, `.` and single
-spaces. Every other brace stays as it is, so that a prompt can show JSON. What looks like an attribute, a format or
-a conversion (`{a[0]}`, `{a:.2f}`, `{a!r}`) is refused. Nothing is sent here, and which columns exist is not known.
-
-How a value is written in each of them is said in `writing`.
+Only `{column}` is replaced, literally, and `{{column}}` is sent as `{column}`; every other brace stays as it is, so
+that a prompt can show JSON. `braces` says what a column is, `writing` how a value is written in each of them. Nothing
+is sent here, and which columns exist is not known.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote
 
 from dataflow.errors import DeclarationError
+from dataflow.services.braces import cut, is_graphql, not_understood, without_names
 from dataflow.services.writing import write_json, write_scalar, write_text
 
 T = TypeVar("T")
@@ -23,10 +22,8 @@ Values = Sequence[Any]
 Write = Callable[[Any, str], str]
 Fill = Callable[[Values], Any]
 
-_NAME = r"[^\W\d](?:[\w.\-]| (?=[\w.\-]))*"
-_COLUMN = re.compile(r"\{(" + _NAME + r")\}")
-_FORMAT = r":(?:%[^{}]*|(?:[^{}]?[<>=^])?[+\-]?z?#?0?\d*[_,]?(?:\.\d+)?[bcdeEfFgGnosxX%]?)"
-_NOT_UNDERSTOOD = re.compile(r"\{" + _NAME + r"(?:\[[^{}]*\][^{}]*|![rsa](?::[^{}]*)?|" + _FORMAT + r")\}")
+_GRAPHQL = "query"
+"""The member of a body, or the parameter, that holds the text of a GraphQL request."""
 _URL = re.compile(r"(?:(?P<scheme>https?)://(?P<host>[^/?]*))?(?P<path>(?:/[^?]*)?)(?P<query>(?:\?.*)?)", re.DOTALL)
 _NAMED_HOST = re.compile(r"(?P<name>[^:\[\]@]+)(?P<port>(?::\d{1,5})?)")
 _HOST = re.compile(r"(?!-)[a-z0-9\-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9\-]{1,63}(?<!-))*")
@@ -42,11 +39,21 @@ class Template(Generic[T]):
         source: As the author wrote it.
         columns: The names that it reads, each once, in the order they first appear.
         write: What fills it, from the values of the columns in their order.
+        sends_names: Whether it holds names that are sent with their braces.
     """
 
     source: Any
     columns: tuple[str, ...]
     write: Fill = field(repr=False, compare=False)
+    sends_names: bool = False
+
+    @property
+    def meaning(self) -> Any:
+        """Its source, as a value that is another one where something else is sent.
+
+        Answers are kept under it, also those of the time when a name in doubled braces was a column all the same.
+        """
+        return [self.source, "sends names"] if self.sends_names else self.source
 
     def fill(self, values: Mapping[str, Any] | Sequence[Any]) -> T:
         """What is sent for one record.
@@ -72,7 +79,9 @@ TextTemplate = Template[str]
 
 
 class _Columns(list[str]):
-    """The columns met so far; each has its place from where it is met first."""
+    """The columns met so far, each in its place from where it is met first; and whether a name was met that is sent."""
+
+    sends_names = False
 
     def place(self, name: str) -> int:
         if name not in self:
@@ -98,7 +107,7 @@ def read_url(text: str, *, where: str, allow_hosts: Sequence[str] | None = None,
         DeclarationError: It is no such url, or a column could change the host.
     """
     _check_text(text, where=where)
-    rest = _COLUMN.sub("", text)
+    rest = without_names(text)
     parts = _URL.fullmatch(text)
     whole = parts is not None and (parts["host"] if parts["scheme"] else parts["path"])
     if parts is None or not whole or parts["path"].startswith("//"):
@@ -135,7 +144,7 @@ def read_params(mapping: Mapping[str, Any], *, where: str) -> ParamsTemplate:
     if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
         raise DeclarationError(f"{where} takes a mapping with text keys: {{name: value}}")
     columns = _Columns()
-    entries = [(key, _parameter(value, columns, where=f"{where} `{key}`")) for key, value in mapping.items()]
+    entries = [(key, _parameter(value, columns, key=key, where=f"{where} `{key}`")) for key, value in mapping.items()]
 
     def fill(values: Values) -> list[tuple[str, str]]:
         return [(key, one) for key, make in entries for one in make(values)]
@@ -167,16 +176,28 @@ def read_text(text: str, *, where: str) -> TextTemplate:
 
 
 def _made(source: Any, columns: _Columns, write: Fill) -> Template[Any]:
-    return Template(source=source, columns=tuple(columns), write=write)
+    return Template(source=source, columns=tuple(columns), write=write, sends_names=columns.sends_names)
 
 
 def _check_text(text: Any, *, where: str) -> None:
     if not isinstance(text, str):
         raise DeclarationError(f"{where} takes a text, not {type(text).__name__}")
-    if (found := _NOT_UNDERSTOOD.search(text)) is not None:
+    if (found := not_understood(text)) is not None:
         raise DeclarationError(
-            f"{where} holds {found[0]}, but only {{column}} is replaced, without attributes or formats; "
+            f"{where} holds {found}, but only {{column}} is replaced, without attributes or formats; "
             "shape the value in a transformation before it"
+        )
+
+
+def _check_member(text: str, *, key: str | None, where: str) -> None:
+    """Refuse a text that a template cannot be; GraphQL has braces everywhere, and takes its data beside it."""
+    if key != _GRAPHQL or not is_graphql(text):
+        _check_text(text, where=where)
+    elif names := dict.fromkeys(cut(text).names):
+        listed, first = ", ".join(f"{{{name}}}" for name in names), next(iter(names))
+        raise DeclarationError(
+            f"{where} holds GraphQL in `{key}`, and {listed} would put values of a record into its text; give them in "
+            f"`variables` beside it, and write {{{{{first}}}}} where {{{first}}} itself is to be sent"
         )
 
 
@@ -185,19 +206,19 @@ def _literal(text: str) -> str:
 
 
 def _joined(text: str, columns: _Columns, *, write: Write, literal: Callable[[str], str] = str) -> Fill:
-    """What fills a text; `re.split` gives literals and names in turn."""
-    first, *others = _COLUMN.split(text)
-    start = literal(first)
-    if not others:
+    """What fills a text."""
+    pieces = cut(text)
+    columns.sends_names |= pieces.sends_names
+    start, *ends = map(literal, pieces.literals)
+    if not ends:
         return lambda values: start
-    names, ends = others[::2], map(literal, others[1::2])
-    holes = [(columns.place(name), name, end) for name, end in zip(names, ends, strict=True)]
+    holes = [(columns.place(name), name, end) for name, end in zip(pieces.names, ends, strict=True)]
 
     def fill(values: Values) -> str:
-        pieces = [start]
+        filled = [start]
         for at, name, end in holes:
-            pieces += (write(values[at], name), end)
-        return "".join(pieces)
+            filled += (write(values[at], name), end)
+        return "".join(filled)
 
     return fill
 
@@ -206,7 +227,10 @@ def _host(host: str, allow_hosts: Sequence[str] | None, columns: _Columns, *, wh
     """The host of a whole url, or what fills and checks it."""
     allowed = None if allow_hosts is None else read_hosts(allow_hosts, where=where)
     parts = _NAMED_HOST.fullmatch(host)
-    if _COLUMN.search(host) is None:
+    named = cut(host)
+    if named.sends_names:
+        raise DeclarationError(f"{where} has a brace in its host, which no host has")
+    if not named.names:
         if "@" in host or (allowed is not None and not (parts and is_allowed(parts["name"].lower(), allowed))):
             raise DeclarationError(f"{where} names a host with a user, or one that allow_hosts= does not list")
         return host
@@ -250,9 +274,9 @@ def is_allowed(host: str, allowed: Sequence[str]) -> bool:
     return any(host.endswith(one[1:]) and host != one[1:] if one.startswith("*") else host == one for one in allowed)
 
 
-def _parameter(value: Any, columns: _Columns, *, where: str) -> Callable[[Values], Sequence[str]]:
+def _parameter(value: Any, columns: _Columns, *, key: str, where: str) -> Callable[[Values], Sequence[str]]:
     if isinstance(value, (list, tuple)):
-        makes = [_parameter(one, columns, where=where) for one in value]
+        makes = [_parameter(one, columns, key=key, where=where) for one in value]
         return lambda values: [one for make in makes for one in make(values)]
     if not isinstance(value, str):
         try:
@@ -260,19 +284,19 @@ def _parameter(value: Any, columns: _Columns, *, where: str) -> Callable[[Values
         except ValueError as error:
             raise DeclarationError(str(error)) from None
         return lambda values: constant
-    _check_text(value, where=where)
-    if (only := _COLUMN.fullmatch(value)) is not None:
-        at, name = columns.place(only[1]), only[1]
+    _check_member(value, key=key, where=where)
+    if (name := cut(value).only) is not None:
+        at = columns.place(name)
         return lambda values: _parameter_values(values[at], name)
     fill = _joined(value, columns, write=write_text)
     return lambda values: (fill(values),)
 
 
-def _json(value: Any, columns: _Columns, *, where: str) -> Fill:
+def _json(value: Any, columns: _Columns, *, where: str, key: str | None = None) -> Fill:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise DeclarationError(f"{where} has a key that is no text; JSON has none")
-        entries = [(key, _json(one, columns, where=where)) for key, one in value.items()]
+        entries = [(key, _json(one, columns, where=where, key=key)) for key, one in value.items()]
         return lambda values: {key: make(values) for key, make in entries}
     if isinstance(value, (list, tuple)):
         makes = [_json(one, columns, where=where) for one in value]
@@ -283,9 +307,9 @@ def _json(value: Any, columns: _Columns, *, where: str) -> Fill:
         except ValueError as error:
             raise DeclarationError(str(error)) from None
         return lambda values: constant
-    _check_text(value, where=where)
-    if (only := _COLUMN.fullmatch(value)) is not None:
-        at, name = columns.place(only[1]), only[1]
+    _check_member(value, key=key, where=where)
+    if (name := cut(value).only) is not None:
+        at = columns.place(name)
         return lambda values: write_json(values[at], name)
     return _joined(value, columns, write=write_text)
 

@@ -20,6 +20,7 @@ import pytest
 import dataflow as flow
 from dataflow.engine.keys import key_of, keys_of
 from dataflow.plan.binding import bind
+from dataflow.services.template import Template
 
 URL = "https://api.acme.example"
 SCHEMA = pa.schema([("domain", pa.string()), ("country", pa.string())])
@@ -231,6 +232,26 @@ OTHERS: dict[str, tuple[Declare, Declare, bool]] = {
     "query": (http, lambda: http(params={"deep": "yes"}), True),
     "body": (post, lambda: post(json={"domain": "{domain}", "deep": False}), True),
     "order in a body": (post, lambda: post(json={"deep": True, "domain": "{domain}"}), False),
+    "a name or a column in a body": (
+        lambda: post(json=["{domain}", "{country}"]),
+        lambda: post(json=["{domain}", "{{country}}"]),
+        True,
+    ),
+    "a name or a column in a prompt": (
+        lambda: chat(prompt="{domain} {country}"),
+        lambda: chat(prompt="{domain} {{country}}"),
+        True,
+    ),
+    "one or more braces around a name": (
+        lambda: http(params={"q": "{{x}}"}),
+        lambda: http(params={"q": "{{{x}}}"}),
+        True,
+    ),
+    "order in a body with names": (
+        lambda: post(json={"a": "{{x}}{domain}", "b": "{{y}}"}),
+        lambda: post(json={"b": "{{y}}", "a": "{{x}}{domain}"}),
+        False,
+    ),
     "header of a request": (http, lambda: http(headers={"X-Deep": "1"}), True),
     "header of the account or of the request": (
         lambda: http(api(headers={"X-Deep": "1"})),
@@ -362,3 +383,17 @@ def test_another_process_and_another_module_find_the_same_key(tmp_path: Path) ->
         )
         found.add(done.stdout)
     assert len(found) == 1
+
+
+def test_an_answer_of_the_time_when_doubled_braces_were_a_column_too_does_not_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    declared = [
+        lambda: http(path="/{domain}", params={"q": "{{domain}}"}),
+        lambda: post(json={"t": "{{domain}} {domain}"}),
+        lambda: many(params={"q": "{{domain}}"}),
+        lambda: chat(prompt="{{domain}} {domain}"),
+    ]
+    now = [key(one()) for one in declared]
+    monkeypatch.setattr(Template, "meaning", property(lambda self: self.source))
+    assert not set(now) & {key(one()) for one in declared}

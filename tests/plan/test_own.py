@@ -39,6 +39,7 @@ def define(
 CHANGES = {
     "path": (endpoint(path="/letters"), ["its request"]),
     "body": (endpoint(json={**JSON, "from": "us"}), ["its request"]),
+    "a name that is sent": (endpoint(json={**JSON, "text": "{text}{{text}}"}), ["its request"]),
     "headers": (endpoint(headers={"Accept-Language": "de"}), ["its request"]),
     "url": (endpoint(api("http://other.example")), ["its API", "its request"]),
     "select": (endpoint(select={"sent": "data.sent"}), ["how its answer is read"]),

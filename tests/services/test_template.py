@@ -102,7 +102,10 @@ def test_a_query_may_be_empty_but_not_null() -> None:
         "/c\\{x}",
         "/c\n{x}",
         "/c/{}",
-        "/c/{{x}}",
+        "/c/{{x}",
+        "/c/{{{x}}}",
+        "https://{{x}}.example/c",
+        "https://{{x}}/c",
         "/c/{x",
         "/c/%{x}",
         "/c/%4{x}",
@@ -239,9 +242,9 @@ def test_other_braces_stay_as_they_are(text: str) -> None:
 
 
 def test_a_prompt_can_show_json_around_its_columns() -> None:
-    template = read_text('Say {"name": "{Company Name}", "n": {e-mail}} twice: {{e-mail}} {Größe_2}{a.b}', where="")
+    template = read_text('Say {"name": "{Company Name}", "n": {e-mail}} doubled: {{e-mail}} {Größe_2}{a.b}', where="")
     assert template.columns == ("Company Name", "e-mail", "Größe_2", "a.b")
-    assert template.fill(["A", "{e-mail}", 1, "x"]) == 'Say {"name": "A", "n": {e-mail}} twice: {{e-mail}} 1x'
+    assert template.fill(["A", "{e-mail}", 1, "x"]) == 'Say {"name": "A", "n": {e-mail}} doubled: {e-mail} 1x'
 
 
 @pytest.mark.parametrize(
