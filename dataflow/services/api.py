@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Unpack
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from dataflow.services.auth import Auth
 from dataflow.services.batch import BatchOptions
 from dataflow.services.contract import check_name
 from dataflow.services.endpoint import read_endpoint
+from dataflow.services.headers import read_headers
 from dataflow.services.options import Options
 from dataflow.services.service import Service
 from dataflow.services.template import read_hosts
@@ -42,7 +42,8 @@ class API:
         timeout: Seconds, or "5s", for one attempt in total; 30 by default.
         retry: Attempts in all, or a `flow.Retry`; 3 attempts by default.
         breaker: `flow.Breaker(...)`, or False for none.
-        headers: Sent with every request.
+        headers: Sent with every request, as they are; they go before what is sent by itself, such as Accept and
+            User-Agent, and those of a service or of one request go before them.
         max_answer: Bytes, or "10MB", that an answer may have after decompression; a longer one is a failure.
         ca_file: A PEM file of certificates to trust beside the usual ones, such as those of a company.
         allow_hosts: Other hosts of the account, `eu.acme.example` or `*.acme.example` (all below it): a path may
@@ -97,7 +98,7 @@ class API:
             "timeout": seconds(timeout, where=f"{where}: timeout"),
             "retry": Retry() if retry is None else read_retry(retry, where=f"{where}: retry"),
             "breaker": read_breaker(breaker, where=f"{where}: breaker"),
-            "headers": MappingProxyType(dict(headers or {})),
+            "headers": read_headers(headers, auth=auth, where=where),
             "max_answer": size(max_answer, where=f"{where}: max_answer"),
             "ca_file": ca_file,
             "allow_hosts": read_hosts(allow_hosts, where=where),
@@ -157,7 +158,8 @@ class API:
             params: Templates of the query; a list repeats its parameter.
             json: The template of a JSON body; a text that is just `"{column}"` becomes the typed value. GraphQL in a
                 member `query` reads no column: its data goes into `variables`.
-            headers: Templates are not understood here; sent as they are.
+            headers: Sent as they are, in place of those of the API and of what is sent by itself, such as Content-Type
+                and Idempotency-Key; a name is the same in capitals and small letters. No templates.
             select: Where in the answer the value is, such as `"data.items"`, or {field: path}.
             accept: Called with the parsed answer; False, or a text that says why, refuses it.
             not_found: Statuses that mean that nothing is known about the record.
@@ -183,7 +185,7 @@ class API:
             path=path,
             params=params,
             json=json,
-            headers=headers or {},
+            headers=headers,
             select=select,
             accept=accept,
             not_found=(not_found,) if isinstance(not_found, int) else not_found,

@@ -41,6 +41,11 @@ class Auth:
     token_url: str = ""
     scope: str | None = None
 
+    @property
+    def header(self) -> str | None:
+        """The header that it sends, or None for a query parameter."""
+        return {Scheme.HEADER: self.place, Scheme.QUERY: None}.get(self.scheme, "Authorization")
+
 
 def bearer(secret: str) -> Auth:
     """`Authorization: Bearer`, with the value of the secret of this name.

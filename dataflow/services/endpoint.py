@@ -24,6 +24,7 @@ from dataflow.services.contract import (
     name_outputs,
     read_declared,
 )
+from dataflow.services.headers import IDEMPOTENCY_KEY, holds, read_headers
 from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.selection import read_select
 from dataflow.services.service import Service
@@ -54,7 +55,7 @@ class Endpoint:
         accept: Judges a parsed answer, or None.
         not_found: Statuses that mean that nothing is known.
         repeatable: Whether a call whose answer was lost may be sent again.
-        keyed: Whether an Idempotency-Key is sent.
+        keyed: Whether an Idempotency-Key of its own goes with each call.
         batch: How records share requests, or None for one request each.
     """
 
@@ -179,7 +180,7 @@ def read_endpoint(
     path: str,
     params: Mapping[str, Any] | None,
     json: Any,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str] | None,
     select: Any,
     accept: Callable[[Any], Any] | None,
     not_found: Sequence[int],
@@ -197,17 +198,19 @@ def read_endpoint(
     shares = check_batch(batch, where=where)
     read = _read_batch_templates if shares else _read_templates
     templates = read(api, path, params, json, where=where)
+    own = read_headers(headers, auth=api.auth, where=where)
+    has_key = holds(own, IDEMPOTENCY_KEY) or holds(api.headers, IDEMPOTENCY_KEY)
     return Endpoint(
         api=api,
         method=method,
         url=templates.url,
         params=templates.params,
         json=templates.json,
-        headers=dict(headers),
+        headers=dict(own),
         select=select,
         accept=accept,
         not_found=tuple(not_found),
         repeatable=idempotent is not False,
-        keyed=method not in IDEMPOTENT_METHODS and idempotent is not False,
+        keyed=method not in IDEMPOTENT_METHODS and idempotent is not False and not has_key,
         batch=read_batch(batch, templates, where=where) if shares else None,
     )

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from . import chat, data, services
@@ -71,9 +71,7 @@ class Provider:
 
     async def _count(self, exchange: Exchange, path: str) -> None:
         service = services.find(path)
-        headers = {
-            name.decode(): value.decode("latin-1") for name, value in exchange.scope["headers"] if name in LOGGED
-        }
+        headers = _logged(exchange.scope["headers"], LOGGED | self.settings.values["logged"])
         prefix = service.prefix if service else services.OTHER
         call = self.tally.begin(prefix, path, now=time.monotonic(), headers=headers)
         ending: Ending = 500
@@ -112,6 +110,8 @@ class Provider:
         if visit.service is not services.TOKENS and not permitted(values["auth"], visit.headers, **shown):
             challenge = (b"www-authenticate", CHALLENGES[values["auth"]].encode())
             return await _refuse(visit.exchange, 401, "credentials missing or wrong", headers=(challenge,))
+        if values["media"] and visit.service.method == "POST" and _media(visit.exchange) != values["media"]:
+            return await _refuse(visit.exchange, 415, f"bodies are of {values['media']} here")
         gates, place = self.gates, rule.origins.get("concurrency", "")
         if rule.rate and (wait := gates.pass_rate(rule.origins.get("rate", ""), rule.rate, now)):
             return await _refuse(visit.exchange, 429, "too many calls", headers=_retry_after(rule.retry_after, wait))
@@ -284,6 +284,23 @@ class _Visit:
         self.headers: Mapping[str, str] = call.entry[4]
         self.attempt = attempt
         self.asked = asked
+
+
+def _logged(sent: Iterable[Header], names: Collection[bytes]) -> dict[str, str]:
+    """The headers of these names; one that was sent twice has both its values, as proxies join them."""
+    found: dict[str, str] = {}
+    for name, value in sent:
+        if name in names:
+            known = found.get(name.decode())
+            text = value.decode("latin-1")
+            found[name.decode()] = text if known is None else f"{known}, {text}"
+    return found
+
+
+def _media(exchange: Exchange) -> str:
+    """The type of a body as it is told, without its parameters; of several headers all."""
+    told = _logged(exchange.scope["headers"], (b"content-type",)).get("content-type", "")
+    return told.partition(";")[0].strip().lower()
 
 
 def _retry_after(form: RetryAfter, wait: float) -> tuple[Header, ...]:

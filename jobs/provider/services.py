@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from . import chat, content, data, leads
+from . import chat, content, data, graph, leads
 
 BATCH = 100
 """Domains at most in one call of the batch endpoint."""
@@ -59,6 +59,7 @@ CONTACTS = Service(prefix="/v2/contacts", facts=data.contacts)
 PEOPLE = Service(prefix="/v2/people", fields=("email",), facts=data.person)
 PHONES = Service(prefix="/v2/phones/check", method="POST", place="json", fields=("phone",), facts=data.phone)
 TOKENS = Service(prefix="/oauth/token", method="POST", place="form", fields=("client_id",))
+GRAPH = Service(prefix="/graphql", method="POST", place="json", fields=("query",), answers=graph.answer)
 CHAT = Service(prefix="/v1/chat/completions", method="POST", place="json", fields=("messages",))
 LEADS = (
     _told("email-validator", leads.validator, "email"),
@@ -95,6 +96,7 @@ SERVICES = (
     CONTACTS,
     PEOPLE,
     PHONES,
+    GRAPH,
     CHAT,
     TOKENS,
 )

@@ -44,6 +44,11 @@ def _auth(value: Any) -> str:
     return str(value)
 
 
+def _names(value: Any) -> frozenset[bytes]:
+    listed = value.split(",") if isinstance(value, str) else list(value)
+    return frozenset(name.strip().lower().encode() for name in listed if name.strip())
+
+
 def _unless_null(read: Reader) -> Reader:
     return lambda value: None if value in (None, "", "none") else read(value)
 
@@ -76,10 +81,12 @@ SETTINGS = CALL_SETTINGS | {
     "token_lifetime": Setting(default=None, read=_unless_null(_seconds), about="seconds that they live in truth"),
     "outage": Setting(default=0.0, read=_seconds, about="seconds from now that all services are down"),
     "outage_as": Setting(default=Fault(kind=Kind.STATUS, text="503"), read=parse_fault, about="what being down means"),
+    "media": Setting(default=None, read=_unless_null(str.lower), about="the only Content-Type of bodies; else 415"),
     "unknown": Setting(default=0.12, read=_share, about="share of the domains without a company"),
     "finishes": Setting(default=False, read=_flag, about="true: a call runs for its latency even if its client leaves"),
     "seed": Setting(default=8, read=int, about="another seed, other facts"),
     "log": Setting(default=2_000_000, read=int, about="calls logged at most"),
+    "logged": Setting(default=frozenset(), read=_names, about="headers in the log besides its own: accept,user-agent"),
 }
 
 

@@ -180,7 +180,7 @@ class _Flow:
     def llm(self, gap: Any, **options: Any) -> flow.Service:
         """A model at the server."""
         assert gap is ...
-        return flow.llm("company", **{"api": self.account, "model": "small", **self._asks.options, **options})
+        return flow.llm("company", **{"api": self.account, "model": "demo-small", **self._asks.options, **options})
 
     def enrichment(self, gap: Any, **options: Any) -> Any:
         """What makes a service of a function."""

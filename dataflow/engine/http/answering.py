@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,7 @@ from dataflow.engine.http.attempts import (
 from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
+from dataflow.services.headers import IDEMPOTENCY_KEY, of_json
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 from dataflow.services.template import with_query
 
@@ -74,17 +76,20 @@ def write_request(endpoint: Endpoint, values: Mapping[str, Any], *, key: str | N
     Raises:
         ValueError: A value cannot be written where its template is.
     """
-    headers = dict(endpoint.headers)
-    body = None
-    if endpoint.json is not None:
-        body = msgspec.json.encode(endpoint.json.fill(values))
-        headers["Content-Type"] = "application/json"
+    headers = dict(_headers(endpoint))
+    body = None if endpoint.json is None else msgspec.json.encode(endpoint.json.fill(values))
     if key is not None:
-        headers["Idempotency-Key"] = key
+        headers[IDEMPOTENCY_KEY] = key
     url = endpoint.url.fill(values)
     if endpoint.params is not None:
         url = with_query(url, urlencode(endpoint.params.fill(values), quote_via=quote))
     return Request(method=endpoint.method, url=url, headers=headers, body=body)
+
+
+@lru_cache(maxsize=256)
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    """Those that all requests of an endpoint have."""
+    return dict(endpoint.headers) if endpoint.json is None else of_json(endpoint.headers, endpoint.api.headers)
 
 
 def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callable[[], float] = time.time) -> None:

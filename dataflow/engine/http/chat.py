@@ -13,6 +13,7 @@ from dataflow.engine.http.answering import check_status, read_value
 from dataflow.engine.http.attempts import AttemptError, Call, CallError, Request
 from dataflow.policies.retry import Attempt
 from dataflow.policies.tokens import TokenMeans, expected, learned
+from dataflow.services.headers import of_json
 from dataflow.services.replies import TOO_LONG, NoReply, Reply, is_too_long, read_completion, read_reply
 from dataflow.services.selection import MalformedAnswer, UnexpectedAnswer
 from dataflow.services.shortening import TRIES, shorten
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from dataflow.engine.http.provider import Provider
     from dataflow.services.answers import AnswerReader
     from dataflow.services.llm import Chat, Message
-
-_HEADERS = {"Content-Type": "application/json"}
 
 
 class ChatCall:
@@ -33,6 +32,7 @@ class ChatCall:
         self._reader = reader
         self._provider = provider
         self._means = TokenMeans()
+        self._headers = of_json({}, chat.api.headers)
 
     async def __call__(self, values: Sequence[Any], call: Call) -> Any:
         """The value of the service for one record.
@@ -80,7 +80,7 @@ class ChatCall:
         """Make one request of the conversation, as a call of its own under the terms and the deadline of the whole."""
         characters = sum(len(one["content"]) for one in messages)
         part = call.request(expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens))
-        request = Request(method="POST", url=self._chat.url, headers=dict(_HEADERS), body=self._chat.body(messages))
+        request = Request(method="POST", url=self._chat.url, headers=self._headers, body=self._chat.body(messages))
         try:
             reply = await self._provider.caller.perform(partial(self._attempt, request, part), part)
         finally:

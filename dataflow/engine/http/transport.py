@@ -18,6 +18,7 @@ from yarl import URL
 from dataflow.engine.http.attempts import Answer, AttemptError, Request
 from dataflow.engine.http.connections import Connector, NeverArrived, Sending, sending
 from dataflow.policies.retry import Attempt
+from dataflow.services.headers import joined
 
 if TYPE_CHECKING:
     from dataflow.services.api import API
@@ -49,7 +50,7 @@ class Transport:
                 connector=Connector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={**_HEADERS, **self.api.headers},
+                headers=joined(_HEADERS, self.api.headers),
                 auto_decompress=False,
                 trust_env=False,
             )
