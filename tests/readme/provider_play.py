@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pyarrow as pa
+import pytest
 from provider.serve import Running
 
 import dataflow as flow
@@ -78,21 +79,24 @@ class Row:
 
     Attributes:
         plays: Settings of the provider, as `jobs/provider/settings.py` has them.
-        ends: How many records end how, for the service; all others must be none.
+        ends: How many records end how, for the service; all others must be none. Nothing where the run is stopped.
         calls: How many the server sees, exactly or within a range.
         domains: The records.
         reason: That of every failure.
+        stops: The error that ends the run, or None; `also` is not asked then.
         asks: What `...` stands for.
-        around: A function with `CODE` in it where the code of the row is a statement.
+        around: The function `company` with `CODE` in it, where the code of the row is part of one; it may use `flow`,
+            `acme`, `httpx`, and `url`, that of the server.
         path: Under which the server counts the calls.
         also: Looks at what else must be true.
     """
 
     plays: Mapping[str, Any] = field(default_factory=dict)
-    ends: Mapping[str, int]
+    ends: Mapping[str, int] = field(default_factory=dict)
     calls: int | range
     domains: tuple[str, ...] = ("a.example", "b.example", "c.example")
     reason: str = ""
+    stops: type[Exception] | None = None
     asks: Ask = Ask()
     around: str = ""
     path: str = "/v2/companies"
@@ -110,18 +114,28 @@ def play(row: Row, code: str, *, server: Running, home: Path) -> None:
     """
     server.control(**row.plays)
     server.reset()
-    service, settings = declared(row, code or "flow.API(...)", url=server.url, home=home)
+    service, settings = declared(row, code, url=server.url, home=home)
     options = {"max_failures": "100%", **settings, "output": "out", "key": "domain", "catalog": home / "catalog"}
-    run = flow.Pipeline("row", [service]).run(pa.table({"domain": list(row.domains)}), **options)
+    pipeline, records = flow.Pipeline("row", [service]), pa.table({"domain": list(row.domains)})
+    if row.stops is not None:
+        with pytest.raises(row.stops):
+            pipeline.run(records, **options)
+        _check_calls(row, _seen(server, row.path))
+        return
+    run = pipeline.run(records, **options)
     told = run.statistics["services"][service.name]
     played = Played(run=run, told=told, seen=_seen(server, row.path), log=server.log())
     ends = {end: told[end] for end in ENDS if told[end]}
     assert ends == dict(row.ends), played.failures
-    calls = played.seen["calls"]
-    assert calls in row.calls if isinstance(row.calls, range) else calls == row.calls
+    _check_calls(row, played.seen)
     assert {one["reason"] for one in played.failures} == ({row.reason} if row.reason else set())
     if row.also is not None:
         row.also(played)
+
+
+def _check_calls(row: Row, seen: Mapping[str, Any]) -> None:
+    calls = seen["calls"]
+    assert calls in row.calls if isinstance(row.calls, range) else calls == row.calls
 
 
 def _seen(server: Running, path: str) -> Mapping[str, Any]:
@@ -136,18 +150,19 @@ def _seen(server: Running, path: str) -> Mapping[str, Any]:
 def declared(row: Row, code: str, *, url: str, home: Path) -> tuple[flow.Service, Mapping[str, Any]]:
     """The service that the code of a row declares, and the options of its run."""
     filled = _Flow(row.asks, url=url + row.asks.base)
-    if row.around:
+    names = {"flow": filled, "acme": filled.acme, "httpx": httpx, "url": url}
+    if row.around and code:
         file = home / "row.py"
         file.write_text(row.around.replace("CODE", code))
         spec = importlib.util.spec_from_file_location(f"row{next(_numbers)}", file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        module.__dict__.update(flow=filled, acme=filled.acme, httpx=httpx)
+        module.__dict__.update(names)
         spec.loader.exec_module(module)
         value = module.company
     else:
-        value = eval(code, {"flow": filled, "acme": filled.acme, "httpx": httpx})
+        value = eval(code or "flow.API(...)", names)
     if isinstance(value, flow.API):
         return filled.service(value), {}
     return (value, {}) if isinstance(value, flow.Service) else (filled.service(filled.account), value)
@@ -172,6 +187,11 @@ class _Flow:
         if isinstance(given["retry"], int):
             given["retry"] = flow.Retry(attempts=given["retry"], initial=0.02, maximum=0.05)
         return flow.API(f"acme{next(_numbers)}", self._url, **given)
+
+    def oauth2_client(self, *secrets: str, token_url: Any) -> Any:
+        """The credentials that the server gives tokens for."""
+        assert token_url is ...
+        return flow.oauth2_client(*secrets, token_url=f"{self._url}/oauth/token")
 
     def service(self, api: flow.API) -> flow.Service:
         """The endpoint of a row that declares its API only."""

@@ -7,22 +7,49 @@ from __future__ import annotations
 
 from provider_play import Ask, Played, Row
 
-EMAILS = Ask(path="/v2/emails/{domain}/reputation", options={"returns": {"score": float}})
+TITLE = {"title": "name"}
+FIRM = Ask(options={"returns": {"title": str}, "select": TITLE})
 PHONES = Ask(
     path="/v2/phones/check",
     options={"returns": {"valid": bool}, "json": {"phone": "{domain}"}},
     method="POST",
 )
 BATCH = Ask(path="/v2/companies/batch")
+MODEL = Ask(base="/v1", path="/chat/completions", options={"prompt": "Who is {domain}?"})
+GRAPHQL = Ask(path="/graphql", options={"returns": {"title": str}, "select": {"title": "data.company.name"}})
+QUICK = Ask(account={"timeout": 0.2, "retry": 1})
+JSON_API = "application/vnd.api+json"
 
 
 def _all_let_in(played: Played) -> None:
     assert set(played.seen["by_status"]) == {"200"}
 
 
-def _by_domain(played: Played) -> None:
-    assert all(row["title"] for row in played.rows)
-    assert set(played.seen["by_key"]) == {"a.example", "b.example", "c.example"}
+def _each_has_its_own(played: Played) -> None:
+    assert [row["title"] for row in played.rows] == ["A", "B", "C"]
+
+
+def _as_one_query(played: Played) -> None:
+    _each_has_its_own(played)
+    assert set(played.seen["by_key"]) == {"query($d: ID!) {company(domain: $d) {name}}"}
+
+
+def _says_who_calls(played: Played) -> None:
+    assert {call[4]["user-agent"] for call in played.log} == {"leads (ada@acme.example)"}
+
+
+def _by_its_own_client(played: Played) -> None:
+    assert {call[4]["user-agent"].partition("/")[0] for call in played.log} == {"Python-urllib"}
+
+
+VENDOR = """
+import json, urllib.request
+
+CODE
+def company(domain: str) -> str:
+    with urllib.request.urlopen(f"{url}/v2/companies/{domain}") as answer:
+        return json.load(answer)["name"]
+"""
 
 
 ROWS: dict[str, Row] = {
@@ -45,8 +72,28 @@ ROWS: dict[str, Row] = {
         calls=8,
         also=_all_let_in,
     ),
-    "takes longer than 30 s for an answer": Row(
-        plays={"latency": 0.6}, asks=Ask(account={"timeout": 0.2, "retry": 1}), ends={"succeeded": 3}, calls=3
+    "takes longer than 30 s for an answer": Row(plays={"latency": 0.6}, asks=QUICK, ends={"succeeded": 3}, calls=3),
+    "closes its connections": Row(plays={"fault": "close_keepalive"}, ends={"succeeded": 3}, calls=3),
+    "answers with more than 10 MB": Row(
+        plays={"keys": {"a.example": "huge_body:11000000"}}, ends={"succeeded": 3}, calls=3
+    ),
+    "wants a user and a password": Row(plays={"auth": "basic"}, ends={"succeeded": 3}, calls=3),
+    "gives tokens by OAuth 2": Row(plays={"auth": "oauth2"}, ends={"succeeded": 3}, calls=3),
+    "wants to know who calls": Row(
+        plays={"logged": "user-agent"}, ends={"succeeded": 3}, calls=3, also=_says_who_calls
+    ),
+    "takes bodies of another type, such as JSON:API or FHIR": Row(
+        plays={"media": JSON_API}, ends={"succeeded": 3}, calls=3, asks=PHONES, path=PHONES.path
+    ),
+    "speaks GraphQL": Row(ends={"succeeded": 3}, calls=3, asks=GRAPHQL, path=GRAPHQL.path, also=_as_one_query),
+    "answers 404 for what it does not know": Row(
+        plays={"keys": {"a.example": "status:404"}}, ends={"succeeded": 2, "not_found": 1}, calls=3
+    ),
+    "leaves out fields, or sends null": Row(
+        plays={"keys": {"a.example": "missing_fields:name", "b.example": "null_fields:name"}},
+        ends={"succeeded": 3},
+        calls=3,
+        asks=FIRM,
     ),
     "wants a token": Row(plays={"auth": "bearer"}, ends={"succeeded": 3}, calls=3),
     "wants a key in a header": Row(plays={"auth": "api-key"}, ends={"succeeded": 3}, calls=3),
@@ -65,7 +112,13 @@ ROWS: dict[str, Row] = {
         calls=1,
         asks=BATCH,
         path="/v2/companies/batch",
-        also=_by_domain,
+        also=_each_has_its_own,
+    ),
+    "is asked by a client of its vendor's": Row(
+        plays={"logged": "user-agent"}, ends={"succeeded": 3}, calls=3, around=VENDOR, also=_by_its_own_client
+    ),
+    "is a model behind an OpenAI-compatible endpoint": Row(
+        ends={"succeeded": 3}, calls=3, asks=MODEL, path="/v1/chat/completions"
     ),
     "does something that must not be done twice": Row(
         plays={"keys": {"a.example": "status:503"}},

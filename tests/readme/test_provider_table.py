@@ -56,6 +56,7 @@ def running() -> Iterator[Running]:
 
 @pytest.fixture
 def server(running: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    monkeypatch.setenv("ACME_USER", "demo")
     monkeypatch.setenv("ACME_KEY", "key-of-acme")
     running.control(restore=True, keys=dict.fromkeys(running.control().get("keys", {})))
     return running

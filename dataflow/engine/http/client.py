@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from dataflow.engine.http.attempts import Terms
     from dataflow.engine.http.provider import Provider
 
-_OWN_HEADERS = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
+_OWN_HEADERS = {"host", "connection", "content-length", "transfer-encoding"}
 """Headers that belong to a connection, which is not httpx's."""
+_SAID_BY_HTTPX = ("accept", "accept-encoding", "connection", "user-agent")
+"""Headers that it adds to each request by itself, in place of those of the API; the transport adds its own."""
 
 
 class PolicyTransport(httpx.AsyncBaseTransport):
@@ -121,6 +123,11 @@ def make_client(
     transport = PolicyTransport(provider, terms=terms, clock=clock, wall=wall)
     # What one record is given must not be sent for the next one.
     no_cookies = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         base_url=provider.api.url, transport=transport, timeout=None, trust_env=False, cookies=no_cookies
     )
+    for name in _SAID_BY_HTTPX:
+        del client.headers[name]
+    # Among its own, so that what it says of a body goes behind what the API says.
+    client.headers.update(provider.api.headers)
+    return client

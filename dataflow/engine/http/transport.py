@@ -51,6 +51,8 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=joined(_HEADERS, self.api.headers),
+                # aiohttp would say of a body that nobody has said anything of that it is octets.
+                skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
                 trust_env=False,
             )

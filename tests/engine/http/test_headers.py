@@ -84,6 +84,23 @@ def test_an_endpoint_sends_each_header_once_as_its_author_wrote_it(
     assert found == expected
 
 
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("way", ["json", "content"])
+def test_a_function_sends_each_header_once_as_its_author_wrote_it(bench: Any, case: str, way: str) -> None:
+    of_api, own, expected = CASES[case]
+    body: Any = {"json": {"phone": "1"}} if way == "json" else {"content": b'{"phone": "1"}'}
+
+    @flow.enrichment(api=bench.api(headers=of_api))
+    async def phone(key: str, http: httpx.AsyncClient) -> bool:
+        return "valid" in (await http.post(PHONES, headers=own, **body)).json()
+
+    expected = dict(expected)
+    if way == "content" and expected["content-type"] == "application/json":
+        # Nobody has said what it is.
+        del expected["content-type"]
+    assert sent(bench, phone) == expected
+
+
 @pytest.mark.parametrize("by", ["api", "service"])
 def test_an_idempotency_key_of_the_author_is_sent_and_ours_is_not(bench: Any, by: str) -> None:
     own = {"idempotency-key": "mine"}
