@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -318,6 +319,27 @@ def test_an_account_counts_with_all_that_its_provider_sees() -> None:
         {"auth": flow.bearer("KEY")},
     ):
         assert changes(parts(), parts(**options)) == both
+
+
+@pytest.mark.parametrize("place", ["path", "params", "json", "prompt"])
+def test_a_name_that_is_sent_is_another_request_than_a_column_and_explained_as_none(place: str) -> None:
+    acme = flow.API("acme", "https://acme.example")
+
+    def asks(text: str) -> flow.Service:
+        if place == "prompt":
+            return flow.llm("company", api=acme, model="m", prompt=f"{text} {{email}}")
+        if place == "path":
+            return acme.get("company", f"/{{email}}/{text}", returns=str)
+        return acme.post("company", "/{email}", returns=str, **{place: {"q": text}})
+
+    texts = (
+        ["{{amount}}", "{amount}"] if place == "path" else ["{{amount}}", "{amount}", "{{{amount}}}", "{{ amount }}"]
+    )
+    for one, other in itertools.combinations(texts, 2):
+        assert changes(prints(asks(one)), prints(asks(other))) == ["service company"]
+    for text in texts:
+        reads = {column for one in asks(text).parameters for column in one.columns}
+        assert reads == ({"email", "amount"} if text == "{amount}" else {"email"})
 
 
 def test_the_type_of_an_answer_counts_down_to_the_last_field() -> None:

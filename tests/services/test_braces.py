@@ -125,6 +125,25 @@ def test_in_a_url_the_braces_are_encoded_and_values_stay_in_their_segment() -> N
     assert unquote(template.fill(["z"])) == "/c/{a}/z?q={Company Name} z&r=100%"
 
 
+@given(segments=st.lists(st.tuples(st.sampled_from(NAMES), st.booleans()), min_size=1, max_size=5), value=st.text())
+def test_a_url_keeps_its_shape_whatever_it_reads_and_sends(segments: list[tuple[str, bool]], value: str) -> None:
+    def written(name: str, is_column: bool) -> str:
+        return f"{{{name}}}" if is_column else f"{{{{{name}}}}}"
+
+    parts = [written(*one).replace(" ", "_") for one in segments]
+    template = read_url(f"/{'/'.join(parts)}?q=a{parts[0]}", where="")
+    names = [(name.replace(" ", "_"), is_column) for name, is_column in segments]
+    assert template.columns == tuple(dict.fromkeys(name for name, is_column in names if is_column))
+    try:
+        path, _, query = template.fill(dict.fromkeys(template.columns, value)).partition("?")
+    except ValueError:
+        assert value in ("", ".", "..") or re.search("[\ud800-\udfff]", value)
+        return
+    sent = [value if is_column else f"{{{name}}}" for name, is_column in names]
+    assert [unquote(one) for one in path.split("/")] == ["", *sent]
+    assert (unquote(query), set(path + query) & set("{}")) == (f"q=a{sent[0]}", set())
+
+
 def test_a_batch_joins_columns_and_sends_names() -> None:
     found = read_templates("https://h/{{a}}/{b}?p={{a}}:{c}", {"q": "{{d}}:{d}"}, None, where="`s`")
     assert found.columns == ("b", "c", "d")
