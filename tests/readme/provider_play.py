@@ -115,7 +115,7 @@ def play(row: Row, code: str, *, server: Running, home: Path) -> None:
     server.control(**row.plays)
     server.reset()
     service, settings = declared(row, code, url=server.url, home=home)
-    options = {"max_failures": "100%", **settings, "output": "out", "key": "domain", "catalog": home / "catalog"}
+    options = {**settings, "output": "out", "key": "domain", "catalog": home / "catalog"}
     pipeline, records = flow.Pipeline("row", [service]), pa.table({"domain": list(row.domains)})
     if row.stops is not None:
         with pytest.raises(row.stops):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from provider_play import Ask, Played, Row
 
+from dataflow.errors import GuardrailReached
+
 TITLE = {"title": "name"}
 FIRM = Ask(options={"returns": {"title": str}, "select": TITLE})
 PHONES = Ask(
@@ -78,6 +80,7 @@ ROWS: dict[str, Row] = {
         plays={"keys": {"a.example": "huge_body:11000000"}}, ends={"succeeded": 3}, calls=3
     ),
     "wants a user and a password": Row(plays={"auth": "basic"}, ends={"succeeded": 3}, calls=3),
+    "refuses the key": Row(plays={"auth": "bearer"}, stops=GuardrailReached, calls=range(1, 4)),
     "gives tokens by OAuth 2": Row(plays={"auth": "oauth2"}, ends={"succeeded": 3}, calls=3),
     "wants to know who calls": Row(
         plays={"logged": "user-agent"}, ends={"succeeded": 3}, calls=3, also=_says_who_calls
@@ -99,6 +102,12 @@ ROWS: dict[str, Row] = {
     "wants a key in a header": Row(plays={"auth": "api-key"}, ends={"succeeded": 3}, calls=3),
     "says with another status that it knows nothing": Row(
         plays={"keys": {"a.example": "status:410"}}, ends={"succeeded": 2, "not_found": 1}, calls=3
+    ),
+    "refuses many of the records": Row(
+        plays={"keys": {"a.example": "status:422", "b.example": "status:422"}},
+        ends={"succeeded": 1, "failed": 2},
+        calls=3,
+        reason="HTTP 422",
     ),
     "answers 200 with an error inside": Row(
         plays={"keys": {"a.example": "error_200"}},
