@@ -2,7 +2,8 @@
 
 A request that is full is sent at once. One that is not is sent as soon as no other record under way can join it: each
 has come by, or has ended. Nobody is waited for who has a call of another service to wait for, but for a moment, in
-which records that were called for together come together again. What a request asks and answers is given.
+which records that were called for together come together again. A request holds its records in the order in which they
+began, whoever was faster. What a request asks and answers is given.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class Companion:
 
     Attributes:
         together: All of them.
+        place: Its place in the order in which they began.
         computes: Whether this process has work to do for it, so that it will soon be further.
     """
 
     together: Together
+    place: int
     computes: bool = True
 
     def moves(self, *, computes: bool) -> None:
@@ -59,6 +62,15 @@ class Companion:
         return await self.together.ask(self, service, row=row, size=size, ask=ask)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What one record asks."""
+
+    place: int
+    row: Row
+    answer: asyncio.Future[Answers]
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Request:
     """A request that is being filled."""
@@ -66,14 +78,14 @@ class _Request:
     size: int
     ask: Ask
     began: float
-    rows: list[Row] = field(default_factory=list)
-    answers: list[asyncio.Future[Answers]] = field(default_factory=list)
+    asked: list[_Asked] = field(default_factory=list)
 
 
 class Together:
     """Some records that are under way together, on one event loop."""
 
     def __init__(self) -> None:
+        self._begun = 0
         self._records: set[Companion] = set()
         self._came: dict[str, set[Companion]] = {}
         self._open: dict[str, _Request] = {}
@@ -85,7 +97,8 @@ class Together:
     @contextmanager
     def record(self) -> Iterator[Companion]:
         """One more record, as long as it is under way."""
-        made = Companion(self)
+        made = Companion(self, self._begun)
+        self._begun += 1
         self._records.add(made)
         try:
             yield made
@@ -114,9 +127,8 @@ class Together:
         if request is None:
             request = self._open[service] = _Request(size=size, ask=ask, began=loop.time())
         answer: asyncio.Future[Answers] = loop.create_future()
-        request.rows.append(row)
-        request.answers.append(answer)
-        if len(request.rows) >= size:
+        request.asked.append(_Asked(place=record.place, row=row, answer=answer))
+        if len(request.asked) >= size:
             self._send(service)
         self.come_by(record, service)
         return await answer
@@ -154,20 +166,22 @@ class Together:
 
 async def _answered(request: _Request) -> None:
     """Ask, and give each record what was said to it."""
+    # The threads that compute for records are not equally fast, and equal calls are to send the same bytes.
+    asked = sorted(request.asked, key=lambda one: one.place)
     try:
-        answers = await request.ask(request.rows)
+        answers = await request.ask([one.row for one in asked])
     except asyncio.CancelledError:
-        for one in request.answers:
-            one.cancel()
+        for one in asked:
+            one.answer.cancel()
         raise
     except Exception as error:
-        for one in request.answers:
-            if not one.done():
-                one.set_exception(error)
+        for one in asked:
+            if not one.answer.done():
+                one.answer.set_exception(error)
         return
-    for at, one in enumerate(request.answers):
-        if not one.done():
-            one.set_result(_of_one(answers, at))
+    for at, one in enumerate(asked):
+        if not one.answer.done():
+            one.answer.set_result(_of_one(answers, at))
 
 
 def _of_one(answers: Answers, at: int) -> Answers:

@@ -144,7 +144,8 @@ class Pipeline:
         Equal calls of APIs are made once, and so are records that are equal in all that the pipeline reads: they share
         an execution, whose cost is told once. Where a service is not idempotent, every record has its own. Records
         under way at the same time share the requests of services with `batch=`: one that is full is sent at once, one
-        that is not when no other record can join it, or none has come a step further for a tenth of a second.
+        that is not when no other record can join it, or none has come a step further for a tenth of a second. It
+        holds its records in their order.
 
         Args:
             records: Column to value, each.

@@ -66,6 +66,14 @@ def test_a_full_request_is_sent_whoever_could_still_come() -> None:
     assert played(scene, 5).sent == [[0, 1, 2]]
 
 
+def test_a_request_holds_its_records_in_the_order_in_which_they_began_whoever_was_faster() -> None:
+    async def scene(desk: Desk) -> None:
+        asked = {at: desk.ask(desk.records[at], at) for at in (2, 0, 1)}
+        assert {at: (await one).values for at, one in asked.items()} == {0: ["T0"], 1: ["T1"], 2: ["T2"]}
+
+    assert played(scene, 3).sent == [[0, 1, 2]]
+
+
 def test_a_request_is_sent_when_all_others_have_passed_or_ended() -> None:
     async def scene(desk: Desk) -> None:
         asked = desk.ask(desk.records[0], 0)
