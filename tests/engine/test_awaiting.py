@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -64,7 +62,7 @@ def test_what_computes_runs_where_it_is_told_to_and_what_waits_on_the_loop() -> 
 
 
 def test_a_service_begins_as_soon_as_what_it_needs_is_there() -> None:
-    began: dict[str, float] = {}
+    began, met = threading.Event(), list[bool]()
 
     @flow.transformation
     def quick(x: int) -> int:
@@ -72,48 +70,49 @@ def test_a_service_begins_as_soon_as_what_it_needs_is_there() -> None:
 
     @flow.transformation
     def slow(x: int) -> int:
-        time.sleep(0.4)
-        began["slow ended"] = time.perf_counter()
+        met.append(began.wait(20))
         return x
 
     @flow.enrichment
     async def waits(quick: int) -> int:
-        began["waits"] = time.perf_counter()
+        began.set()
         return quick
 
     asyncio.run(awaited([quick, slow.with_(priority="optional"), waits]))
-    assert began["waits"] < began["slow ended"]
+    assert met == [True]
 
 
 def test_nothing_holds_up_the_loop_while_something_computes() -> None:
-    ticks = 0
+    ticked, turned = threading.Event(), list[bool]()
 
     @flow.transformation
     def slow(x: int) -> int:
-        time.sleep(0.3)
+        for _ in range(3):
+            ticked.clear()
+            turned.append(ticked.wait(20))
         return x
 
     async def main() -> None:
         async def tick() -> None:
-            nonlocal ticks
             while True:
                 await asyncio.sleep(0.01)
-                ticks += 1
+                ticked.set()
 
         ticking = asyncio.create_task(tick())
         await awaited([slow])
         ticking.cancel()
 
     asyncio.run(main())
-    assert ticks >= 3
+    assert turned == [True] * 3
 
 
 @pytest.mark.parametrize("priority", ["critical", "optional"])
 def test_a_mistake_outside_of_any_record_ends_all_of_it(priority: Any) -> None:
-    ended = []
+    begun, ended = asyncio.Event(), list[int]()
 
     @flow.enrichment(priority=priority)
     async def endless(x: int) -> int:
+        begun.set()
         try:
             await asyncio.sleep(20)
         except asyncio.CancelledError:
@@ -126,7 +125,7 @@ def test_a_mistake_outside_of_any_record_ends_all_of_it(priority: Any) -> None:
         return x
 
     async def broken(function: Callable[[], Any]) -> Any:
-        await asyncio.sleep(0.05)
+        await begun.wait()
         raise OSError("no thread")
 
     with pytest.raises(OSError, match="no thread"):
@@ -135,10 +134,11 @@ def test_a_mistake_outside_of_any_record_ends_all_of_it(priority: Any) -> None:
 
 
 def test_cancelling_it_ends_what_it_has_called_and_begins_nothing_more() -> None:
-    ended, later = [], []
+    begun, ended, later = asyncio.Event(), list[int](), list[Any]()
 
     @flow.enrichment
     async def endless(x: int) -> int:
+        begun.set()
         try:
             await asyncio.sleep(20)
         finally:
@@ -151,8 +151,11 @@ def test_cancelling_it_ends_what_it_has_called_and_begins_nothing_more() -> None
         return 0
 
     async def main() -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(awaited([endless, after]), 0.1)
+        task = asyncio.ensure_future(awaited([endless, after]))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
     asyncio.run(main())
     assert (ended, later) == ([1], [])

@@ -19,6 +19,7 @@ import dataflow as flow
 from dataflow.engine.partition import check_rowwise, run_graph, run_step
 from dataflow.engine.resources import make_resources
 from dataflow.engine.result import PartitionResult
+from dataflow.engine.waiting import IN_FLIGHT
 from dataflow.plan.binding import bind
 
 Run = Callable[..., PartitionResult]
@@ -237,13 +238,14 @@ def test_the_seconds_of_a_service_are_taken_from_the_given_clock() -> None:
 
 
 def test_the_calls_of_a_partition_wait_together(run: Run) -> None:
+    together = asyncio.Barrier(4 * IN_FLIGHT)
+
     async def ask(a: int) -> int:
-        await asyncio.sleep(0.05)
+        await together.wait()
         return a
 
-    began = time.perf_counter()
-    run([flow.enrichment(name=f"ask{at}")(ask) for at in range(4)], {"a": list(range(16))})
-    assert time.perf_counter() - began < 0.5
+    result = run([flow.enrichment(name=f"ask{at}")(ask) for at in range(4)], {"a": list(range(IN_FLIGHT))})
+    assert result.failures.num_rows == 0
 
 
 @pytest.mark.parametrize("form", ["async", "threads"])
@@ -265,12 +267,18 @@ def test_ctrl_c_ends_the_calls_of_a_partition_at_once(form: str) -> None:
     table = pa.table({"n": range(100)})
     graph = bind([awaited if form == "async" else blocking], table.schema, name="p")
     resources = make_resources(graph, tables={})
-    timer = threading.Timer(0.7, os.kill, [os.getpid(), signal.SIGINT])
-    timer.start()
+
+    def press() -> None:
+        while not begun:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_graph(graph, table, resources)
     assert time.monotonic() - began < 10
     assert 0 < len(begun) < 50
-    timer.join()
+    pressing.join()
     resources.close()

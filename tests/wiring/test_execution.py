@@ -97,8 +97,12 @@ def test_an_execution_that_is_stopped_says_so(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.INFO, "dataflow.execution")
 
     async def main() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(inner.acall({"domain": "slow"}), 0.1)
+        asked = asyncio.create_task(inner.acall({"domain": "slow"}))
+        while not any(getattr(one, "execution_event", None) == "started" for one in caplog.records):
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
 
     asyncio.run(main())
     assert caplog.records[-1].execution_event == "stopped"  # type: ignore[attr-defined]

@@ -157,7 +157,8 @@ def test_a_slow_record_does_not_keep_the_others() -> None:
 
     @flow.enrichment
     async def waited(n: int) -> int:
-        await asyncio.sleep(1.0 if n == 0 else 0.01)
+        while n == 0 and len(ended) < 3:
+            await asyncio.sleep(0.01)
         return n
 
     @flow.transformation
@@ -167,21 +168,24 @@ def test_a_slow_record_does_not_keep_the_others() -> None:
 
     flow.Pipeline("p", [waited, noted]).call_many([{"n": n} for n in range(4)])
     assert sorted(ended[:3]) == [1, 2, 3]
+    assert ended[3:] == [0]
 
 
 def test_only_so_many_records_are_under_way_at_once() -> None:
-    under_way, most = 0, 0
+    under_way, most, together = 0, 0, asyncio.Barrier(3)
 
     @flow.enrichment
     async def waited(n: int) -> int:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
+        await together.wait()
         await asyncio.sleep(0.01)
         under_way -= 1
         return n
 
-    flow.Pipeline("p", [waited]).call_many([{"n": n} for n in range(10)], at_once=3)
+    results = flow.Pipeline("p", [waited]).call_many([{"n": n} for n in range(9)], at_once=3)
+    assert [one.data["waited"] for one in results] == list(range(9))
     assert most == 3
 
 
@@ -192,12 +196,13 @@ def test_a_wrong_number_of_records_at_once_is_refused(wrong: Any) -> None:
 
 
 def test_many_records_may_be_awaited_and_cancelled() -> None:
-    ended: list[str] = []
+    begun, ended = asyncio.Barrier(3), list[str]()
 
     @flow.enrichment
     async def endless(email: str) -> str:
+        await begun.wait()
         try:
-            await asyncio.sleep(20)
+            await asyncio.sleep(60)
         except asyncio.CancelledError:
             ended.append(email)
             raise
@@ -206,8 +211,12 @@ def test_many_records_may_be_awaited_and_cancelled() -> None:
     async def main() -> None:
         results = await flow.Pipeline("p", [size]).acall_many([{"domain": "a"}, {"domain": "bb"}])
         assert [one.data["size"] for one in results] == [1, 2]
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(flow.Pipeline("p", [endless]).acall_many([{"email": "a"}, {"email": "b"}]), 0.2)
+        pipeline = flow.Pipeline("p", [endless])
+        asked = asyncio.create_task(pipeline.acall_many([{"email": "a"}, {"email": "b"}]))
+        await begun.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
 
     asyncio.run(main())
     assert sorted(ended) == ["a", "b"]

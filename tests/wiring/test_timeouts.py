@@ -229,7 +229,11 @@ def test_a_deadline_is_not_held_up_by_slow_functions(command: Command) -> None:
 def test_the_first_interruption_is_not_held_up_by_slow_functions(command: Command) -> None:
     command.write(100, seconds=30)
     process = command.start()
-    time.sleep(6)
+    deadline = time.monotonic() + 60
+    while not list(command.folder.glob("datasets/out/_runs/*/plan.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

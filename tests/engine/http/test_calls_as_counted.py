@@ -88,7 +88,7 @@ def test_concurrency_is_never_exceeded_by_eight_partitions_on_eight_threads(benc
     assert 2 <= seen["max_in_flight"] <= 3
 
 
-def test_four_independent_services_take_about_the_slowest(bench: Any) -> None:
+def test_four_independent_services_are_asked_at_the_same_time(bench: Any) -> None:
     api = bench.api(concurrency=64)
     services = [
         bench.company(api),
@@ -99,24 +99,24 @@ def test_four_independent_services_take_about_the_slowest(bench: Any) -> None:
         api.get("reputation", "/v2/emails/{key}/reputation", returns={"score": float}),
     ]
     bench.run(services, ["warm.example"])
-    bench.server.control(latency=0.5)
-    began = time.monotonic()
+    bench.server.reset()
+    bench.server.control(latency=1)
     bench.run(services, [f"k{at}.example" for at in range(8)], output="again")
-    assert time.monotonic() - began < 1.6
-    assert bench.server.counts()["max_in_flight"] > 16
+    # Three of them at the same time would be 24.
+    assert bench.server.counts()["max_in_flight"] > 24
 
 
-def test_one_record_waits_for_its_slowest_service_only(bench: Any) -> None:
-    bench.server.control(latency=0.2)
+def test_the_services_of_one_record_are_asked_at_the_same_time(bench: Any) -> None:
     api = bench.api()
     pipeline = flow.Pipeline(
         "one",
         [bench.company(api), api.get("technologies", "/v2/tech/{key}", returns=list[str], select="technologies")],
     )
     pipeline.call({"key": "warm.example"})
-    began = time.monotonic()
+    bench.server.reset()
+    bench.server.control(latency=1)
     result = pipeline.call({"key": "a.example"})
-    assert time.monotonic() - began < 0.36
+    assert bench.server.counts()["max_in_flight"] == 2
     assert result.data["title"]
     assert result.data["technologies"] is not None
 
