@@ -38,6 +38,7 @@ from dataflow.store.effects import RunEffects
 from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
+from dataflow.store.sources.sequential import close_idle
 from dataflow.store.tills import Tills
 from dataflow.wiring.binding import bind_pipeline, lookup_tables, prepare_arrow
 from dataflow.wiring.memory import Memory, open_memory
@@ -371,6 +372,7 @@ class PartitionWork:
         self._tills.close()
         if self._memory is not None:
             self._memory.close()
+        close_idle()
 
 
 def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch:

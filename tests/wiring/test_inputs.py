@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,44 @@ def test_a_file_a_folder_and_a_glob_of_each_format(run: Callable[..., Run], tmp_
     for source in (one, str(one), one.parent, tmp_path / "many", "many", f"many/part-*.{kind}", flow.files("many")):
         check(run(source))
     assert run("many").partitions == 3
+
+
+def opened(folder: Path) -> list[str]:
+    """The files of a folder that this process has open."""
+    held = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            held.append(str(entry.readlink()))
+    return [path for path in held if path.startswith(str(folder))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are looked up in /proc")
+@pytest.mark.parametrize("settings", [{}, {"limit": 7}], ids=["whole", "limited"])
+def test_a_run_leaves_no_packed_file_open(run: Callable[..., Run], tmp_path: Path, settings: dict[str, Any]) -> None:
+    many = [{"name": f"n{at}", "size": at % 9, "extra": None} for at in range(500)]
+    for at in range(2):
+        write(tmp_path / "packed", "csv.gz", many, name=f"part-{at}")
+    source = flow.csv(str(tmp_path / "packed"), partition_size=150)
+    assert run(source, **settings).partitions in (1, 8)
+    assert opened(tmp_path / "packed") == []
+
+
+def test_a_process_that_only_looks_at_packed_files_ends_without_a_warning(tmp_path: Path) -> None:
+    write(tmp_path / "packed", "csv.gz", RECORDS * 100)
+    script = (
+        "import dataflow as flow\n"
+        "@flow.transformation\n"
+        "def double(size: int) -> int:\n"
+        "    return 2 * size\n"
+        "pipeline = flow.Pipeline('sizes', [double])\n"
+        "source = flow.csv('packed', partition_size=300)\n"
+        "pipeline.explain(source)\n"
+        "pipeline.sample(source, 5)\n"
+        "pipeline.quote(source)\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "ResourceWarning" not in done.stderr
 
 
 def arrow() -> pa.Table:

@@ -13,6 +13,7 @@ from dataflow.store.sources.content import TextFile, expected_size, text_file
 from dataflow.store.sources.cuts import record_ends
 from dataflow.store.sources.lines import lines
 from dataflow.store.sources.options import DelimitedOptions
+from dataflow.store.sources.sequential import close_idle
 from dataflow.store.sources.source import read
 
 _BYTES = 1 << 16
@@ -47,6 +48,8 @@ def read_head(plan: SourcePlan, records: int) -> SourceHead | None:
     if head is None:
         return None
     batch = read(plan.options, head, schema=plan.schema)
+    # No slice goes on from there: the first one begins before it.
+    close_idle(first.path)
     counts = [float(spec.rows) if spec.rows >= 0 else _expected(plan, spec) / length for spec in plan.specs]
     table = batch.table.slice(0, records if first.rows < 0 else min(records, first.rows))
     return SourceHead(table=table, rows=sum(counts), largest=max(counts))

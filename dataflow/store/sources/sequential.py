@@ -1,12 +1,14 @@
 """Files that can only be read from their beginning: compressed ones, and encodings that must be decoded in order.
 
 A reader that stands behind one slice is kept, so that the next slice of the file goes on from there: slices
-read in order cost one pass over the file for each process. Text files that can be entered anywhere are not
+read in order cost one pass over the file for each process. Whoever reads no more closes them: a run that ends, a
+look at the first records, the process. Text files that can be entered anywhere are not
 the business of this module.
 """
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import codecs
 import gzip
@@ -151,10 +153,16 @@ def read_in_order(file: PackedFile, start: int, *, size: int, whole: bool) -> by
     return data
 
 
-def close_idle() -> None:
-    """Close the readers that wait for a next slice."""
+def close_idle(path: str | None = None) -> None:
+    """Close the readers that wait for a next slice; whoever would have gone on with one begins anew.
+
+    Args:
+        path: As in `SourceFile.path`; None for those of all files.
+    """
     with _idle_lock:
-        waiting = [_idle.pop() for _ in range(len(_idle))]
+        waiting = [reader for reader in _idle if path in (None, reader.file.path)]
+        for reader in waiting:
+            _idle.remove(reader)
     for reader in waiting:
         reader.close()
 
@@ -184,6 +192,7 @@ def _inflate(compression: str | None, raw: BinaryIO) -> Any:
 # The one state of this module: readers that wait in the middle of their file for the next slice.
 _idle: list[SequentialReader] = []
 _idle_lock = threading.Lock()
+atexit.register(close_idle)
 
 
 def _borrow(file: PackedFile, start: int) -> SequentialReader:
