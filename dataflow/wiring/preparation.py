@@ -5,10 +5,14 @@ For single records, tables and samples; runs prepare their workers in `worker`.
 
 from __future__ import annotations
 
+import atexit
+import sys
 import threading
 import warnings
 import weakref
 from dataclasses import dataclass
+from functools import cache
+from queue import SimpleQueue
 
 import pyarrow as pa
 
@@ -65,6 +69,7 @@ class Prepared:
 _needs: weakref.WeakKeyDictionary[Pipeline, dict[str, Needs]] = weakref.WeakKeyDictionary()
 _prepared: weakref.WeakKeyDictionary[Pipeline, dict[tuple[str, str, bool], Prepared]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
+_gone: SimpleQueue[Resources | None] = SimpleQueue()
 
 
 def has_needs(pipeline: Pipeline, *, catalog: str) -> bool:
@@ -134,8 +139,38 @@ def prepare_once(
         known = _prepared.setdefault(pipeline, {})
         if key not in known:
             known[key] = _prepare(pipeline, schema, catalog=catalog, offline=offline)
-            weakref.finalize(pipeline, known[key].resources.close)
+            _closing()
+            weakref.finalize(pipeline, _gone.put, known[key].resources).atexit = False
         return known[key]
+
+
+@cache
+def _closing() -> threading.Thread:
+    """The thread that closes what was made ready for pipelines that are gone.
+
+    Garbage is collected on any thread: also on the event loop that closing waits for, and where that holds a lock.
+    """
+    thread = threading.Thread(target=_close_gone, name="dataflow-closing", daemon=True)
+    thread.start()
+    atexit.register(_close_all)
+    return thread
+
+
+def _close_gone() -> None:
+    while (resources := _gone.get()) is not None:
+        try:
+            resources.close()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+
+
+def _close_all() -> None:
+    """Close what is left when the process ends."""
+    for known in list(_prepared.values()):
+        for prepared in known.values():
+            _gone.put(prepared.resources)
+    _gone.put(None)
+    _closing().join()
 
 
 def _prepare(
