@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+from html import escape
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -81,10 +84,18 @@ def without_secrets(text: str) -> str:
     """
     for value, name in list(_revealed.items()):
         if len(value) >= _SHORTEST:
-            for form in dict.fromkeys((value, quote(value), quote_plus(value))):
+            for form in _forms(value):
                 if form in text:
                     text = text.replace(form, f"<{name}>")
     return text
+
+
+@lru_cache(maxsize=256)
+def _forms(secret: str) -> tuple[str, ...]:
+    """A secret as urls, JSON and markup write it."""
+    coded = (quote(secret), quote(secret, safe=""), quote_plus(secret))
+    written = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], escape(secret))
+    return tuple(dict.fromkeys((secret, *coded, *written)))
 
 
 _revealed: dict[str, str] = {}
