@@ -16,8 +16,9 @@
     └── Verdict                 what an author raises inside a service; never leaves the engine
         ├── Invalid  ├── NotFound  ├── Skip  ├── Reject  └── RetryLater
 
-A message says what is wrong, where, and what to try. It never holds a record's value or a secret.
-Every class keeps all it was given in `args`, so that it survives pickle. Nothing here knows another room.
+A message says what is wrong, where, and what to try. It never holds a record's value or a secret. What somebody else
+has said about it, who may quote a record, is told behind it by `str` to whoever has caught it, and stays behind when it
+travels. Every class keeps all else it was given in `args`, so that it survives pickle. Nothing here knows another room.
 """
 
 from __future__ import annotations
@@ -30,10 +31,21 @@ class DataflowError(Exception):
 
     Attributes:
         run: The `Run` that it has ended, else None; it stays behind when the error travels.
+        said: What providers or exceptions of an author have said, in a phrase; empty where they have not, and after
+            the error has travelled.
     """
 
     exit_code: ClassVar[int] = 1
     run: Any = None
+    said: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The message alone, which anybody may read."""
+        return str(self.args[0]) if len(self.args) == 1 else "" if not self.args else str(self.args)
+
+    def __str__(self) -> str:
+        return f"{self.plain}; {self.said}" if self.said else self.plain
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickle keeps: the class and all it was given."""
@@ -116,14 +128,30 @@ class CriticalServiceFailed(ServiceError):
         super().__init__(message, services)
         self.services = services
 
-    def __str__(self) -> str:
+    @property
+    def plain(self) -> str:
+        """The message alone, which anybody may read."""
         return str(self.args[0])
 
 
 class AllFailed(ServiceError):
-    """None of the services that a composite service has tried has an answer, and some have failed."""
+    """None of the services that a composite service has tried has an answer, and some have failed.
+
+    Args:
+        message: Who has failed, by the classes of their reasons.
+        whole: The same with what they have said.
+    """
 
     reason = "all failed"
+
+    def __init__(self, message: str, whole: str = "") -> None:
+        super().__init__(message, whole)
+        self.whole = whole or message
+
+    @property
+    def plain(self) -> str:
+        """The message alone, which anybody may read."""
+        return str(self.args[0])
 
 
 class Verdict(DataflowError):
@@ -167,5 +195,7 @@ class RetryLater(Verdict):
         super().__init__(reason, after)
         self.after = after
 
-    def __str__(self) -> str:
+    @property
+    def plain(self) -> str:
+        """The reason."""
         return str(self.args[0])

@@ -82,6 +82,7 @@ def _again(answers: Answers) -> Answers:
     """The answers for another record that shares the call."""
     shared = [0] if 0 not in answers.not_attempted else []
     again = Answers(values=list(answers.values), raised=dict(answers.raised), calls=0, shared=shared)
+    again.texts = dict(answers.texts)
     again.timed_out, again.remembered = set(answers.timed_out), set(answers.remembered)
     again.own = set(answers.own)
     again.not_attempted, again.statuses = set(answers.not_attempted), dict(answers.statuses)
@@ -249,7 +250,7 @@ class _Drive:
         if size == 0 and environment.size > 0:
             if self._record is not None:
                 self._record.passes(step.service.name)
-            return finish(step, environment, exclusions, nothing(step))
+            return finish(step, environment, exclusions, nothing(step), texts=resources.error_texts)
         began = clock()
         function, columns = arguments_of(step, environment, resources, rows=rows, size=size)
         if step.service.api is None:
@@ -260,7 +261,7 @@ class _Drive:
             places = list(range(size)) if rows is None else rows.tolist()
             answers = await self._ask(step, function, columns, places=places)
         effect = judge(step, answers, seconds=clock() - began)
-        return finish(step, environment, exclusions, effect)
+        return finish(step, environment, exclusions, effect, texts=resources.error_texts)
 
     def _is_awaitable(self, step: Step) -> bool:
         service = step.service

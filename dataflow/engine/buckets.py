@@ -16,6 +16,7 @@ from dataflow.engine.marks import Effect
 from dataflow.engine.partition import calling_pool, nothing, wait_for_one
 from dataflow.engine.resolving import arguments_of
 from dataflow.engine.resources import Resources
+from dataflow.engine.telling import as_kept
 from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
@@ -72,4 +73,5 @@ def _call(step: Step, keys: pa.Table, resources: Resources) -> Effect:
         function = refuse_holes(function)
     on = Execution(run=resources.context.run, flights=resources.flights, fail_fast=resources.fail_fast)
     with resources.hold(step):
-        return judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
+        effect = judge(step, resources.callers.call(step, function, columns=columns, size=size, on=on))
+    return as_kept(step, effect, texts=resources.error_texts)

@@ -15,17 +15,18 @@ import pyarrow as pa
 
 from dataflow.engine.marks import Effect, Failure, Mark, Verdicts, moments_of, rows_of
 from dataflow.engine.patience import LateError
+from dataflow.engine.texts import ErrorText, reason_of, text_of
 from dataflow.errors import Invalid, NotFound, Reject, Skip, Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Read, Step
 from dataflow.policies.guardrail import Stretch, longest_stretch
 from dataflow.policies.money import amount
-from dataflow.services.context import without_secrets
 from dataflow.services.signature import Form, Parameter
 from dataflow.services.types import Declared
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
-_LONGEST_ERROR = 2000
+_UNTOLD = (Invalid, NotFound, Skip)
+"""Words of an author that are no error."""
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Answers:
     Attributes:
         values: The values; None where an exception came.
         raised: The exceptions.
+        texts: What they say, as far as somebody may read it.
         timed_out: Places whose call ran out of time.
         durations: Seconds of the call of each place, where they are taken one by one.
         seconds: Seconds of each call, where places share calls; else those of the places.
@@ -53,6 +55,7 @@ class Answers:
 
     values: list[Any] = field(default_factory=list)
     raised: dict[int, BaseException] = field(default_factory=dict)
+    texts: dict[int, ErrorText] = field(default_factory=dict)
     timed_out: set[int] = field(default_factory=set)
     durations: dict[int, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -95,12 +98,27 @@ class Answers:
         if moment is not None:
             self.given[row] = moment
 
-    def raise_at(self, row: int, error: BaseException) -> None:
-        """Keep an exception, without the frames it came through: they would hold a kilobyte for each record."""
+    def raise_at(self, row: int, error: BaseException, *, text: ErrorText | None = None) -> None:
+        """Keep an exception and what it says, which tells where it came through.
+
+        The frames are not kept: they would hold a kilobyte for each record.
+        """
+        if not isinstance(error, _UNTOLD):
+            self.texts[row] = text or text_of(error)
         error.__traceback__ = error.__cause__ = error.__context__ = None
         self.raised[row] = error
         if getattr(error, "not_attempted", False):
             self.not_attempted.add(row)
+
+    def text_at(self, row: int) -> ErrorText:
+        """What the exception of a place says."""
+        return self.texts.get(row) or text_of(self.raised[row])
+
+    def take_at(self, row: int, other: Answers, place: int) -> None:
+        """Let a place end with the exception with which one of others has ended."""
+        self.raised[row] = other.raised[place]
+        if (text := other.texts.get(place)) is not None:
+            self.texts[row] = text
 
     def end_at(self, row: int, error: BaseException) -> None:
         """Let a place end as it has ended before, without a call."""
@@ -154,15 +172,6 @@ def judge(step: Step, answers: Answers, *, seconds: float = 0.0) -> Effect:
     )
 
 
-def describe(error: BaseException) -> str:
-    """The text of an exception, bounded; the name of its class where it has none."""
-    try:
-        text = str(error)
-    except Exception:
-        text = ""
-    return writable(without_secrets(text)[:_LONGEST_ERROR]) or type(error).__name__
-
-
 def writable(text: str) -> str:
     """The text with what UTF-8 cannot hold, such as half a surrogate pair, written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -178,13 +187,15 @@ def _sort_raised(answers: Answers) -> _Told:
         elif isinstance(error, Skip):
             marks.setdefault((Status.SKIPPED, "skip"), []).append(row)
         elif isinstance(error, Reject):
-            rejections.append((row, describe(error)))
+            rejections.append((row, answers.text_at(row).whole))
         elif not isinstance(error, Invalid):
+            text = answers.text_at(row)
             failures.append(
                 Failure(
                     row=row,
-                    reason=getattr(error, "reason", "") or type(error).__name__,
-                    error=describe(error),
+                    reason=reason_of(error),
+                    error=text.whole,
+                    plain=None if text.plain == text.whole else text.plain,
                     status=_status(answers, row),
                     attempts=answers.attempts.get(row, 1),
                     duration=answers.durations.get(row, error.seconds if isinstance(error, LateError) else 0.0),
@@ -226,9 +237,10 @@ def _values(step: Step, answers: Answers, told: _Told) -> tuple[tuple[pa.Array, 
         misfits = [(row, wrong) for row, wrong in misfits if values[row] is not None]
     failures = [Failure(row=row, reason="TypeError", error=f"returned a wrong type: {wrong}") for row, wrong in misfits]
     invalid = [(row, error) for row, error in raised.items() if isinstance(error, Invalid)]
+    only = "only a validation may raise Invalid"
     failures += [
-        Failure(row=row, reason="Invalid", error=f"only a validation may raise Invalid: {describe(error)}")
-        for row, error in invalid
+        Failure(row=row, reason="Invalid", error=f"{only}: {answers.text_at(row).whole}", plain=only)
+        for row, _ in invalid
     ]
     marks = told.marks
     if absent:

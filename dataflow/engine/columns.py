@@ -5,7 +5,7 @@ A function that raises is bisected to its poison records. pandas is touched only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.engine.arrow import bring_pandas_in
-from dataflow.engine.calling import describe
 from dataflow.engine.computing import call_once
 from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mark, Rows, Verdicts, mask_of, rows_of, to_mask
 from dataflow.engine.patience import LateError, Patience
+from dataflow.engine.texts import ErrorText, reason_of, text_of
 from dataflow.errors import Verdict
 from dataflow.outcomes import Kind, Status
 from dataflow.plan.graph import Step
@@ -59,12 +59,13 @@ def call_columns(
         return _checked(step, call_once(work, records=stop - start, patience=patience), stop - start)
 
     try:
-        whole = call(0, size)
+        return _effect(step, call(0, size), calls=1)
     except Exception as error:
-        if not step.service.policy.rowwise or isinstance(error, _WHOLE) or size == 0:
-            return _all_failed(step, error, size)
-        return _bisected(step, call, size, error)
-    return _effect(step, whole, calls=1)
+        raised = error
+    # Outside of the handler: what the smaller calls raise has not come of this.
+    if not step.service.policy.rowwise or isinstance(raised, _WHOLE) or size == 0:
+        return _all_failed(step, raised, size)
+    return _bisected(step, call, size, raised)
 
 
 def _positional(step: Step, columns: Sequence[Any]) -> list[Any]:
@@ -224,23 +225,32 @@ def _verdict_column(step: Step, array: pa.Array) -> pa.Array:
     return array.cast(pa.string()) if is_text(given) else array
 
 
-def _text(error: Exception) -> str:
-    text = describe(error)
-    if "NA is ambiguous" in text:
-        text += '; nulls come as pd.NA under Arrow dtypes, and as NaN or None with dtypes="numpy"'
+def _text(error: Exception) -> ErrorText:
+    if isinstance(error, WrongShapeError):
+        return ErrorText.of_ours(str(error))
+    text = text_of(error)
+    if "NA is ambiguous" in text.whole:
+        hint = '; nulls come as pd.NA under Arrow dtypes, and as NaN or None with dtypes="numpy"'
+        return ErrorText(text.plain + hint, text.whole + hint)
     return text
 
 
-def _failure(row: int, error: Exception) -> Failure:
-    if isinstance(error, LateError):
-        return Failure(
-            row=row, reason=error.reason, error=_text(error), status=Status.TIMED_OUT, duration=error.seconds
-        )
-    return Failure(row=row, reason=type(error).__name__, error=_text(error))
+def _failures(rows: Iterable[int], error: Exception) -> list[Failure]:
+    """What an exception means for some records; its text is made once."""
+    text, late = _text(error), error if isinstance(error, LateError) else None
+    first = Failure(
+        row=-1,
+        reason=reason_of(error),
+        error=text.whole,
+        plain=None if text.plain == text.whole else text.plain,
+        status=Status.FAILED if late is None else Status.TIMED_OUT,
+        duration=0.0 if late is None else late.seconds,
+    )
+    return [replace(first, row=row) for row in rows]
 
 
 def _all_failed(step: Step, error: Exception, size: int) -> Effect:
-    failures = tuple(_failure(row, error) for row in range(size))
+    failures = tuple(_failures(range(size), error))
     values = tuple(pa.nulls(size, arrow) for arrow in step.types)
     verdicts = None
     if step.service.kind is Kind.VALIDATION:
@@ -250,7 +260,7 @@ def _all_failed(step: Step, error: Exception, size: int) -> Effect:
 
 def _bisected(step: Step, call: Callable[[int, int], tuple[Any, ...]], size: int, error: Exception) -> Effect:
     found = bisect(call, size, error=error, whole=lambda one: isinstance(one, LateError))
-    failures = tuple(_failure(row, one.error) for one in found.poison for row in range(one.start, one.stop))
+    failures = tuple(failure for one in found.poison for failure in _failures(range(one.start, one.stop), one.error))
     types = list(step.types)
     if step.service.kind is Kind.VALIDATION:
         sorts = {values[0].type for _, _, values in found.pieces} - {pa.null()}

@@ -100,11 +100,11 @@ class _Stretch:
     def add_to(self, whole: Answers) -> Answers:
         """What was called so far, behind the records before."""
         count, before = len(self.answers.values), len(whole.values)
-        raised = dict(self.answers.raised)
+        raised = list(self.answers.raised)
         whole.values += self.answers.values[:count]
-        for row, error in raised.items():
+        for row in raised:
             if row < count:
-                whole.raise_at(before + row, error)
+                whole.take_at(before + row, self.answers, row)
         return whole
 
 

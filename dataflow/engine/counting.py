@@ -205,7 +205,9 @@ class _Walk:
         self._open[step.index] = inherited | asking
         self._deciders[step.index] = before.deciders
         none = np.empty(0, np.int64)
-        self.environment.add(step, finish(step, self.environment, replace(exclusions, rows=none), nothing(step)))
+        self.environment.add(
+            step, finish(step, self.environment, replace(exclusions, rows=none), nothing(step), texts=False)
+        )
 
     def after(self, before: Before) -> Before:
         """What is open when the services are through; of items, the records stay as they were."""
@@ -239,7 +241,7 @@ class _Walk:
         if inherited.any():
             keys = self._opened(step, inherited, deciders, keys)
         effect = _answered(step, answers, shared)
-        return keys, finish(step, environment, replace(exclusions, rows=sure[~unanswered]), effect)
+        return keys, finish(step, environment, replace(exclusions, rows=sure[~unanswered]), effect, texts=False)
 
     def _shared(self, step: Step, rows: Rows) -> Shared:
         """The distinct inputs of some records, with their keys."""

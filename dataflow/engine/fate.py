@@ -18,6 +18,7 @@ from dataflow.engine import verdicts
 from dataflow.engine.arrow import arrow_array
 from dataflow.engine.environment import Environment
 from dataflow.engine.marks import NO_ROWS, Effect, Failure, Mask, Moments, join_chunks, mask_of
+from dataflow.engine.rejected import PLAIN, reasons, summarize
 from dataflow.engine.result import PartitionResult
 from dataflow.engine.spending import currency_of
 from dataflow.errors import StoreError
@@ -46,6 +47,7 @@ FAILURES = [
     pa.field("service", pa.string()),
     pa.field("status", pa.string()),
     pa.field("reason", pa.string()),
+    pa.field("error", pa.string()),
     pa.field("http_status", pa.int32()),
     pa.field("attempts", pa.int32()),
     pa.field("duration", pa.float64()),
@@ -77,8 +79,13 @@ def settle(environment: Environment, batch: Batch, *, key: Sequence[str], path: 
         raise StoreError(
             f"the sums of a partition of {path} do not add up, so it is not committed: {'; '.join(broken)}"
         )
-    failures = _failures(environment, batch, key=key, path=path)
-    return PartitionResult(output=output, rejects=rejects, failures=failures, statistics=statistics)
+    return PartitionResult(
+        output=output,
+        rejects=rejects.select(rejects.column_names[:-1]),
+        failures=_failures(environment, batch, key=key, path=path),
+        statistics=statistics,
+        rejected=summarize(rejects, key=key),
+    )
 
 
 def output_table(environment: Environment, *, kept: Mask) -> pa.Table:
@@ -269,28 +276,6 @@ def _durations(effect: Effect) -> Durations:
     return Durations.batch(effect.seconds, records=effect.calls) if effect.calls else Durations()
 
 
-def reasons(environment: Environment) -> dict[int, tuple[str, str, str]]:
-    """For each rejected record, the first rejecting service in listed order, the reason and the error."""
-    found: dict[int, tuple[str, str, str]] = {}
-    for step in environment.graph.steps:
-        effect = environment.effects[step.index]
-        if not effect.failures and not effect.rejections and effect.verdicts is None:
-            continue
-        rejected = environment.rejected_in(step)
-        texts = {failure.row: (failure.reason, failure.error) for failure in effect.failures}
-        texts |= {row: ("rejected", text) for row, text in effect.rejections}
-        for row in np.flatnonzero(rejected).tolist():
-            if row not in found:
-                reason, error = texts.get(row) or ("invalid", _invalid_text(step, effect, row))
-                found[row] = (step.service.name, reason, error)
-    return found
-
-
-def _invalid_text(step: Step, effect: Effect, row: int) -> str:
-    error = None if effect.verdicts is None else effect.verdicts.first_error(row)
-    return error or f"{step.service.name} is false"
-
-
 def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Sequence[str], path: str) -> pa.Table:
     rows = np.flatnonzero(rejected)
     found = reasons(environment) if len(rows) else {}
@@ -298,16 +283,18 @@ def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Seq
     bad: Sequence[Unreadable] = batch.unreadable
     columns: list[Any] = [_with_nulls(column, len(bad)) for column in _keys(environment, rows, key)]
     columns += [
-        pa.array([service for service, _, _ in ordered] + [UNREADABLE] * len(bad), pa.string()),
-        pa.array([reason for _, reason, _ in ordered] + ["unreadable"] * len(bad), pa.string()),
-        pa.array([error for _, _, error in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
+        pa.array([one.service for one in ordered] + [UNREADABLE] * len(bad), pa.string()),
+        pa.array([one.reason for one in ordered] + ["unreadable"] * len(bad), pa.string()),
+        pa.array([one.error for one in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
         pa.array([path] * (len(ordered) + len(bad)), pa.string()),
         pa.concat_arrays(
             [join_chunks(batch.rows).take(arrow_array(rows)), pa.array([one.row for one in bad], pa.int64())]
         ),
         pa.array([None] * len(ordered) + [one.raw for one in bad], pa.string()),
+        pa.array([one.plain for one in ordered] + [_unreadable_text(one) for one in bad], pa.string()),
     ]
-    table = pa.Table.from_arrays(columns, schema=rejects_schema(environment.graph, key))
+    schema = rejects_schema(environment.graph, key).append(pa.field(PLAIN, pa.string()))
+    table = pa.Table.from_arrays(columns, schema=schema)
     return table.sort_by("source_row") if len(bad) and ordered else table
 
 
@@ -328,6 +315,7 @@ def _failures(environment: Environment, batch: Batch, *, key: Sequence[str], pat
         pa.array([service for service, _ in listed], pa.string()),
         pa.array([failure.status.value for _, failure in listed], pa.string()),
         pa.array([failure.reason for _, failure in listed], pa.string()),
+        pa.array([failure.error for _, failure in listed], pa.string()),
         pa.array([failure.http_status for _, failure in listed], pa.int32()),
         pa.array([failure.attempts for _, failure in listed], pa.int32()),
         pa.array([failure.duration for _, failure in listed], pa.float64()),

@@ -35,6 +35,9 @@ NO_ROWS: Rows = np.empty(0, np.int64)
 MISSING = "missing input"
 """The reason of a skip, or the error of a required validation, where an input is null."""
 
+REJECTED = "its service has raised Reject"
+"""What anybody may read of a record that an author's code has rejected."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
@@ -52,7 +55,8 @@ class Failure:
     Attributes:
         row: Its place in the partition.
         reason: The class of the error, for counting.
-        error: The text of the error; it may hold values.
+        error: The text of the error; it may hold values, and what somebody else has said.
+        plain: The same without anything of that; None where it says nothing else.
         status: `failed`, `timed_out` or `not_attempted`.
         attempts: Calls made for it.
         duration: Seconds spent on it.
@@ -68,6 +72,16 @@ class Failure:
     duration: float = 0.0
     http_status: int | None = None
     cost: float = 0.0
+    plain: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What anybody may read of its text."""
+        return self.error if self.plain is None else self.plain
+
+    def without_texts(self) -> Failure:
+        """The same without what somebody else has said."""
+        return self if self.plain is None else replace(self, error=self.plain, plain=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +124,10 @@ class MemberEffect:
     failures: tuple[Failure, ...] = ()
     items: tuple[int, ...] = ()
 
+    def without_texts(self) -> MemberEffect:
+        """The same without what somebody else has said."""
+        return replace(self, failures=tuple(one.without_texts() for one in self.failures))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
@@ -151,6 +169,17 @@ class Effect:
     durations: tuple[float, ...] = ()
     members: tuple[MemberEffect, ...] = ()
 
+    def without_texts(self) -> Effect:
+        """The same without what providers and an author's exceptions have said."""
+        if not (self.failures or self.rejections or self.members):
+            return self
+        return replace(
+            self,
+            failures=tuple(one.without_texts() for one in self.failures),
+            rejections=tuple((row, rejection_sentence(text)) for row, text in self.rejections),
+            members=tuple(one.without_texts() for one in self.members),
+        )
+
     @property
     def degraded_rows(self) -> Rows:
         """The records for which an important service inside has failed; each as often as it has."""
@@ -166,6 +195,11 @@ class Effect:
     def unattempted_rows(self) -> Rows:
         """The places of those among them that were not attempted, ascending."""
         return rows_of([failure.row for failure in self.failures if failure.status is Status.NOT_ATTEMPTED])
+
+
+def rejection_sentence(text: str) -> str:
+    """What anybody may read of the text of a rejection."""
+    return text if text == MISSING else REJECTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,9 +208,15 @@ class Nested:
             before = found.get(failure.row)
             if before is None or (status is Status.NOT_ATTEMPTED and before.status is Status.FAILED):
                 reason = failure.reason if status is Status.NOT_ATTEMPTED else LOST
-                error = f"{where}`{member.service.name}`: {failure.error}"
+                before_it = f"{where}`{member.service.name}`: "
                 found[failure.row] = Failure(
-                    row=failure.row, reason=reason, error=error, status=status, attempts=0, duration=0.0
+                    row=failure.row,
+                    reason=reason,
+                    error=before_it + failure.error,
+                    plain=None if failure.plain is None else before_it + failure.plain,
+                    status=status,
+                    attempts=0,
+                    duration=0.0,
                 )
         return [found[row] for row in sorted(found)]
 

@@ -32,6 +32,7 @@ from dataflow.engine.nested import idle, run_each
 from dataflow.engine.patience import TIMEOUT
 from dataflow.engine.resolving import look_up
 from dataflow.engine.resources import Resources
+from dataflow.engine.telling import as_kept
 from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
@@ -178,12 +179,12 @@ def _run_step(step: Step, environment: Environment, resources: Resources, *, clo
     rows = exclusions.rows
     size = environment.size if rows is None else len(rows)
     if size == 0 and environment.size > 0:
-        return finish(step, environment, exclusions, nothing(step))
+        return finish(step, environment, exclusions, nothing(step), texts=resources.error_texts)
     with resources.hold(step):
         began = clock()
         effect = _perform(step, environment, resources, rows=rows, size=size, clock=clock)
         effect = replace(effect, seconds=clock() - began)
-    return finish(step, environment, exclusions, effect)
+    return finish(step, environment, exclusions, effect, texts=resources.error_texts)
 
 
 def nothing(step: Step) -> Effect:
@@ -275,9 +276,17 @@ def execution_of(step: Step, environment: Environment, resources: Resources, *, 
     )
 
 
-def finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect) -> Effect:
-    """The effect on the records that a step was called for as one on all records of the partition."""
-    whole = spread(effect, exclusions.rows, environment.size)
+def finish(step: Step, environment: Environment, exclusions: Exclusions, effect: Effect, *, texts: bool) -> Effect:
+    """The effect on the records that a step was called for as one on all records of the partition, as it may be kept.
+
+    Args:
+        step: The step.
+        environment: The partition so far.
+        exclusions: The records that it was not called for.
+        effect: On the others.
+        texts: Whether what providers and exceptions say may be kept.
+    """
+    whole = spread(as_kept(step, effect, texts=texts), exclusions.rows, environment.size)
     values = environment.settle(step, whole, exclusions)
     if exclusions is NONE_EXCLUDED and values is whole.values:
         return whole

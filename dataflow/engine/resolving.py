@@ -37,6 +37,7 @@ _DETAILS = pa.schema(
         pa.field("status", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("error", pa.string()),
+        pa.field("plain", pa.string()),
         pa.field("rejected", pa.string()),
         pa.field("http_status", pa.int32()),
         pa.field("attempts", pa.int32()),
@@ -208,8 +209,8 @@ def owed(step: Step, effect: Effect, size: int) -> ServiceStatistics:
 
 
 def _details(effect: Effect, size: int) -> list[Any]:
-    rows: list[list[Any]] = [[Status.SUCCEEDED.value] * size, *([None] * size for _ in range(3))]
-    status, reason, error, rejected = rows
+    rows: list[list[Any]] = [[Status.SUCCEEDED.value] * size, *([None] * size for _ in range(4))]
+    status, reason, error, plain, rejected = rows
     http: list[int | None] = [None] * size
     attempts, duration = [0] * size, [0.0] * size
     for mark in effect.marks:
@@ -217,6 +218,7 @@ def _details(effect: Effect, size: int) -> list[Any]:
             status[row], reason[row] = mark.status.value, mark.reason
     for one in effect.failures:
         status[one.row], reason[one.row], error[one.row] = one.status.value, one.reason, one.error
+        plain[one.row] = one.plain
         http[one.row], attempts[one.row], duration[one.row] = one.http_status, one.attempts, one.duration
     for row, text in effect.rejections:
         rejected[row] = text
@@ -279,6 +281,8 @@ def _failures(found: pa.Table, places: Rows) -> tuple[Failure, ...]:
             attempts=one["attempts"],
             duration=one["duration"],
             http_status=one["http_status"],
+            # An older dataflow has not told them apart.
+            plain=one["plain"] if "plain" in one else one["reason"],
         )
         for row in rows.tolist()
         for one in (told[int(places[row])],)

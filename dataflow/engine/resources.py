@@ -68,6 +68,7 @@ class Resources:
         kept: Failures that stay as they are, by service and by place in the partition.
         nested: What belongs to the graphs inside a step, by its place.
         warn: Called with a sentence that the user should see, as often as it comes up.
+        error_texts: Whether what providers and an author's exceptions say may be kept and told.
     """
 
     functions: dict[int, Callable[..., Any]]
@@ -82,6 +83,7 @@ class Resources:
     kept: Mapping[str, Mapping[int, Exception]] = field(default_factory=dict)
     nested: Mapping[int, tuple[Fittings, ...]] = field(default_factory=dict)
     warn: Callable[[str], object] = field(default_factory=lambda: Once(warnings.warn))
+    error_texts: bool = True
     _instances: dict[int, Any] = field(default_factory=dict)
     _locks: Mapping[int, threading.Lock] = field(default_factory=dict)
 
@@ -179,6 +181,7 @@ def make_resources(
         io=io or IOLoop(warn=settings.warn),
         callers=_callers(graph, settings, context=context) if only is None else None,
         nested=made.nested,
+        error_texts=settings.error_texts,
         _instances=made.instances,
         _locks=made.locks,
     )

@@ -25,12 +25,14 @@ class PartitionResult:
         rejects: One row for each rejected record: key, service, reason, error, source file and row, raw text.
         failures: One row for each outcome of a record that did not succeed.
         statistics: The counts of this partition.
+        rejected: The rejects in a few lines.
     """
 
     output: pa.Table
     rejects: pa.Table
     failures: pa.Table
     statistics: Statistics
+    rejected: tuple[Rejected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

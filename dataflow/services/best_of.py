@@ -27,7 +27,6 @@ from dataflow.services.composite import (
     common_answer,
     computing,
     declared,
-    failures_told,
     member_of,
     plain_answer,
     read_by,
@@ -38,6 +37,7 @@ from dataflow.services.composite import (
 from dataflow.services.contract import check_name
 from dataflow.services.options import Options
 from dataflow.services.service import Service
+from dataflow.services.told import failures_told
 from dataflow.services.types import Declared
 
 TOP = 3
@@ -254,7 +254,8 @@ def _picked(
         given = [(name, plain_answer(answer, one)) for name, one in zip(names, values, strict=False) if one is not None]
         if not given:
             if told := failures_told(values[-1], names, composite=composite):
-                raise AllFailed(f"no candidate has answered: {told}")
+                whole = failures_told(values[-1], names, composite=composite, whole=True)
+                raise AllFailed(f"no candidate has answered: {told}", f"no candidate has answered: {whole}")
             raise NotFound
         answers = [one for _, one in given]
         place = _most_given(answers) if vote else values[-2] if judged else pick(answers) if pick is not None else 0

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from dataflow.errors import DeclarationError
-from dataflow.outcomes import Kind, Outcome, Priority, Status
+from dataflow.outcomes import Kind, Priority
 from dataflow.services.contract import Output, check_default
 from dataflow.services.options import Condition, Options, Policy, read_policy
 from dataflow.services.service import Service
@@ -31,7 +31,6 @@ ANSWER = "*answer"
 
 FLAG = Declared(text="bool", arrow=pa.bool_(), exact=frozenset({bool}))
 TEXT = Declared(text="str | None", arrow=pa.string(), nullable=True, exact=frozenset({str, type(None)}))
-_TOLD = (Status.FAILED, Status.TIMED_OUT, Status.NOT_ATTEMPTED)
 
 
 class Composite(Protocol):
@@ -386,9 +385,3 @@ def plain_answer(answer: Answer, value: Any) -> Any:
     """An answer in the common shape: that of a lookup is a record, also where the others have one piece."""
     alone = answer.declared.fields is None and isinstance(value, dict) and len(value) == 1
     return next(iter(value.values())) if alone and not pa.types.is_struct(answer.declared.arrow) else value
-
-
-def failures_told(outcomes: Mapping[str, Outcome], members: Sequence[str], *, composite: str) -> str:
-    """Which members have failed and why, in one line without a value; empty where none has."""
-    found = [(name, outcomes[name]) for name in members if name in outcomes and outcomes[name].status in _TOLD]
-    return "; ".join(f"`{name.removeprefix(f'{composite}.')}`: {one.reason}" for name, one in found)

@@ -17,6 +17,9 @@ from dataflow.services.context import without_secrets
 SAID = 300
 """Characters of what a provider said that are kept."""
 
+EXCEPTION = 500
+"""The same of an exception."""
+
 _WHOLE = 64 * 1024
 """Bytes up to which a body is parsed; of a larger one, which is hardly an error, only the beginning is looked at."""
 _HEAD = 16 * 1024
@@ -43,6 +46,8 @@ _AROUND = ("error", "errors", "fault", "exception", "body", "response", "reason"
 _MORE = ("errors", "details", "detail", "issues", "violations", "invalidparams", "fielderrors")
 """Where it says which fields are meant."""
 
+_NOTHING = ("", "{}", "[]", "null", '""')
+
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _UNSEEN = re.compile(r"<(script|style|template|noscript)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.I)
 _TAG = re.compile(r"<[^<>]*>")
@@ -65,7 +70,7 @@ def said(body: bytes, content_type: str = "", *, most: int = SAID) -> str:
         most: Characters at most.
     """
     text = _decoded(body[:_WHOLE], content_type)
-    if text.count("�") * 10 > len(text):
+    if text.count("�") * 10 > len(text) or text.strip() in _NOTHING:
         return ""
     start = text.lstrip()[:1]
     found = ""
@@ -79,6 +84,15 @@ def said(body: bytes, content_type: str = "", *, most: int = SAID) -> str:
 def said_in(value: Any, *, most: int = SAID) -> str:
     """What an error says that was parsed already, such as one inside an answer with a good status; may be empty."""
     return one_line(_found(value, _DEEP), most=most)
+
+
+def said_by(error: BaseException) -> str:
+    """What an exception says of itself, in one line; empty where it says nothing, or raises when it is asked."""
+    try:
+        text = str(error)
+    except Exception:
+        return ""
+    return one_line(text, most=EXCEPTION) if isinstance(text, str) else ""
 
 
 def one_line(text: str, *, most: int) -> str:

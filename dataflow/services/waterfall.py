@@ -23,7 +23,6 @@ from dataflow.services.composite import (
     choosing,
     common_answer,
     declared,
-    failures_told,
     member_of,
     plain_answer,
     read_by,
@@ -35,7 +34,9 @@ from dataflow.services.context import Outcomes
 from dataflow.services.contract import check_name
 from dataflow.services.options import Options
 from dataflow.services.prices import read_amount
+from dataflow.services.said import said_by
 from dataflow.services.service import Service
+from dataflow.services.told import failures_told
 
 Until = Callable[[Any], bool]
 PROVIDER = "*provider"
@@ -184,12 +185,12 @@ def _is_good(answer: Any, until: Until | None) -> bool:
     return answer is not None and (until is None or _judged(answer, until) is True)
 
 
-def _judged(answer: Any, until: Until) -> bool | str:
-    """Whether `until` takes an answer, or the name of what it raised."""
+def _judged(answer: Any, until: Until) -> bool | Exception:
+    """Whether `until` takes an answer, or what it raised."""
     try:
         return bool(until(answer))
     except Exception as error:
-        return type(error).__name__
+        return error
 
 
 def _still_open(answer: Answer, until: Until | None) -> Callable[..., bool]:
@@ -215,13 +216,16 @@ def _first_good(
             if _is_good(value, until):
                 return {**spread_out(answer, value), PROVIDER: name}
         outcomes: Outcomes = values[-1]
-        told = [failures_told(outcomes, names, composite=composite)]
         judged = [
             (name, _judged(one, until)) for name, one in zip(own, given, strict=True) if one is not None and until
         ]
-        told += [f"`{name}`: until raised {verdict}" for name, verdict in judged if isinstance(verdict, str)]
-        if any(told):
-            raise AllFailed(f"nobody has answered: {'; '.join(filter(None, told))}")
-        raise NotFound
+        raised = [(name, one) for name, one in judged if isinstance(one, Exception)]
+        plain = [failures_told(outcomes, names, composite=composite)]
+        plain += [f"`{name}`: until raised {type(one).__name__}" for name, one in raised]
+        if not any(plain):
+            raise NotFound
+        whole = [failures_told(outcomes, names, composite=composite, whole=True)]
+        whole += [f"`{name}`: until raised {type(one).__name__}: {said_by(one)}" for name, one in raised]
+        raise AllFailed(*(f"nobody has answered: {'; '.join(filter(None, told))}" for told in (plain, whole)))
 
     return choose

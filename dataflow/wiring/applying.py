@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from dataflow.engine import collections
 from dataflow.engine.arrow import bring_pandas_in
 from dataflow.engine.environment import Environment
-from dataflow.engine.fate import UNREADABLE, output_table, reasons
+from dataflow.engine.fate import UNREADABLE, output_table
 from dataflow.engine.http.settings import Money
 from dataflow.engine.partition import run_graph
 from dataflow.engine.program import load, pack_object
+from dataflow.engine.rejected import reasons
 from dataflow.engine.verdicts import everything
 from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph
@@ -149,8 +150,8 @@ def whole_table(environment: Environment) -> pa.Table:
     output = output_table(environment, kept=everything(environment.size))
     found = reasons(environment)
     texts: list[str | None] = [None] * environment.size
-    for row, (service, _, error) in found.items():
-        texts[row] = f"{service}: {error}"
+    for row, one in found.items():
+        texts[row] = f"{one.service}: {one.error}"
     if found:
         output = _without_outputs(output, environment, list(found))
     return output.append_column(REJECTED, pa.array(texts, pa.string()))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.engine.environment import Environment, outcomes_of
-from dataflow.engine.fate import cost_of, reasons
+from dataflow.engine.fate import cost_of
 from dataflow.engine.marks import Effect
+from dataflow.engine.rejected import reasons
 from dataflow.errors import CriticalServiceFailed
 from dataflow.outcomes import Outcome, Priority, Status
 from dataflow.plan.graph import Step
@@ -94,9 +95,11 @@ def check_critical(environment: Environment) -> None:
     if failed:
         names = tuple(name for name, _ in failed)
         detail = "; ".join(f"`{name}`: {failure.reason}" for name, failure in failed)
-        raise CriticalServiceFailed(
+        error = CriticalServiceFailed(
             f"critical services failed: {detail}; give them default= or priority= if the record can do without", names
         )
+        error.said = "; ".join(f"`{name}`: {failure.error}" for name, failure in failed)
+        raise error
 
 
 def metadata_of(
@@ -127,7 +130,7 @@ def metadata_of(
         failures=failures,
         completeness=output.get("completeness") if "completeness" in environment.graph.output.names else share,
         cost=cleaned(cost_of(environment)),
-        rejected=None if rejected is None else f"{rejected[0]}: {rejected[2]}",
+        rejected=None if rejected is None else f"{rejected.service}: {rejected.error}",
         cached_count=sum(one.status is Status.CACHED for one in found),
         not_attempted=tuple(one for one in uncalled if one.status is Status.NOT_ATTEMPTED),
         parent_id=parent or None,

@@ -18,7 +18,6 @@ from dataflow.engine.http.quality import Limits
 from dataflow.engine.http.settings import PATIENCE, CallSettings, Halted, Money
 from dataflow.engine.live.calls import CALLS
 from dataflow.engine.partition import run_graph
-from dataflow.engine.rejected import summarize
 from dataflow.engine.resources import Resources, make_resources
 from dataflow.engine.result import Completion
 from dataflow.engine.spending import count_spent
@@ -295,7 +294,7 @@ class PartitionWork:
         self._flush()
         result = settle(environment, batch, key=self._key, path=spec.path)
         record = self._folder.commit(spec, result, profile=self._profile)
-        return replace(completion_of(record), rejects=summarize(result.rejects, key=self._key))
+        return replace(completion_of(record), rejects=result.rejected)
 
     def _read(self, spec: PartitionSpec) -> Batch:
         return _cut(read(self._options, spec, schema=self._schema), spec, self._options)

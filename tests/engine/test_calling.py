@@ -444,8 +444,8 @@ class Unspeakable(Exception):
     [
         (Unspeakable(), "Unspeakable"),
         (ValueError(), "ValueError"),
-        (ValueError(SURROGATE), "\\ud800"),
-        (ValueError("x" * 5000), "x" * 2000),
+        (ValueError(SURROGATE), "ValueError: \\ud800"),
+        (ValueError("x" * 5000), f"ValueError: {'x' * 499}…"),
     ],
 )
 def test_the_text_of_any_exception_can_be_written(run: Run, error: Exception, text: str) -> None:
@@ -453,7 +453,8 @@ def test_the_text_of_any_exception_can_be_written(run: Run, error: Exception, te
     def fails(i: int) -> int:
         raise error
 
-    assert run([fails], {"i": [1]}).rejects["error"].to_pylist() == [text]
+    (found,) = run([fails], {"i": [1]}).rejects["error"].to_pylist()
+    assert found.startswith(f"{text} (test_calling.py, line ")
 
 
 def test_constants_keyword_only_parameters_and_defaults_reach_the_function(run: Run) -> None:
@@ -485,13 +486,14 @@ def test_context_and_outcomes_are_injected_by_annotation(run: Run) -> None:
     @flow.transformation
     def told(i: int, outcomes: flow.Outcomes, *, context: flow.Context) -> str:
         one = outcomes["first"]
-        return f"{context.run} {context.parameters['n']} {list(outcomes)} {one.status} {one.reason} {one.error}"
+        error = one.error and one.error.partition(" (")[0]
+        return f"{context.run} {context.parameters['n']} {list(outcomes)} {one.status} {one.reason} {error}"
 
     context = flow.Context(run="r1", parameters={"n": 5})
     result = run([first, told, first.with_(name="later")], {"i": [0, 1]}, context=context)
     assert result.output["told"].to_pylist() == [
         "r1 5 ['first'] succeeded None None",
-        "r1 5 ['first'] failed ValueError one",
+        "r1 5 ['first'] failed ValueError ValueError: one",
     ]
 
 

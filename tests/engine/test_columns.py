@@ -262,9 +262,10 @@ def test_poison_at_every_place_is_found_and_fails_alone(run: Run, size: int) -> 
 
         result = run([declared(add, pa.Array, returns=int, priority="critical")], table)
         assert column(result) == [at + 10 for at in range(size) if at != bad]
-        assert result.rejects.select(["source_row", "reason", "error"]).to_pylist() == [
-            {"source_row": bad + 1, "reason": "ValueError", "error": "1 bad"}
-        ]
+        (rejected,) = result.rejects.to_pylist()
+        assert (rejected["source_row"], rejected["reason"]) == (bad + 1, "ValueError")
+        assert rejected["error"].startswith("ValueError: 1 bad (test_columns.py, line ")
+        assert rejected["error"].count("ValueError") == 1
 
 
 VERDICTS: list[tuple[Any, Callable[[int], Any], Any]] = [

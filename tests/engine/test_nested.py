@@ -76,7 +76,8 @@ def test_a_critical_failure_loses_the_item_and_fails_the_whole_for_its_record(ru
 def test_a_lost_item_of_what_is_critical_rejects_the_record(run: Run) -> None:
     result = run([each(text, priority="critical")], records(["x", "down"], ["y"]))
     assert result.output["topic"].to_pylist() == ["t1"]
-    assert result.rejects["error"].to_pylist() == ["item 2: `content.text`: it is down"]
+    error = "item 2: `content.text`: ValueError: it is down (test_nested.py, line 24)"
+    assert result.rejects["error"].to_pylist() == [error]
 
 
 def test_an_important_failure_degrades_the_item_and_the_record(run: Run) -> None:

@@ -12,7 +12,8 @@ def rejects(*rows: tuple[str, str, str | None]) -> pa.Table:
         {
             "service": pa.array([service for service, _, _ in rows], pa.string()),
             "reason": pa.array([reason for _, reason, _ in rows], pa.string()),
-            "error": pa.array([error for _, _, error in rows], pa.string()),
+            "error": pa.array(["what somebody has said"] * len(rows), pa.string()),
+            "plain": pa.array([error for _, _, error in rows], pa.string()),
             "id": pa.array([f"k{at}" for at in range(len(rows))], pa.string()),
             "source_file": pa.array(["folder/leads.csv"] * len(rows), pa.string()),
             "source_row": pa.array(range(1, len(rows) + 1), pa.int64()),

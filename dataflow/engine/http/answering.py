@@ -19,13 +19,13 @@ from dataflow.engine.http.attempts import (
     Call,
     CallError,
     Request,
-    asked_again,
-    status_error,
 )
+from dataflow.engine.http.statuses import asked_again, said_in_answer, status_error
 from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.headers import IDEMPOTENCY_KEY, of_json
+from dataflow.services.said import said, said_by
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 from dataflow.services.template import with_query
 
@@ -110,6 +110,7 @@ def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callabl
             f"the answer is a redirect ({status}), which is not followed; give the API the url it leads to",
             attempt=Attempt.REFUSED,
             status=status,
+            said=said_in_answer(answer),
         )
     raise status_error(answer, now_wall=wall())
 
@@ -139,6 +140,7 @@ def read_value(
             again="repeatable",
             status=status,
             limit=MALFORMED_ATTEMPTS,
+            said=said(found) if isinstance(found, bytes) else "",
         ) from error
     except UnexpectedAnswer as error:
         raise AttemptError(
@@ -148,8 +150,13 @@ def read_value(
             status=status,
         ) from error
     except RefusedAnswer as error:
+        # The words are those of accept=, which may quote the answer.
         raise AttemptError(
-            "refused answer", f"accept= refuses the answer: {error}", attempt=Attempt.REFUSED, status=status
+            "refused answer",
+            "accept= refuses the answer",
+            attempt=Attempt.REFUSED,
+            status=status,
+            said=said_by(error),
         ) from error
     except RetryLater as error:
         raise asked_again(error, status=status) from error

@@ -10,18 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataflow.errors import RetryLater
 from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline, record_limit
 from dataflow.policies.effects import Reach
-from dataflow.policies.retry import (
-    IDEMPOTENT_METHODS,
-    Attempt,
-    Retry,
-    attempt_of_status,
-    is_retryable_status,
-    retry_after,
-)
+from dataflow.policies.retry import IDEMPOTENT_METHODS, Attempt, Retry
 from dataflow.telemetry.tokens import NO_TOKENS, Tokens
 
 if TYPE_CHECKING:
@@ -45,7 +37,7 @@ class AttemptError(Exception):
 
     Args:
         reason: A short class of reason for counting, such as `HTTP 503` or `timeout`.
-        error: One sentence; it may hold what the provider said.
+        error: One sentence of ours, without what the provider said.
         attempt: What it means for breaker and rate.
         again: When it may be tried again.
         status: The HTTP status, where there was an answer.
@@ -53,6 +45,7 @@ class AttemptError(Exception):
         limit: At most so many attempts for this reason, or None for what the retry policy says.
         stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
             no charge to the retry budget, and once in a call no attempt.
+        said: What the provider said, or an author's code; it may quote a record.
     """
 
     def __init__(
@@ -66,6 +59,7 @@ class AttemptError(Exception):
         after: float | None = None,
         limit: int | None = None,
         stale: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(reason, error)
         self.reason = reason
@@ -76,6 +70,7 @@ class AttemptError(Exception):
         self.after = after
         self.limit = limit
         self.stale = stale
+        self.said = said
 
     @property
     def reached(self) -> bool:
@@ -88,10 +83,12 @@ class CallError(Exception):
 
     Args:
         reason: A short class of reason for counting.
-        error: One sentence for the failures.
+        error: One sentence of ours.
         status: The HTTP status of the last answer, or None.
         timed_out: Whether time ran out.
         not_attempted: Whether no call was made, and none will be.
+        said: What somebody else said about it, which the failures have behind the sentence.
+        whole: The sentence with what somebody else said, where it is known as one text only.
     """
 
     not_attempted = False
@@ -104,6 +101,8 @@ class CallError(Exception):
         status: int | None = None,
         timed_out: bool = False,
         not_attempted: bool = False,
+        said: str = "",
+        whole: str = "",
     ) -> None:
         super().__init__(error)
         if not_attempted:
@@ -111,6 +110,8 @@ class CallError(Exception):
         self.reason = reason
         self.status = status
         self.timed_out = timed_out
+        self.said = said
+        self.whole = whole or (f"{error}: {said}" if said else error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,32 +368,3 @@ class Answer:
     status: int
     headers: Any
     body: bytes
-
-
-def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
-    """What an answer with a status that is no success means.
-
-    Args:
-        answer: The answer.
-        now_wall: Seconds since 1970, for a Retry-After that is a date.
-    """
-    return AttemptError(
-        f"HTTP {answer.status}",
-        f"answered {answer.status}",
-        attempt=attempt_of_status(answer.status),
-        again="repeatable" if is_retryable_status(answer.status) else "never",
-        status=answer.status,
-        after=retry_after(answer.headers.get("Retry-After"), now_wall=now_wall),
-    )
-
-
-def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError:
-    """What an author's RetryLater means."""
-    return AttemptError(
-        "retry later",
-        f"asked to be called again: {error}",
-        attempt=Attempt.REFUSED,
-        again="always",
-        status=status,
-        after=error.after,
-    )

@@ -113,7 +113,7 @@ class _Batches:
         spent = f"{CALLS:,} requests of this partition went into finding such records"
         why = spent if self._spare <= 0 else "idempotent=False sends a record once"
         text = f"{error} to {records} records together, which are not asked for one by one: {why}"
-        return CallError(error.reason, text, status=error.status)
+        return CallError(error.reason, text, status=error.status, said=error.said)
 
     def _asked(self, places: Sequence[int]) -> Asked:
         return Asked(

@@ -135,7 +135,7 @@ class BatchCall:
                 if error.again == "always":
                     later = later if later is not None and (later.after or 0) >= (error.after or 0) else error
                 else:
-                    asked.errors[at] = CallError(error.reason, error.error, status=answer.status)
+                    asked.errors[at] = CallError(error.reason, error.error, status=answer.status, said=error.said)
             except Exception as error:
                 asked.errors[at] = error
         return later

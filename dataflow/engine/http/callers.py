@@ -299,6 +299,7 @@ class Callers:
             batch=None if service.endpoint is None else service.endpoint.batch,
             billing=self._billing(step),
             till=None if self._settings.till is None else self._settings.till(service.name),
+            texts=self._settings.error_texts,
         )
 
     def _billing(self, step: Step) -> Billing | None:

@@ -94,6 +94,7 @@ class Calling:
         tally: What they come to while they are made, for whoever watches.
         sample: Makes spans of some of the calls, or None where they are not traced.
         till: Where they are noted for the bill of a run, or None.
+        texts: Whether what providers and exceptions say may be kept.
     """
 
     function: Function
@@ -113,6 +114,7 @@ class Calling:
     tally: Tally = field(default_factory=Tally)
     sample: CallSample | None = None
     till: Till | None = None
+    texts: bool = True
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
@@ -362,7 +364,7 @@ def spread_answers(answers: Answers, shared: Shared) -> Answers:
             whole.shared.append(row)
         seen.add(place)
         if place in answers.raised:
-            whole.raised[row] = answers.raised[place]
+            whole.take_at(row, answers, place)
         if place in answers.timed_out:
             whole.timed_out.add(row)
         if place in answers.remembered:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request, status_error
+from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.statuses import status_error
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
 from dataflow.services.template import is_allowed
@@ -105,7 +106,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
 def _as_httpx(error: CallError, request: httpx.Request) -> httpx.TransportError:
     kind = httpx.ReadTimeout if error.timed_out else httpx.ConnectError if error.reason in UNREACHED else None
     made: Any = (kind or httpx.ReadError)(f"{error.reason}: {error}", request=request)
-    made.reason, made.status, made.timed_out = error.reason, error.status, error.timed_out
+    made.status, made.timed_out, made.call_error = error.status, error.timed_out, error
     found: httpx.TransportError = made
     return found
 

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from dataflow.engine.http.attempts import Answer, AttemptError, Request
+from dataflow.engine.http.statuses import said_in_answer
 from dataflow.policies.retry import Attempt
 from dataflow.services.auth import Auth, Scheme
 
@@ -113,6 +114,7 @@ def _read_token(answer: Answer) -> tuple[str, float]:
             "the token endpoint refuses the client; check the secrets",
             attempt=Attempt.REFUSED,
             status=answer.status,
+            said=said_in_answer(answer),
         )
     try:
         values = msgspec.json.decode(answer.body)

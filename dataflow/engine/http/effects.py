@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from dataflow.engine.calling import describe
 from dataflow.engine.http.attempts import Call, CallError
+from dataflow.engine.texts import reason_of, text_of
 from dataflow.errors import NotFound, Reject, Skip
 from dataflow.outcomes import Status
 from dataflow.policies.effects import CHANGED, UNKNOWN, Claims, End, Note, Reach, Subject, claim, reach_of
@@ -83,6 +83,7 @@ class Effects:
         keys: The key of each call.
         calls: The name of the record of each, and a digest of its inputs.
         ahead: How many calls may be noted while they wait for their turn; None to note them after it.
+        texts: Whether what providers and exceptions say is noted.
         wall: Seconds since 1970.
     """
 
@@ -95,12 +96,14 @@ class Effects:
         keys: Sequence[bytes] = (),
         calls: Sequence[tuple[str, str]] = (),
         ahead: int | None = None,
+        texts: bool = True,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._service = service
         self._api = api
         self._calls = calls
+        self._texts = texts
         self._at_of = {key: at for at, key in enumerate(keys)}
         self._ahead = None if ahead is None else asyncio.Semaphore(ahead)
         self._wall = wall
@@ -178,7 +181,8 @@ class Effects:
             return error
         if reach is Reach.UNCLEAR and isinstance(error, CallError):
             text = f"{error}{_ADVICE} (API {self._api})"
-            error = CallError(error.reason, text, status=error.status, timed_out=error.timed_out)
+            late = error.timed_out
+            error = CallError(error.reason, text, status=error.status, timed_out=late, said=error.said)
         for at in ats:
             self._note(self._ended(at, error, reach=reach))
         return error
@@ -192,24 +196,30 @@ class Effects:
     def _ended(self, at: int, error: Exception, *, reach: Reach) -> Note:
         for kind, end in _VERDICTS.items():
             if isinstance(error, kind):
-                return self._note_at(at, end, error=describe(error))
+                return self._note_at(at, end, error=self._text(error))
         if reach is Reach.NOTHING:
             return self._note_at(at, End.NOTHING)
+        status = getattr(error, "status", None)
         return self._note_at(
             at,
             End.FAILED,
-            reason=getattr(error, "reason", "") or type(error).__name__,
-            error=describe(error),
-            status=getattr(error, "status", None),
+            reason=reason_of(error),
+            error=self._text(error),
+            status=status if isinstance(status, int) else None,
             timed_out=bool(getattr(error, "timed_out", False)),
         )
+
+    def _text(self, error: Exception) -> str:
+        text = text_of(error)
+        return text.whole if self._texts else text.plain
 
     def _note_at(self, at: int, end: End, **more: Any) -> Note:
         return _note_of(self._wall(), self._claims.subjects[at], end, **more)
 
     def _error_of(self, note: Note) -> Exception:
         if note.end is End.FAILED:
-            return CallError(note.reason, note.error, status=note.status, timed_out=note.timed_out)
+            text = f"it has failed before and is not called again ({note.reason})"
+            return CallError(note.reason, text, status=note.status, timed_out=note.timed_out, whole=note.error)
         if note.end is End.SKIPPED:
             return Skip(note.error)
         if note.end is End.REJECTED:

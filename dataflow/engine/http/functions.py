@@ -9,11 +9,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from dataflow.engine.http.attempts import AttemptError, Call, CallError, asked_again
+from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.provider import Provider
+from dataflow.engine.http.statuses import asked_again
 from dataflow.engine.lanes import send, wait_for_room
 from dataflow.engine.patience import Once, left_behind_text
 from dataflow.errors import RetryLater
+from dataflow.services.said import said_by
 
 LOOK = 0.1
 """Seconds between two looks at a function whose time may be up."""
@@ -34,7 +36,8 @@ async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any
         raise asked_again(error) from error
     except OSError as error:
         kind = type(error).__name__
-        raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable") from error
+        said = said_by(error)
+        raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable", said=said) from error
 
 
 class InLanes:

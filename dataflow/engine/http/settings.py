@@ -73,6 +73,7 @@ class CallSettings:
         losses: Counts the answers that are paid for again, for whoever tells of them; None to `warn` after each call.
         till: Gives the till of a service by its name; None where no run has a bill.
         shared: Where the control planes of this host share what they give, or None where each limits for itself.
+        error_texts: Whether what providers and an author's exceptions say may be kept and told.
     """
 
     line: Line | None = None
@@ -88,6 +89,7 @@ class CallSettings:
     losses: Losses | None = None
     till: Callable[[str], Till] | None = None
     shared: str | None = None
+    error_texts: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,13 @@ def tracking(step: Step, calling: Calling, *, shared: Shared, on: Execution) -> 
     ahead = permits(service.api.rates)
     calls = call_names(step, shared.inputs, records=on.records)
     effects = Effects(
-        log, service=service.name, api=service.api.name, keys=shared.keys, calls=calls, ahead=ahead
+        log,
+        service=service.name,
+        api=service.api.name,
+        keys=shared.keys,
+        calls=calls,
+        ahead=ahead,
+        texts=calling.texts,
     ).begin()
     assert service.returns is not None
     memory = Memory(effects, service=service.name, returns=service.returns, from_json=service.endpoint is not None)

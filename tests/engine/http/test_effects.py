@@ -19,6 +19,7 @@ from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.http.tracking import permits
+from dataflow.engine.texts import reason_of, text_of
 from dataflow.errors import DeclarationError, NotFound, Reject, Skip, StoreError
 from dataflow.policies.effects import End, Note, Reach, known
 from dataflow.policies.rate import read_rates
@@ -139,13 +140,13 @@ def test_a_failure_is_tried_again_only_where_it_has_surely_done_nothing(
     second = run(log, server, [0])
     assert len(server.sent) == 1 + again
     one, other = first.raised[0], second.raised[0]
-    assert getattr(one, "reason", type(one).__name__) == getattr(other, "reason", type(other).__name__)
+    assert reason_of(one) == reason_of(other)
     assert first.timed_out == second.timed_out
     assert first.statuses == second.statuses or again
     if reach is Reach.UNCLEAR:
         assert "may have taken effect" in str(one)
     if reach is not Reach.NOTHING:
-        assert str(one) == str(other)
+        assert first.text_at(0).whole == second.text_at(0).whole
 
 
 def test_calls_at_the_same_time_share_the_syncs_of_their_notes() -> None:
@@ -253,7 +254,7 @@ def test_an_answer_that_cannot_be_kept_is_not_taken_for_an_interrupted_call() ->
     assert run(log, odd, [0]).values == ["no number"]
     error = run(log, server, [0]).raised[0]
     assert getattr(error, "reason", "") == "unknown"
-    assert "cannot be kept" in str(error)
+    assert "cannot be kept" in text_of(error).whole
     assert server.sent == [0]
 
 

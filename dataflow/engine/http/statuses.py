@@ -1,0 +1,44 @@
+"""What an attempt has come to that was answered with an error, or by which an author asks for another one. Pure."""
+
+from __future__ import annotations
+
+from dataflow.engine.http.attempts import Answer, AttemptError
+from dataflow.errors import RetryLater
+from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
+from dataflow.services.said import said, said_by
+
+
+def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
+    """What an answer with a status that is no success means.
+
+    Args:
+        answer: The answer.
+        now_wall: Seconds since 1970, for a Retry-After that is a date.
+    """
+    return AttemptError(
+        f"HTTP {answer.status}",
+        f"answered {answer.status}",
+        attempt=attempt_of_status(answer.status),
+        again="repeatable" if is_retryable_status(answer.status) else "never",
+        status=answer.status,
+        after=retry_after(answer.headers.get("Retry-After"), now_wall=now_wall),
+        said=said_in_answer(answer),
+    )
+
+
+def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError:
+    """What an author's RetryLater means."""
+    return AttemptError(
+        "retry later",
+        "asked to be called again",
+        attempt=Attempt.REFUSED,
+        again="always",
+        status=status,
+        after=error.after,
+        said=said_by(error),
+    )
+
+
+def said_in_answer(answer: Answer) -> str:
+    """What the provider said in the body of an answer; only asked where it is an error."""
+    return said(answer.body, str(answer.headers.get("Content-Type") or ""))
