@@ -19,6 +19,7 @@ from .counts import Call, Ending, Tally
 from .faults import Fault, Kind, distort, fault_status, parse_fault
 from .limits import Gates, RetryAfter, retry_after_text
 from .mischief import ACTS
+from .sayings import saying
 from .services import Service
 from .settings import Rule, Settings
 from .wire import JSON, Exchange, Header, Receive, Send
@@ -158,6 +159,9 @@ class Provider:
         if status is not None:
             form = rule.retry_after if status in {429, 503} and "retry_after" in rule.origins else RetryAfter.NONE
             return await _refuse(exchange, status, f"fault {fault.kind}", headers=_retry_after(form, 1.0))
+        if fault.kind is Kind.SAYS:
+            told = saying(fault.text)
+            return await exchange.answer(told.status, told.body, headers=((b"content-type", told.content_type),))
         if fault.kind is Kind.SLOW:
             return await self._answer(visit) if await exchange.connection.pause(fault.number(0)) else "left"
         if fault.kind is Kind.THEN_OK:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from .sayings import saying
+
 FIRST = 1
 """Attempts that fail of `503_then_ok` where no number is given."""
 HUGE_BODY = 50_000_000
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     """All faults there are."""
 
     STATUS = "status"
+    SAYS = "says"
     THEN_OK = "503_then_ok"
     ALWAYS_500 = "always_500"
     OUTAGE = "outage"
@@ -99,6 +102,8 @@ def parse_fault(text: str) -> Fault:
         _check_number(text, argument)
     if kind is Kind.STATUS and not (argument.isdecimal() and 200 <= int(argument) <= 599):
         raise ValueError(f"fault {text!r} needs a status from 200 to 599, such as status:503")
+    if kind is Kind.SAYS:
+        saying(argument)
     if kind is Kind.OUTAGE and argument:
         _check_number(text, argument.removeprefix("@"))
     if kind is Kind.REDIRECT and not argument:

@@ -20,6 +20,7 @@ import pytest
 from provider import data
 from provider.faults import GZIP_BOMB, HUGE_BODY, Kind, parse_fault
 from provider.limits import RetryAfter, parse_rate
+from provider.sayings import FORMS
 from provider.serve import Running, serve
 
 ROOT = Path(__file__).parents[2]
@@ -265,9 +266,26 @@ def test_a_fault_that_makes_no_sense_is_refused(text: str) -> None:
 
 
 def test_names_and_rates_are_read() -> None:
-    assert {str(parse_fault(kind)) for kind in Kind if kind not in {"status", "slow", "redirect"}} < set(Kind)
+    argued = {"status", "says", "slow", "redirect"}
+    assert {str(parse_fault(kind)) for kind in Kind if kind not in argued} < set(Kind)
     assert parse_rate("5/0.5s").seconds == 0.5
     assert set(RetryAfter) == {"seconds", "date", "negative", "1000000000", "text", "none"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_error_is_said_in_every_form(provider: Running, form: str) -> None:
+    status, body, headers = ask(provider, KNOWN, headers={"X-Fault": f"says:409:{form}:no such plan"})
+    assert status == 409
+    assert b"no such plan" in body
+    told = {"html": "text/html; charset=utf-8", "text": "text/plain; charset=utf-8"}
+    assert headers["content-type"] == told.get(form, "application/json")
+
+
+@pytest.mark.parametrize("fault", ["says:", "says:200", "says:400:song:x", "says:999"])
+def test_a_saying_without_a_status_or_of_no_form_is_refused(provider: Running, fault: str) -> None:
+    with pytest.raises(ValueError, match=r"says|form"):
+        parse_fault(fault)
+    assert ask(provider, KNOWN, headers={"X-Fault": fault})[0] == 400
 
 
 def alive(pid: int) -> bool:
