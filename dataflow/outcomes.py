@@ -46,7 +46,8 @@ class Outcome:
         service: The name of the service.
         status: How it ended.
         reason: A short class of reason, such as `missing input` or the name of an exception class.
-        error: The text of the error; it may hold values, so it goes to rejects and failures only.
+        error: The text of the error with what a provider or an exception has said; it may hold values, so it goes to
+            rejects and failures, and to the owner of a run.
         attempts: Calls that were made, 0 where none was.
         duration: Seconds over all attempts.
         cost: Money over all attempts, in the currency of the service.
@@ -97,6 +98,7 @@ class Event:
             `committed`, `calling`, `retried`, `warned`, `stopping`, `published` or `stopped`.
         run: The id of the run.
         message: One sentence for people, empty where the numbers say it all; of `shown` the address of a live page.
+        said: What a provider or an exception has said about it, which may quote a record; for the owner of the run.
         partitions: Partitions planned (`planned`), already done (`resumed`) or just done (`committed`).
         records: Records behind these partitions, where known.
         rejected: Records among them that ended in the rejects.
@@ -106,6 +108,7 @@ class Event:
     kind: str
     run: str
     message: str = ""
+    said: str = ""
     partitions: int = 0
     records: int = 0
     rejected: int = 0

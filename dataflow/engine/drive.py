@@ -286,10 +286,12 @@ class _Window:
         if completion.over is not None:
             return True
         if completion.outage and self._has_lasted(now) >= OUTAGE:
-            raise Interrupted(
+            outage = Interrupted(
                 f"{completion.stopped} for {OUTAGE / 60:g} minutes; what is done and paid for is kept, "
                 "run the same command again to go on"
             )
+            outage.said = completion.said
+            raise outage
         if completion.outage:
             before = self._postponed.get(report.spec.identity, 0.0)
             self._postponed[report.spec.identity] = before + completion.again_in

@@ -19,6 +19,7 @@ from dataflow.engine.calling import bind_call
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.lookups import Index, build_index
 from dataflow.engine.patience import TIMEOUT, Once, Patience
+from dataflow.engine.texts import text_of
 from dataflow.engine.values import refuse_holes
 from dataflow.engine.waiting import Flights, IOLoop
 from dataflow.errors import DeclarationError
@@ -240,7 +241,9 @@ def _make(step: Step) -> Callable[..., Any]:
     try:
         return step.service.make()
     except Exception as error:
-        raise DeclarationError(
+        refused = DeclarationError(
             f"`{step.service.name}` could not be set up: its class raised {type(error).__name__} "
             "for the arguments of with_(setup={...})"
-        ) from error
+        )
+        refused.said = text_of(error).whole
+        raise refused from error

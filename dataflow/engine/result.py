@@ -46,6 +46,7 @@ class Completion:
         rejected: Records in the rejects.
         statistics: Mergeable counts; of the calls only, where it stopped.
         stopped: Why nothing was committed, or None where the commit record is on disk.
+        said: What a provider has said about that; for the owner of the run only.
         again_in: Seconds after which it makes sense to hand it out again, where it stopped.
         warnings: Sentences from its process that nobody has heard yet.
         keys: By service, the keys that a partition was found to ask for.
@@ -61,6 +62,7 @@ class Completion:
     rejected: int
     statistics: Statistics
     stopped: str | None = None
+    said: str = ""
     again_in: float = 0.0
     warnings: tuple[str, ...] = ()
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)

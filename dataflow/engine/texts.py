@@ -48,7 +48,8 @@ class ErrorText:
 
 def ours_of(error: BaseException) -> _Ours | None:
     """The error of our own that this one is, or that a library's error stands for; None for anybody else's."""
-    found = error if isinstance(error, _Ours) else getattr(error, "call_error", None)
+    # Not by getattr: what an author's exception makes of that is his.
+    found = error if isinstance(error, _Ours) else error.__dict__.get("call_error")
     return found if isinstance(found, _Ours) else None
 
 
@@ -138,11 +139,8 @@ def _own_folder() -> str:
 @cache
 def _is_library(file: str) -> bool:
     """Whether a file is of Python or was installed, so that nobody looks there first."""
-    if (
-        file.startswith("<frozen")
-        or f"{os.sep}site-packages{os.sep}" in file
-        or f"{os.sep}dist-packages{os.sep}" in file
-    ):
+    installed = any(f"{os.sep}{folder}{os.sep}" in file for folder in ("site-packages", "dist-packages"))
+    if installed or file.startswith("<frozen") or file.endswith((".pyx", ".pxi")):
         return True
     return any(file.startswith(folder + os.sep) for folder in {sysconfig.get_path(one) for one in _PATHS})
 

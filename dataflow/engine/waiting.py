@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 from dataflow.engine.calling import Answers
+from dataflow.engine.patience import LateError
 from dataflow.engine.spending import Spent
 from dataflow.engine.tally import Tally
 from dataflow.engine.watchdog import Watchdog
@@ -178,5 +179,5 @@ async def _end_of(
         raised = error
     except Exception as error:
         late = isinstance(error, TimeoutError) and deadline.expired()
-        raised = TimeoutError(f"no answer within {timeout:g} s") if late else error
+        raised = LateError(timeout) if late else error
     return _End(value, raised, late, time.perf_counter() - began)

@@ -112,13 +112,14 @@ def in_notebook() -> bool:
 def _sentence(event: Event) -> str:
     """What an event says to people, in one line; empty where the numbers say it all."""
     message = printable(" ".join(event.message.split()))
+    said = f"; {printable(' '.join(event.said.split()))}" if event.said else ""
     match event.kind:
         case "shown":
             return f"live page: {message}"
         case "warned":
-            return f"warning: {message}"
+            return f"warning: {message}{said}"
         case "stopping" | "stopped":
-            return f"{event.kind}: {message}"
+            return f"{event.kind}: {message}{said}"
         case "resumed":
             return message or f"going on: {counted(event.partitions, 'partition')} are done already"
         case "sent" | "retried" | "published" | "waiting" | "limited":

@@ -175,6 +175,7 @@ def run_text(view: RunView) -> str:
     lines = [f"{view.status} {printable(view.target)} by run {view.id}{_progress(view)}"]
     lines += [f"path: {printable(view.path)}"] if view.path else []
     lines += [statistics_text(view.statistics)] if view.statistics else []
+    lines += [f"error: {printable(error)}" for error in view.errors]
     lines += [f"note: {printable(note)}" for note in view.notes]
     return "\n".join([*lines, *(f"warning: {printable(warning)}" for warning in view.warnings)])
 
@@ -188,6 +189,7 @@ def run_html(view: RunView) -> str:
         + sentences("reason", [view.reason] if view.reason else [])
         + sentences("path", [view.path] if view.path else [])
         + (statistics_html(view.statistics) if view.statistics else "")
+        + sentences("error", view.errors)
         + sentences("note", view.notes)
         + sentences("warning", view.warnings)
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHANGED, ADDED = COLOURS[Kind.TRANSFORMATION], COLOURS[Kind.ENRICHMENT]
 
+_TEXTS = 20
+"""Texts of errors that are shown below the records."""
 _RECORDS, _COLUMNS, _LONGEST = 100, 60, 48
 """Records, columns and characters of a value that are shown."""
 
@@ -51,6 +53,7 @@ def sample_html(sample: Sample) -> str:
         named(", ".join(phrases[:2]), phrases[2:])
         + table_of_markup(["", "record", *map(plain, names)], rows, right={0})
         + _legend()
+        + sentences("error", _errors(sample))
         + sentences("note", sample.notes)
         + ("" if sample.bill is None else sentences("bill", [sample.bill.told]))
         + ("" if sample.quote is None else f"<div>{faint('the whole source:')}</div>{quote_html(sample.quote)}")
@@ -95,7 +98,8 @@ def _cell(sample: Sample, name: str, row: int, *, old: Mapping[str, Any], record
         return marked(value, _LONGEST)
     if fate.status in _FAILED:
         told = _why(fate) if value is None else f"{_why(fate)} {marked(value, _LONGEST)}"
-        return _tinted(WRONG, told, f"{fate.service} failed")
+        error = f": {fate.error}" if fate.error else ""
+        return _tinted(WRONG, told, f"{fate.service} failed{error}")
     if value is None:
         return faint(_why(fate)) if fate.status in _WITHOUT else marked(None)
     if name not in old:
@@ -114,6 +118,12 @@ def _last_fate(sample: Sample, name: str, row: int) -> Outcome | None:
 def _why(fate: Outcome) -> str:
     status = fate.status.value.replace("_", " ")
     return plain(status if fate.reason in (None, status) else f"{status}: {fate.reason}", _LONGEST)
+
+
+def _errors(sample: Sample) -> list[str]:
+    """What failed, each text once: that of a cell is seen only where the mouse rests."""
+    told = {(name, one.error) for fate in sample.fates for name, one in fate.items() if one.error}
+    return [f"{name}: {error}" for name, error in sorted(told)[:_TEXTS]]
 
 
 def _told(value: Any) -> str:

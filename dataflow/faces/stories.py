@@ -31,7 +31,7 @@ def story_html(story: Story) -> str:
     if story.ended == "nowhere":
         return f"<div>{plain(_nowhere(story))}</div>"
     rows = [
-        [_light(chapter), f"<b>{plain(chapter.service)}</b>", plain(_told(chapter)), _written(chapter.wrote)]
+        [_light(chapter), f"<b>{plain(chapter.service)}</b>", _outcome(chapter), _written(chapter.wrote)]
         for chapter in story.chapters
     ]
     record = facts((name, cell(value) or "null") for name, value in story.record.items())
@@ -49,6 +49,11 @@ def _light(chapter: Chapter) -> str:
     if chapter.status is None:
         return ""
     return dot(WEAK if chapter.verdict else STATUS_COLOURS[Status(chapter.status)])
+
+
+def _outcome(chapter: Chapter) -> str:
+    told = plain(_told(chapter))
+    return f"{told}<br>{faint(plain(chapter.error))}" if chapter.error else told
 
 
 def _written(values: Mapping[str, Any]) -> str:
@@ -111,6 +116,7 @@ def _told(chapter: Chapter) -> str:
 
 def _chapter(chapter: Chapter) -> list[str]:
     lines = [f"{chapter.service}: {printable(_told(chapter))}"]
+    lines += [f"    error: {printable(chapter.error)}"] if chapter.error else []
     return lines + [f"    {line}" for line in _record(chapter.wrote)]
 
 

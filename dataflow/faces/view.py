@@ -66,6 +66,7 @@ class RunView:
         statistics: The report of its statistics so far; empty where there are none.
         notes: What was decided.
         warnings: What deserves a look.
+        errors: The most frequent errors, in sentences.
     """
 
     id: str
@@ -79,6 +80,7 @@ class RunView:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -169,6 +171,7 @@ def view_run(run: Run) -> RunView:
         statistics=run.dataset.statistics if unchanged and run.dataset else run.statistics,
         notes=tuple(run.notes),
         warnings=tuple(run.warnings),
+        errors=() if run.status == "running" else tuple(map(str, run.errors)),
     )
 
 

@@ -121,6 +121,19 @@ class Batch:
     rows: pa.Array
     unreadable: tuple[Unreadable, ...] = ()
 
+    def first(self, records: int) -> Batch:
+        """The first so many records of it, in the order of the source."""
+        if self.table.num_rows + len(self.unreadable) <= records:
+            return self
+        numbers = sorted([*self.rows.to_pylist(), *(one.row for one in self.unreadable)])
+        last = numbers[records - 1]
+        kept = sum(row <= last for row in self.rows.to_pylist())
+        return Batch(
+            table=self.table.slice(0, kept),
+            rows=self.rows.slice(0, kept),
+            unreadable=tuple(one for one in self.unreadable if one.row <= last),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePlan:

@@ -244,6 +244,10 @@ class Job:
             the run says so itself: those of the same source and services, without a failure, whose answers still
             serve and whose services are given no `flow.Context`. Default: everything is done again, with answers from
             the cache.
+        error_texts: Whether what providers answer and an author's exceptions say is kept in rejects and failures, and
+            shown to whoever runs it. False keeps it out everywhere, for errors that quote personal data: left are
+            reasons, statuses, sentences of ours, and class, file and line of an exception. Verdicts of validations are
+            data of the output, and stay. Default: True.
     """
 
     pipeline: Pipeline
@@ -258,8 +262,9 @@ class Job:
     environ: tuple[str, ...]
     partition_size: SizeOption | None
     incremental: bool
+    error_texts: bool
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a job has that many options
         self,
         pipeline: Pipeline,
         *,
@@ -274,6 +279,7 @@ class Job:
         environ: Sequence[str] = (),
         partition_size: SizeOption | None = None,
         incremental: bool = False,
+        error_texts: bool = True,
     ) -> None:
         if not isinstance(pipeline, Pipeline):
             raise DeclarationError(f"a job takes a Pipeline, not {type(pipeline).__name__}")
@@ -286,8 +292,9 @@ class Job:
         read_partition_size(partition_size)
         check_dataset_name(output)
         check_key_names(key)
-        if not isinstance(incremental, bool):
-            raise DeclarationError("incremental takes True or False")
+        for name, value in (("incremental", incremental), ("error_texts", error_texts)):
+            if not isinstance(value, bool):
+                raise DeclarationError(f"{name} takes True or False")
         object.__setattr__(self, "pipeline", pipeline)
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "output", output)
@@ -300,6 +307,7 @@ class Job:
         object.__setattr__(self, "environ", check_environ(environ))
         object.__setattr__(self, "partition_size", partition_size)
         object.__setattr__(self, "incremental", incremental)
+        object.__setattr__(self, "error_texts", error_texts)
 
     @property
     def keys(self) -> tuple[str, ...]:

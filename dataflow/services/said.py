@@ -97,9 +97,12 @@ def said_by(error: BaseException) -> str:
 
 def one_line(text: str, *, most: int) -> str:
     """A text from elsewhere in one printable line without secrets: no control codes, and nothing that turns a line."""
-    known = _ANSI.sub("", without_secrets(text[:_WHOLE])[:_HEAD])
-    plain = "".join(one if one.isprintable() else " " if one.isspace() or one < " " else _seen(one) for one in known)
-    line = " ".join(plain.split())
+    known = without_secrets(text[:_WHOLE])[:_HEAD]
+    if not known.isprintable():
+        marked = _ANSI.sub("", known)
+        seen = (one if one.isprintable() else " " if one.isspace() or one < " " else _seen(one) for one in marked)
+        known = "".join(seen)
+    line = " ".join(known.split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 

@@ -6,7 +6,7 @@ pandas and Dask are imported only by the methods that give them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SIDES = ("rejects", "failures")
 """What a version has beside its records."""
+
+_ADDED = frozenset({"error"})
+"""Columns that the failures of partitions may lack which a later version has carried over from an older dataflow."""
 
 COMMITS = "commits.jsonl.zst"
 """The commit records of a version, from which the next one carries over what has not changed."""
@@ -133,7 +136,7 @@ class Dataset:
         return self._with_inputs(found) if inputs else found
 
     def failures(self, *, inputs: bool = False) -> pa.Table:
-        """The outcomes that did not succeed, one row for each service and record.
+        """The outcomes that did not succeed, one row for each service and record; `error` tells what was said.
 
         Args:
             inputs: Whether the columns of the source are read again and joined, of those partitions only that are
@@ -161,7 +164,7 @@ class Dataset:
         """The rejects or the failures of one partition."""
         names = [one[kind]["name"] for one in self.manifest["parts"] if one["identity"] == identity and one[kind]]
         schema = self._schemas.rejects if kind == "rejects" else self._schemas.failures
-        return self._read([f"{self.meta}/{kind}/{name}" for name in names], schema)
+        return self._read([f"{self.meta}/{kind}/{name}" for name in names], schema, older=_ADDED)
 
     def _with_inputs(self, table: pa.Table) -> pa.Table:
         # Reading sources takes a while to import.
@@ -189,10 +192,10 @@ class Dataset:
 
     def _side(self, kind: str, schema: pa.Schema) -> pa.Table:
         names = [part[kind]["name"] for part in self.manifest["parts"] if part[kind]]
-        return self._read([f"{self.meta}/{kind}/{name}" for name in names], schema)
+        return self._read([f"{self.meta}/{kind}/{name}" for name in names], schema, older=_ADDED)
 
-    def _read(self, paths: Sequence[str], schema: pa.Schema) -> pa.Table:
-        tables = [self._guarded(path, partial(decode, schema=schema)) for path in paths]
+    def _read(self, paths: Sequence[str], schema: pa.Schema, *, older: Collection[str] = ()) -> pa.Table:
+        tables = [self._guarded(path, partial(decode, schema=schema, older=older)) for path in paths]
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
     def _guarded(self, path: str, read: Callable[[Any], Any]) -> Any:

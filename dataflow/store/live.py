@@ -1,4 +1,4 @@
-"""What a run shows of itself in its folder while it goes on: its board, its log, and whether somebody wants it stopped.
+"""What a run shows of itself in its folder: its board, its log, what ended it, and whether somebody wants it stopped.
 
 None of it counts for what is published; it appears whole, and may lag behind.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+import msgspec
+
+from dataflow.errors import DataflowError
 from dataflow.store.commit import RunFolder
 from dataflow.store.files import files_at, translated
 from dataflow.store.filesystem import is_remote
 
-_BOARD, _LOG, _CANCEL = "live.json", "log", "cancel"
+_BOARD, _LOG, _CANCEL, _SAID = "live.json", "log", "cancel", "said.json"
 
 
 def is_slow(folder: RunFolder) -> bool:
@@ -44,6 +47,23 @@ def read_lines(folder: RunFolder) -> Sequence[str]:
     with translated(f"run {folder.run}: reading its log"):
         found = dict(files_at(folder.root).read_all(folder.path(_LOG)))
     return [line for name in sorted(found) for line in found[name].decode().splitlines()]
+
+
+def keep_said(folder: RunFolder, error: DataflowError) -> None:
+    """Keep what somebody said about an error that ends the run: it does not travel with the error."""
+    if error.said:
+        # Only the owner of the run misses it.
+        with suppress(OSError):
+            files_at(folder.root).show(folder.path(_SAID), msgspec.json.encode([error.plain, error.said]))
+
+
+def read_said(folder: RunFolder, error: DataflowError) -> str:
+    """What was kept about an error, or nothing."""
+    try:
+        plain, said = msgspec.json.decode(files_at(folder.root).read(folder.path(_SAID)), type=tuple[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return ""
+    return said if plain == error.plain else ""
 
 
 def ask_to_stop(folder: RunFolder) -> None:

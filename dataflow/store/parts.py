@@ -7,6 +7,7 @@ hashed and described without being read again, and reaches every kind of catalog
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,19 +137,30 @@ def _text_bounds(footer: pq.FileMetaData) -> dict[str, tuple[str, str]]:
     return found
 
 
-def decode(source: Any, schema: pa.Schema) -> pa.Table:
-    """The table of a part under the schema it was written with; page checksums are compared.
+def decode(source: Any, schema: pa.Schema, *, older: Collection[str] = ()) -> pa.Table:
+    """The table of a part under the schema it was written with, see `restored`; page checksums are compared.
 
     Parquet forgets a few types (seconds, date64, dictionaries of numbers, large text within dictionaries); they
     are restored.
     """
     with pq.ParquetFile(source, page_checksum_verification=True) as file:
-        return restored(file.read(), schema)
+        return restored(file.read(), schema, older=older)
 
 
-def restored(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table under `schema`, from which it differs only by what Parquet forgets."""
-    columns = [_restored(table[name], schema.field(name).type) for name in schema.names]
+def restored(table: pa.Table, schema: pa.Schema, *, older: Collection[str] = ()) -> pa.Table:
+    """The table under `schema`, from which it differs only by what Parquet forgets.
+
+    Args:
+        table: As it was read.
+        schema: As it was written.
+        older: Columns that a part may lack, since an older dataflow has written it; they are null then.
+    """
+    columns = [
+        pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+        if field.name in older and field.name not in table.schema.names
+        else _restored(table[field.name], field.type)
+        for field in schema
+    ]
     return pa.table(columns, schema=schema)
 
 

@@ -1,6 +1,7 @@
 """Tells what happens in a run: to whoever listens, and to the logger `dataflow.run`.
 
-A log line holds counts and sentences of dataflow's own, and no value of a record.
+A log line holds counts and sentences of dataflow's own, and no value of a record; only at DEBUG also what providers and
+exceptions have said.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Announcer:
         message = _message(event) or ", ".join(f"{name} {count}" for name, count in counts.items())
         with placed(run=event.run, dataset=self._dataset):
             logger.log(level, "%s: run %s %s: %s", self._dataset, event.run, event.kind, message, extra=extra)
+            if event.said:
+                logger.debug("%s: run %s %s: %s", self._dataset, event.run, event.kind, event.said)
 
 
 def committed(run: str, done: Completion) -> Event:

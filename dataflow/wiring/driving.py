@@ -105,6 +105,7 @@ class Driving:
         self._lost: list[Report] = []
         self._postponed: list[float] = []
         self._reason: str | None = None
+        self._said = ""
         self._stopping = False
         self._used_up: dict[str, float] = {}
         self._calls: dict[str, int] = {}
@@ -150,10 +151,10 @@ class Driving:
         if lack is not None:
             raise Interrupted(lack)
 
-    def say(self, message: str) -> None:
-        """Say something that deserves a look."""
+    def say(self, message: str, *, said: str = "") -> None:
+        """Say something that deserves a look, with what somebody else has said about it."""
         self.run.warnings.append(message)
-        self._tell(Event(kind="warned", run=self.run.id, message=message))
+        self._tell(Event(kind="warned", run=self.run.id, message=message, said=said))
 
     def say_shortfalls(self) -> None:
         """Say which services are missing from records that are published all the same."""
@@ -161,11 +162,11 @@ class Driving:
             part = self.run.counts.services.get(step.service.name)
             self._say_once(() if part is None else tuple(shortfalls(step.service.name, part)))
 
-    def _say_once(self, messages: tuple[str, ...]) -> None:
+    def _say_once(self, messages: tuple[str, ...], *, said: str = "") -> None:
         """Say what one worker, or many, had to say."""
         for message in dict.fromkeys(messages):
             if message not in self.run.warnings:
-                self.say(message)
+                self.say(message, said=said)
 
     def _done(self, earlier: Dataset | None) -> set[str]:
         """The identities of what needs no work, counted."""
@@ -320,7 +321,8 @@ class Driving:
             self._lost += [] if isinstance(report.spec, LookTask) else [report]
             return
         if isinstance(report.error, GuardrailReached):
-            self._reason = self._reason or str(report.error)
+            self._reason = self._reason or report.error.plain
+            self._said = self._said or report.error.said
             return
         if isinstance(report.error, DataflowError):
             raise report.error
@@ -332,7 +334,8 @@ class Driving:
         self._spend(completion.statistics.unpaid())
         now, problem = time.monotonic(), completion.stopped
         self._over = self._over or completion.over
-        self._say_once((*completion.warnings, *((problem,) if completion.outage and problem else ())))
+        self._say_once(completion.warnings)
+        self._say_once((problem,) if completion.outage and problem else (), said=completion.said)
         if completion.outage or completion.over is not None or problem is None or problem == STOPPED:
             return
         if now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
@@ -368,7 +371,9 @@ class Driving:
 
     def _stop_at(self, reason: str | None) -> None:
         if reason is not None:
-            raise GuardrailReached(reason)
+            reached = GuardrailReached(reason)
+            reached.said = self._said
+            raise reached
 
     def _keeper(self) -> CountKeeper:
         """Keeps long windows; calls that are answered offline, or not made at all, count for none."""

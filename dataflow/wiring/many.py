@@ -155,9 +155,12 @@ def _returned(ended: list[Ended], *, return_errors: bool) -> list[Ended]:
         return ended
     place, error = failed[0]
     others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-    text = f"record {place} of {len(ended)}{others}: {error}; return_errors=True puts errors in the places of records"
+    advice = "return_errors=True puts errors in the places of records"
+    text = f"record {place} of {len(ended)}{others}: {error.plain}; {advice}"
     if isinstance(error, CriticalServiceFailed):
-        raise CriticalServiceFailed(text, error.services)
+        first = CriticalServiceFailed(text, error.services)
+        first.said = error.said
+        raise first
     raise DeclarationError(text)
 
 

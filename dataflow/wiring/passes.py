@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -75,7 +76,9 @@ class Passes:
             records = outlook.others + own.total_records
             reason = certain(guardrails, self._graph, run=self._run, counts=counts, records=records)
             if reason is not None:
-                raise GuardrailReached(reason)
+                reached = GuardrailReached(reason)
+                reached.said = _said(environment, steps)
+                raise reached
 
         return Prelude(steps=steps, judge=judge)
 
@@ -156,6 +159,16 @@ def _joined(answers: pa.Table, kept: pa.Table | None) -> pa.Table:
         return answers
     # An older dataflow has noted less of its answers.
     return sorted_by_key(pa.concat_tables([answers, kept.replace_schema_metadata(None)], promote_options="default"))
+
+
+def _said(environment: Environment, steps: Collection[int]) -> str:
+    """What the error says that was met most often in a partition of which nothing is kept."""
+    texts = Counter(
+        (environment.graph.steps[at].service.name, failure.error)
+        for at in sorted(steps)
+        for failure in environment.effects[at].failures
+    )
+    return "".join(f"the most frequent error: `{name}`: {error}" for (name, error), _ in texts.most_common(1))
 
 
 def _completion(task: Task, statistics: Statistics) -> Completion:

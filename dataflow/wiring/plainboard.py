@@ -11,6 +11,7 @@ from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.telemetry.board import Head, Rejects, Snapshot, make_board
 from dataflow.telemetry.statistics import Statistics, called_in
+from dataflow.wiring.saying import plain_of
 
 if TYPE_CHECKING:
     from dataflow.wiring.run import Run
@@ -60,7 +61,7 @@ def board_of_run(run: Run, *, now: float) -> dict[str, Any]:
     unchanged = run.status == "unchanged"
     snapshot = Snapshot(
         status=run.status,
-        reason=run.reason,
+        reason=None if run._error is None else plain_of(run._error),
         error=None if run._error is None else type(run._error).__name__,
         counts=_published(run.dataset) if unchanged and run.dataset is not None else run.counts,
         planned=run.partitions,

@@ -102,8 +102,9 @@ class KeptFailures:
         for row in self._version.side_of("failures", spec.identity).to_pylist():
             service, number = row["service"], row["source_row"]
             if service != self._repair.service:
-                text = texts.get((service, number)) or f"failed in run {self._repair.run}, and was not tried again"
-                error = CallError(row["reason"], text, status=row["http_status"])
+                text = f"failed in run {self._repair.run}, and was not tried again"
+                whole = row.get("error") or texts.get((service, number)) or ""
+                error = CallError(row["reason"], text, status=row["http_status"], whole=whole)
                 error.timed_out = row["status"] == Status.TIMED_OUT
                 error.not_attempted = row["status"] == Status.NOT_ATTEMPTED
                 kept.setdefault(service, {})[places[number]] = error

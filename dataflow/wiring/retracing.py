@@ -225,7 +225,8 @@ def _without_calls(graph: Graph, changed: frozenset[str]) -> set[int]:
 def _kept(failures: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, Exception]]:
     kept: dict[str, dict[int, Exception]] = {}
     for one in failures:
-        error = CallError(one["reason"], one["reason"], status=one["http_status"])
+        whole = one.get("error") or ""
+        error = CallError(one["reason"], one["reason"], status=one["http_status"], whole=whole)
         error.timed_out = one["status"] == Status.TIMED_OUT
         error.not_attempted = one["status"] == Status.NOT_ATTEMPTED
         kept[one["service"]] = {0: error}

@@ -14,6 +14,7 @@ from dataflow.telemetry.statistics import Statistics
 
 if TYPE_CHECKING:
     from dataflow.faces.dashboard import Dashboard
+    from dataflow.wiring.saying import ErrorLine
 
 _LOOK = 0.5
 """Seconds between two looks of somebody who waits for a run."""
@@ -69,6 +70,13 @@ class Run:
     def reason(self) -> str | None:
         """Why it ended before its time, or None."""
         return None if self._error is None else str(self._error)
+
+    @property
+    def errors(self) -> tuple[ErrorLine, ...]:
+        """Its most frequent errors, with what providers and exceptions have said; read from the catalog."""
+        from dataflow.wiring.saying import errors_of
+
+        return errors_of(self.statistics["services"], self._so_far)
 
     @property
     def version(self) -> int | None:

@@ -35,6 +35,7 @@ from dataflow.wiring.jobs import Found, Reference
 from dataflow.wiring.planning import Planned, cut_planned, differing, plan_job
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.run import Run
+from dataflow.wiring.saying import complete, plain_of, said_of
 from dataflow.wiring.sending import Sending
 from dataflow.wiring.settings import Settings, moved, read_settings
 from dataflow.wiring.sizing import threads_for
@@ -212,11 +213,12 @@ class _Execution:
             except BaseException as error:
                 with suppress(AttributeError):
                     error.run = self.run  # type: ignore[attr-defined]
+                complete(error, self.run)
                 self.run._error = error
                 self.run.status = "stopped" if self.as_it_is or isinstance(error, _CLEAN_ENDS) else "failed"
                 with suppress(Exception):
                     # A listener that fails again must not hide what ended the run.
-                    tell(Event(kind="stopped", run=self.run.id, message=str(error)))
+                    tell(Event(kind="stopped", run=self.run.id, message=plain_of(error), said=said_of(error)))
                 raise
             finally:
                 self.run.duration = time.perf_counter() - self.began
@@ -349,7 +351,7 @@ class _Execution:
         try:
             driving.perform(self._earlier() if repair is None else None)
         except _CLEAN_ENDS as error:
-            folder.stop(str(error))
+            folder.stop(plain_of(error))
             raise
         lineage: dict[str, Any] = {
             "source": [asdict(file) for file in planned.source.files],

@@ -70,7 +70,11 @@ def open_engine(
         limits=limits_of(planned),
         money=None if treasury is None else treasury.money,
         binding=planned.binding,
-    ) | {"live": settings.live, "shared": limits_prefix(folder.root) if may_call else None}
+    ) | {
+        "live": settings.live,
+        "shared": limits_prefix(folder.root) if may_call else None,
+        "error_texts": planned.job.error_texts,
+    }
     if uses_processes(settings, planned.graph, planned.source):
         return cluster_engine(
             (program or pack_object(planned.job.pipeline)).given(planned.variables),

@@ -18,6 +18,7 @@ class Chapter:
         service: Its name.
         status: The outcome; None where it cannot be told any more.
         reason: Why it did not succeed, or what is not known.
+        error: What it said when it failed, as the failures have it.
         http_status: Of the last answer, where it failed.
         attempts: Calls made, where it failed.
         duration: Seconds spent, where it failed.
@@ -32,6 +33,7 @@ class Chapter:
     service: str
     status: str | None = None
     reason: str | None = None
+    error: str | None = None
     http_status: int | None = None
     attempts: int | None = None
     duration: float | None = None

@@ -200,6 +200,7 @@ def _by_files(
             service=name,
             status=failure["status"],
             reason=failure["reason"],
+            error=failure.get("error"),
             http_status=failure["http_status"],
             attempts=failure["attempts"],
             duration=failure["duration"],

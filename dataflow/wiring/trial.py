@@ -39,6 +39,8 @@ from dataflow.wiring.preparation import DEFAULT_CATALOG, Prepared, prepare_once
 from dataflow.wiring.prospects import told_ahead
 from dataflow.wiring.settings import SMALL_BYTES
 
+_ERRORS = 20
+"""Texts of errors that are printed."""
 _SLICES = 4
 """Slices of the source that a sample is taken from, evenly spaced: the first records are rarely like the rest."""
 
@@ -140,8 +142,8 @@ class Sample:
         return self.table.to_pandas(types_mapper=bring_pandas_in().ArrowDtype)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: the records, and status and reason of each service for each."""
-        fates = [{name: [one.status.value, one.reason] for name, one in fate.items()} for fate in self.fates]
+        """Plain values: the records, and status, reason and error of each service for each."""
+        fates = [{name: _told(one) for name, one in fate.items()} for fate in self.fates]
         bill: dict[str, Any] = {"cost": self.cost, "currency": self.currency} if self.currency else {}
         if self.bill is not None:
             bill |= {"calls": self.bill.calls, "cached": self.bill.cached}
@@ -157,7 +159,8 @@ class Sample:
             [row, *(_cell(fate[name]) for name in services), record["rejected"] or ""]
             for row, (fate, record) in enumerate(zip(self.fates, self.table.to_pylist(), strict=True), start=1)
         ]
-        lines = [table_text(["record", *services, "rejected"], rows), *(f"note: {note}" for note in self.notes)]
+        lines = [table_text(["record", *services, "rejected"], rows), *self._errors()]
+        lines += [f"note: {note}" for note in self.notes]
         lines += [] if self.bill is None else [f"bill: {self.bill.told}"]
         lines += (
             [] if self.quote is None else ["", "the whole source, with these answers in the cache:", str(self.quote)]
@@ -166,10 +169,28 @@ class Sample:
 
     __repr__ = __str__
 
+    def _errors(self) -> list[str]:
+        """The texts of what failed, each once: a cell of the table has no room for them."""
+        from dataflow.faces.texts import printable
+
+        told: dict[tuple[str, str], int] = {}
+        for row, fate in enumerate(self.fates, start=1):
+            for name, one in fate.items():
+                if one.error and one.error != one.reason:
+                    told.setdefault((name, one.error), row)
+        lines = [f"error: `{name}` for record {row}: {printable(error)}" for (name, error), row in told.items()]
+        more = len(lines) - _ERRORS
+        return [*lines[:_ERRORS], *([f"error: and {more} others; to_dict() has all of them"] if more > 0 else [])]
+
     def _repr_html_(self) -> str:
         from dataflow.faces.samples import sample_html
 
         return sample_html(self)
+
+
+def _told(outcome: Outcome) -> list[str | None]:
+    told = [outcome.status.value, outcome.reason]
+    return [*told, outcome.error] if outcome.error else told
 
 
 def _cell(outcome: Outcome) -> str:
@@ -185,9 +206,14 @@ def sample(
     catalog: str = DEFAULT_CATALOG,
     offline: bool = False,
     guardrails: Guardrails | None = None,
+    error_texts: bool = True,
 ) -> Sample:
-    """Run `n` records; see `Pipeline.sample`. Guardrails say what a run would make of records like these."""
-    trial = run_sample(pipeline, source, n=n, catalog=catalog, offline=offline)
+    """Run `n` records; see `Pipeline.sample`.
+
+    Guardrails say what a run would make of records like these, and `error_texts` whether what providers and exceptions
+    say may be shown.
+    """
+    trial = run_sample(pipeline, source, n=n, catalog=catalog, offline=offline, error_texts=error_texts)
     prepared, environment, bill = trial.prepared, trial.environment, trial.bill
     notes = [*trial.notes, *prepared.graph.notes, *_not_rowwise(prepared, environment)]
     steps = frozenset(step.index for step in prepared.graph.steps)
@@ -218,7 +244,13 @@ def _quote_for_the_rest(pipeline: Pipeline, source: Any, trial: Trial, *, catalo
 
 
 def run_sample(
-    pipeline: Pipeline, source: Any, *, n: int, catalog: str = DEFAULT_CATALOG, offline: bool = False
+    pipeline: Pipeline,
+    source: Any,
+    *,
+    n: int,
+    catalog: str = DEFAULT_CATALOG,
+    offline: bool = False,
+    error_texts: bool = True,
 ) -> Trial:
     """Run `n` records of a source, evenly spaced.
 
@@ -233,7 +265,8 @@ def run_sample(
         check_columns(plan.schema)
         table, unreadable = _take(plan, n)
     prepared = prepare_once(pipeline, plan.schema, catalog=catalog, offline=offline)
-    environment = run_graph(prepared.graph, table, prepared.resources)
+    resources = replace(prepared.resources, error_texts=error_texts)
+    environment = run_graph(prepared.graph, table, resources)
     return Trial(
         prepared=prepared,
         environment=environment,

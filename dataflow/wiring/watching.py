@@ -26,6 +26,7 @@ from dataflow.store.live import is_asked_to_stop, is_slow, keep_board, keep_line
 from dataflow.telemetry.board import Head, Rejects, Snapshot, make_board
 from dataflow.telemetry.pace import Pace
 from dataflow.wiring.run import Run
+from dataflow.wiring.saying import plain_of
 from dataflow.wiring.traffic import traffic_of
 
 EVERY = 1.0
@@ -171,7 +172,7 @@ class Watching:
         snapshot = Snapshot(
             status=status,
             counts=run.counts,
-            reason=run.reason,
+            reason=None if run._error is None else plain_of(run._error),
             error=None if run._error is None else type(run._error).__name__,
             planned=run.partitions,
             done=run.done,

@@ -25,6 +25,7 @@ from dataflow.engine.tally import Tally, merged_tallies
 from dataflow.engine.tracing import beginning, carried, told_completion
 from dataflow.engine.turns import Turns, turns_of
 from dataflow.engine.waiting import Flights
+from dataflow.errors import DataflowError
 from dataflow.plan.foresight import Outlook
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import Batch, PartitionSpec
@@ -34,6 +35,7 @@ from dataflow.services.context import Context
 from dataflow.store.catalog import Catalog
 from dataflow.store.commit import CommitRecord, RunFolder
 from dataflow.store.effects import RunEffects
+from dataflow.store.live import keep_said
 from dataflow.store.resolve import AnswerReader
 from dataflow.store.schemas import schema_of_text, schema_text
 from dataflow.store.sources import read
@@ -174,6 +176,7 @@ def make_work(
         shared=setup.get("shared"),
         limits={name: Limits(min_found=found, max_failures=most) for name, (found, most) in setup["limits"].items()},
         losses=losses,
+        error_texts=setup.get("error_texts", True),
     )
     resources = make_resources(graph, tables=tables, context=context, settings=settings)
     return PartitionWork(
@@ -241,6 +244,9 @@ class PartitionWork:
             done = self._done(task, flights)
         except Impatient as error:
             return self._give_back(task, flights, stopped=error.problem, because=error)
+        except DataflowError as error:
+            keep_said(self._folder, error)
+            raise
         except Halted:
             return self._give_back(task, flights, stopped=STOPPED)
         finally:
@@ -297,7 +303,8 @@ class PartitionWork:
         return replace(completion_of(record), rejects=result.rejected)
 
     def _read(self, spec: PartitionSpec) -> Batch:
-        return _cut(read(self._options, spec, schema=self._schema), spec, self._options)
+        batch = read(self._options, spec, schema=self._schema)
+        return batch.first(spec.rows) if "first_records" in self._options else batch
 
     def _flush(self) -> None:
         """Write what was answered and called."""
@@ -318,6 +325,7 @@ class PartitionWork:
             again_in=0.0 if because is None else because.seconds,
             outage=because is not None and because.reason == "breaker",
             over=None if because is None else because.over,
+            said="" if because is None or not self._resources.error_texts else because.said,
             warnings=self._warnings(),
         )
 
@@ -372,20 +380,6 @@ class PartitionWork:
         if self._memory is not None:
             self._memory.close()
         close_idle()
-
-
-def _cut(batch: Batch, spec: PartitionSpec, options: Mapping[str, Any]) -> Batch:
-    """The first `spec.rows` records of a slice, where the run has a limit."""
-    if "first_records" not in options or batch.table.num_rows + len(batch.unreadable) <= spec.rows:
-        return batch
-    numbers = sorted([*batch.rows.to_pylist(), *(one.row for one in batch.unreadable)])
-    last = numbers[spec.rows - 1]
-    kept = sum(row <= last for row in batch.rows.to_pylist())
-    return Batch(
-        table=batch.table.slice(0, kept),
-        rows=batch.rows.slice(0, kept),
-        unreadable=tuple(one for one in batch.unreadable if one.row <= last),
-    )
 
 
 def completion_of(record: CommitRecord) -> Completion:

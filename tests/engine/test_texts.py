@@ -6,6 +6,7 @@ import json as codec
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from dataflow.engine.http.attempts import CallError
@@ -143,3 +144,19 @@ def test_errors_are_counted_by_their_class_whatever_they_call_their_reason() -> 
     assert reason_of(Unspeakable()) == "Unspeakable"
     assert reason_of(UnicodeDecodeError("utf-8", b"\xff", 0, 1, SECRET)) == "UnicodeDecodeError"
     assert reason_of(CallError("HTTP 503", "answered 503")) == "HTTP 503"
+
+
+def test_an_exception_whose_attributes_raise_is_told_all_the_same() -> None:
+    class Broken(Exception):
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    assert text_of(Broken("odd")).whole == "Broken: odd"
+    assert reason_of(Broken("odd")) == "Broken"
+
+
+def test_the_inside_of_a_compiled_library_is_nobodys_line() -> None:
+    def casting() -> Any:
+        return pa.array([300]).cast(pa.int8())
+
+    assert text_of(caught(casting)).plain == f"ArrowInvalid (test_texts.py, line {line_of(casting, 1)})"

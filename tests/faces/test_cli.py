@@ -84,8 +84,8 @@ def test_a_run_prints_one_json_object_whatever_the_job_prints(command: Command) 
     ended = command("run", "jobs.py", "--json")
     assert ended.code == 0
     told = ended.json
-    names = ["run", "dataset", "version", "path", "status", "whole", "limit", "latest", "statistics", "sample_records"]
-    assert list(told) == names
+    names = ["run", "dataset", "version", "path", "status", "whole", "limit", "latest", "statistics"]
+    assert list(told) == [*names, "errors", "sample_records"]
     assert (told["dataset"], told["version"], told["status"]) == ("numbers", 1, "published")
     assert told["statistics"]["total_records"] == 21
     assert len(told["sample_records"]) == 10

@@ -202,7 +202,7 @@ class Bench:
         with pytest.raises(kind, match=match) as caught:
             self.run(*services, **options)
         (newest, *_) = self.catalog.runs("leads")
-        assert (newest.state, newest.reason) == ("stopped", str(caught.value))
+        assert (newest.state, newest.reason) == ("stopped", caught.value.plain)
         assert self.catalog.datasets() == []
         return newest.id
 

@@ -91,12 +91,13 @@ def test_an_optional_failure_is_counted_and_its_default_fills_in() -> None:
     assert result.metadata.failure_count == 1
 
 
-def test_a_critical_failure_raises_and_names_the_service_without_values() -> None:
+def test_a_critical_failure_raises_and_names_the_service_and_what_it_said_behind_the_sentence() -> None:
     used = flow.Pipeline("p", [domain, size.with_(priority="critical")])
     with pytest.raises(CriticalServiceFailed, match=r"`size`: LookupError; give them default=") as caught:
         used.call({"email": "a@bad.example"})
     assert caught.value.services == ("size",)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in caught.value.plain
+    assert str(caught.value).endswith("; `size`: LookupError: secret text (test_single.py, line 46)")
 
 
 def test_null_inputs_skip_what_does_not_take_them() -> None:

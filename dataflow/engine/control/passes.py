@@ -27,9 +27,11 @@ class Impatient(Exception):
 
     Attributes:
         spent: What the calls that it ended had spent, noted by whoever made them.
+        said: What the provider said last, where that is why; noted by whoever was told.
     """
 
     spent: Any = None
+    said: str = ""
 
     def __init__(
         self,

@@ -17,10 +17,12 @@ class AccessCheck:
     Args:
         service: The service.
         strict: Whether a refusal ends the run; else it is a failure of its record.
+        texts: Whether what the provider says may be told to the owner of the run.
     """
 
-    def __init__(self, service: Service, *, strict: bool) -> None:
+    def __init__(self, service: Service, *, strict: bool, texts: bool = True) -> None:
         self._service = service
+        self._texts = texts
         self._open = not strict
 
     def __call__(self, error: BaseException | None) -> None:
@@ -41,10 +43,12 @@ class AccessCheck:
             api = self._service.api
             secrets = ", ".join(api.auth.secrets) if api.auth is not None else ""
             advice = f"check the secrets {secrets}" if secrets else "the API is declared without auth="
-            raise GuardrailReached(
+            refused = GuardrailReached(
                 f"`{self._service.name}`: {api.name} refuses access ({status}) from the first call on; {advice}, "
                 "then run the same command again"
             )
+            refused.said = f"it said: {said}" if self._texts and (said := getattr(error, "said", "")) else ""
+            raise refused
 
 
 def status_of(error: BaseException) -> int | None:

@@ -51,6 +51,7 @@ class Caller:
         self._budget = BudgetState()
         self._answered = -math.inf
         self._problem: str | None = None
+        self._said = ""
 
     async def perform(self, attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:
         """Make attempts until one succeeds or the policies say no more.
@@ -112,7 +113,7 @@ class Caller:
         if error.attempt is Attempt.FAILED and call.failed_at is not None and self._answered > call.failed_at:
             error.attempt = Attempt.REFUSED
         elif error.attempt is Attempt.FAILED:
-            self._problem = error.error
+            self._problem, self._said = error.error, error.said
             call.failed_at = self._clock() if call.failed_at is None else call.failed_at
         return error.attempt
 
@@ -143,6 +144,7 @@ class Caller:
             call.settle(0)
             if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:
                 error.problem = f"`{self._gate.api}` fails ({self._problem}), so its breaker keeps calls waiting"
+                error.said = self._said and f"`{self._gate.api}` said: {self._said}"
             raise
 
     @asynccontextmanager

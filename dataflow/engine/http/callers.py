@@ -252,11 +252,12 @@ class Callers:
 
     def _check(self, step: Step) -> Check:
         """What looks at how the calls of a step end, and may end the run."""
-        access = AccessCheck(step.service, strict=self._settings.strict)
+        texts = self._settings.error_texts
+        access = AccessCheck(step.service, strict=self._settings.strict, texts=texts)
         limits = self._settings.limits.get(step.service.name)
         if limits is None:
             return access
-        quality = QualityCheck(step, limits=limits)
+        quality = QualityCheck(step, limits=limits, texts=texts)
 
         def check(error: BaseException | None) -> None:
             access(error)

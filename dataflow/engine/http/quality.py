@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataflow.engine.http.attempts import CallError
+from dataflow.engine.texts import text_of
 from dataflow.errors import GuardrailReached, NotFound, Verdict
 from dataflow.plan.graph import Step
 from dataflow.plan.guardrails import too_few_told
@@ -33,10 +33,12 @@ class QualityCheck:
     Args:
         step: The service, bound to its columns.
         limits: Its limits.
+        texts: Whether what providers and exceptions say may be told to the owner of the run.
     """
 
-    def __init__(self, step: Step, *, limits: Limits) -> None:
+    def __init__(self, step: Step, *, limits: Limits, texts: bool = True) -> None:
         self._step = step
+        self._texts = texts
         self._limits = limits
         self._found = self._unknown = self._failed = 0
 
@@ -65,10 +67,11 @@ class QualityCheck:
         most = self._limits.max_failures
         if most is None or self._failed <= most:
             return
-        # What a function of the user raised may hold a value.
-        last = f"{error}" if isinstance(error, CallError) else type(error).__name__
-        raise GuardrailReached(
+        text = text_of(error)
+        reached = GuardrailReached(
             f"`{self._step.service.name}` failed for {self._failed:,} calls, more than the {most:,} that "
-            f"max_failures allows, the last time with: {last}; mend it and run again, or raise max_failures= "
+            f"max_failures allows, the last time with: {text.plain}; mend it and run again, or raise max_failures= "
             "and run the same command again to go on"
         )
+        reached.said = f"the last error: {text.whole}" if self._texts and text.whole != text.plain else ""
+        raise reached

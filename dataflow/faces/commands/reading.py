@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import click
 
 from dataflow.faces.commands.common import CATALOG, JSON, print_csv, print_json, print_rows
@@ -60,6 +63,20 @@ def failures(name: str, service: str | None, inputs: bool, as_csv: bool, catalog
         print_csv(rows)
     else:
         print_rows(rows, as_json, empty="nothing failed")
+        for line in () if as_json else _most_frequent(rows):
+            click.echo(f"error: {line}")
+
+
+def _most_frequent(rows: list[dict[str, Any]]) -> list[str]:
+    """The texts of errors as a whole, for which a table has no room, the most frequent first."""
+    from dataflow.faces.texts import printable
+    from dataflow.wiring.saying import MOST, ErrorLine
+
+    counts = Counter((row["service"], row["reason"], row["error"]) for row in rows if row.get("error"))
+    return [
+        printable(str(ErrorLine(service=service, reason=reason, records=records, error=error)))
+        for (service, reason, error), records in counts.most_common(MOST)
+    ]
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -115,6 +116,7 @@ def _run_summary(finished: Any) -> dict[str, Any]:
         **({} if finished.dataset is None else _standing(finished.dataset)),
         **({} if finished.reason is None else {"reason": finished.reason}),
         "statistics": finished.statistics,
+        "errors": [asdict(one) for one in finished.errors],
         "sample_records": finished.head(10).to_pylist(),
     }
 

@@ -83,7 +83,14 @@ def sample(
     with own_stdout(as_json):
         found = find_job(job, source=source, parameters=parameters_of(parameters))
         told = require_source(found, job)
-        trial = sample_job(told.pipeline, told.source, n=size, catalog=catalog, guardrails=told.guardrails)
+        trial = sample_job(
+            told.pipeline,
+            told.source,
+            n=size,
+            catalog=catalog,
+            guardrails=told.guardrails,
+            error_texts=told.error_texts,
+        )
     if as_json:
         print_json(trial.to_dict())
     else:

@@ -281,6 +281,31 @@ def test_a_gate_that_loses_patience_is_heard() -> None:
         asyncio.run(caller(Shut([])).perform(endings("value", events=[]), a_call()))
 
 
+def test_what_the_provider_said_stays_apart_from_the_sentence_about_a_breaker() -> None:
+    class Opening(Turnstile):
+        api = "acme"
+
+        async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
+            if self.events:
+                raise Impatient("breaker", 7.0)
+            return await super().enter()
+
+    events: list[str] = []
+    with pytest.raises(Impatient) as caught:
+        asyncio.run(caller(Opening(events)).perform(endings(error(said="over quota"), events=events), a_call()))
+    assert "answered 503" in caught.value.problem
+    assert "over quota" not in caught.value.problem
+    assert "over quota" in caught.value.said
+
+
+def test_what_the_provider_said_last_goes_with_the_error_of_a_call() -> None:
+    failing = endings(error(said="over quota"), events=[])
+    with pytest.raises(CallError) as caught:
+        asyncio.run(caller(Turnstile([])).perform(failing, a_call()))
+    assert str(caught.value) == "answered 503 (3 attempts)"
+    assert caught.value.whole == "answered 503 (3 attempts): over quota"
+
+
 class Outage(Turnstile):
     """A gate whose breaker is open: each call waits for it and is a probe."""
 
