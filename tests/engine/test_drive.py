@@ -188,6 +188,7 @@ class GivingBack(Scripted):
         if self.attempts.count(spec.index) > self.times:
             return report
         waits = {"stopped": "`acme`: 50/day is used up", "again_in": self.again_in, "outage": self.outage}
+        waits["said"] = "`acme` said: your plan ends today"
         return replace(report, completion=replace(report.completion, **waits))
 
 
@@ -197,8 +198,10 @@ def jumping() -> Callable[[], float]:
 
 
 def test_an_outage_of_ten_minutes_ends_a_run_that_can_go_on() -> None:
-    with pytest.raises(Interrupted, match="for 10 minutes"):
+    with pytest.raises(Interrupted, match="for 10 minutes") as caught:
         list(drive(GivingBack(99, outage=True, again_in=1), [spec(0)], clock=jumping()))
+    assert str(caught.value).endswith("; `acme` said: your plan ends today")
+    assert "your plan" not in caught.value.plain
 
 
 def test_a_rate_that_is_used_up_for_hours_is_waited_for_and_told() -> None:
