@@ -86,6 +86,18 @@ def said_in(value: Any, *, most: int = SAID) -> str:
     return one_line(_found(value, _DEEP), most=most)
 
 
+def said_inside(body: bytes, *, most: int = SAID) -> str:
+    """What an answer with a good status says is wrong, if it holds an error in place of what was asked; or nothing."""
+    if len(body) > _WHOLE or b'"error' not in body:
+        return ""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    found = {name: answer[name] for name in ("error", "errors") if answer.get(name)} if isinstance(answer, dict) else {}
+    return said_in(found, most=most)
+
+
 def said_by(error: BaseException) -> str:
     """What an exception says of itself, in one line; empty where it says nothing, or raises when it is asked."""
     try:

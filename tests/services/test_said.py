@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dataflow.services import context
-from dataflow.services.said import SAID, one_line, said, said_in
+from dataflow.services.said import SAID, one_line, said, said_in, said_inside
 
 MESSAGE = "Unsupported parameter: use max_completion_tokens"
 
@@ -47,6 +47,20 @@ def test_the_text_of_an_error_is_found_where_json_answers_have_it(answer: Any, t
 def test_an_error_that_was_parsed_already_says_the_same() -> None:
     assert said_in({"error": {"message": MESSAGE}}) == MESSAGE
     assert said_in(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"error": {"message": "over quota"}}', "over quota"),
+        (b'{"errors": [{"message": "no field x"}], "data": null}', "no field x"),
+        (b'{"name": "acme", "errors": [], "message": "hello"}', ""),
+        (b'[{"error": "x"}]', ""),
+        (b'{"error', ""),
+    ],
+)
+def test_an_error_inside_a_good_answer_is_told_and_nothing_else_of_it(body: bytes, text: str) -> None:
+    assert said_inside(body) == text
 
 
 def test_a_page_says_its_text_without_the_markup() -> None:

@@ -81,6 +81,13 @@ def test_an_unexpected_answer_names_its_path_in_the_failures(server: Running, tm
     assert "(`name`): expected int, got str" in str(flow.why(run.dataset, "d0.example"))
 
 
+def test_what_a_good_status_says_is_wrong_stands_in_the_failures(server: Running, tmp_path: Path) -> None:
+    run = job_of([asking(server)], {"fault": ["error_200", "html_200"]}).run(catalog=tmp_path)
+    inside, page = errors(run)
+    assert inside.endswith("missing: something went wrong")
+    assert page == "the answer cannot be read: no JSON: it looks like HTML: We will be back soon"
+
+
 def test_the_owner_is_told_everywhere(
     server: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.headers import IDEMPOTENCY_KEY, of_json
-from dataflow.services.said import said, said_by
+from dataflow.services.said import said, said_by, said_inside
 from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
 from dataflow.services.template import with_query
 
@@ -148,6 +148,7 @@ def read_value(
             f"the answer is not what returns= says: {error}",
             attempt=Attempt.REFUSED,
             status=status,
+            said=said_inside(found) if isinstance(found, bytes) else "",
         ) from error
     except RefusedAnswer as error:
         # The words are those of accept=, which may quote the answer.
