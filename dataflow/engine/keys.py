@@ -110,4 +110,5 @@ def _asked(one: Endpoint | Chat) -> list[Any]:
         sorted(one.not_found),
         None if one.accept is None else code_digest(one.accept),
         None if one.batch is None else one.batch.meaning,
+        *(["allow_nan"] if one.allow_nan else []),
     ]

@@ -77,7 +77,8 @@ def _request(one: Endpoint) -> Any:
 
 def _reading(one: Endpoint, looks: Looks) -> Any:
     accept = None if one.accept is None else looks(one.accept).digest
-    return [stable(one.select), accept, one.not_found, None if one.batch is None else one.batch.meaning]
+    batch = None if one.batch is None else one.batch.meaning
+    return [stable(one.select), accept, one.not_found, batch, *(["allow_nan"] if one.allow_nan else [])]
 
 
 def _type(column: Column, graph: Graph) -> pa.DataType:

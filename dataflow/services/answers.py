@@ -20,8 +20,19 @@ import pyarrow as pa
 
 from dataflow.errors import NotFound, RetryLater
 from dataflow.services.conversion import Convert, build_record, converter, holds_any
+from dataflow.services.nonfinite import decode_nonfinite
 from dataflow.services.records import MISSING
-from dataflow.services.selection import ROOT, MalformedAnswer, RefusedAnswer, Selection, UnexpectedAnswer, follow
+from dataflow.services.selection import (
+    ROOT,
+    EmptyAnswer,
+    MalformedAnswer,
+    NotFinite,
+    NotUTF8,
+    RefusedAnswer,
+    Selection,
+    UnexpectedAnswer,
+    follow,
+)
 from dataflow.services.types import Declared, kind_of
 
 DEPTH = 200
@@ -41,12 +52,14 @@ class AnswerReader:
         select: Where the value is; None for the whole answer.
         accept: Judges the parsed answer: True, or False or a text for an error; None accepts all.
         where: Who declares it, for the error.
+        allow_nan: Whether NaN and the infinities, which JSON does not have, are taken as floats.
     """
 
     returns: Declared
     select: Selection | None = None
     accept: Callable[[Any], Any] | None = None
     where: str = "returns"
+    allow_nan: bool = False
     decode: Callable[[bytes], Any] = field(init=False, repr=False)
     convert: Convert = field(init=False, repr=False)
 
@@ -67,13 +80,14 @@ def read_answer(body: bytes, reader: AnswerReader) -> Any:
     """The value that the body of a successful answer holds.
 
     Raises:
-        NotFound: The body is empty or null, and null is no value of the declared type; `accept` is not asked then.
+        NotFound: The body is null, and null is no value of the declared type; `accept` is not asked then.
+        EmptyAnswer: The same, and the body is empty.
         MalformedAnswer: It is no JSON.
         UnexpectedAnswer: It is JSON of another shape or type.
         RefusedAnswer: `accept` refused it; whatever `accept` itself raises comes out as it is.
     """
-    if not body or body.isspace():
-        return _nothing(reader)
+    if reader.returns.nullable and is_empty(body):
+        return None
     return read_item(parse(body, reader), reader)
 
 
@@ -96,22 +110,36 @@ def parse(body: bytes, reader: AnswerReader) -> Any:
     """The body as plain values; where a Decimal is declared, numbers with a fraction are Decimals.
 
     Raises:
+        EmptyAnswer: It is empty.
         MalformedAnswer: It is no JSON.
-        UnexpectedAnswer: It is nested deeper than 200, or holds a number past all limits.
+        UnexpectedAnswer: It is nested deeper than 200, or holds a number past all limits, or one that is none.
     """
+    if is_empty(body):
+        raise EmptyAnswer("the answer is empty")
     if is_deep(body):
         raise UnexpectedAnswer(f"nested deeper than {DEPTH}")
+    body = body.removeprefix(_BOM)
     try:
-        return reader.decode(body.removeprefix(_BOM))
+        return reader.decode(body)
     except (msgspec.ValidationError, ArithmeticError):
         raise UnexpectedAnswer("holds a number that is out of range") from None
     except msgspec.DecodeError as error:
-        html = body.lstrip()[:1] == b"<"
-        raise MalformedAnswer("no JSON: it looks like HTML" if html else f"no JSON: {error}") from None
+        return _decode_other(body, reader, error)
     except UnicodeDecodeError:
-        raise MalformedAnswer("no JSON: its text is not UTF-8") from None
+        raise NotUTF8("no JSON: its text is not UTF-8, and no charset= of its Content-Type says what it is") from None
     except RecursionError:
         raise UnexpectedAnswer("nested too deeply for where it is read") from None
+
+
+def _decode_other(body: bytes, reader: AnswerReader, problem: Exception) -> Any:
+    """What a body says that is no JSON: only because of a NaN in it, or for the reason that is given."""
+    try:
+        return decode_nonfinite(body, reader.decode, allowed=reader.allow_nan)
+    except NotFinite:
+        raise
+    except (ValueError, ArithmeticError, msgspec.ValidationError):
+        html = body.lstrip()[:1] == b"<"
+        raise MalformedAnswer("no JSON: it looks like HTML" if html else f"no JSON: {problem}") from None
 
 
 def read_value(parsed: Any, reader: AnswerReader) -> Any:
@@ -133,6 +161,11 @@ def read_value(parsed: Any, reader: AnswerReader) -> Any:
     if (wrong := returns.mismatch(value)) is not None:
         raise UnexpectedAnswer(f"`{root.text}`: {wrong}" if root.steps else wrong)
     return value
+
+
+def is_empty(body: bytes) -> bool:
+    """Whether there is nothing in it but blanks."""
+    return not body or body.isspace()
 
 
 def is_deep(body: bytes) -> bool:

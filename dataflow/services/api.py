@@ -130,7 +130,7 @@ class API:
         """Declare an enrichment that puts each record; see `request`."""
         return self.request(name, "PUT", path=path, **options)
 
-    def request(
+    def request(  # noqa: PLR0913
         self,
         name: str,
         /,
@@ -146,6 +146,7 @@ class API:
         batch: int | None = None,
         items: str | None = None,
         match: str | Mapping[str, str] | None = None,
+        allow_nan: bool = False,
         **options: Unpack[Options],
     ) -> Service:
         """Declare an enrichment that makes one request for each distinct input, or for up to `batch` of them.
@@ -162,7 +163,8 @@ class API:
                 and Idempotency-Key; a name is the same in capitals and small letters. No templates.
             select: Where in the answer the value is, such as `"data.items"`, or {field: path}.
             accept: Called with the parsed answer; False, or a text that says why, refuses it.
-            not_found: Statuses that mean that nothing is known about the record.
+            not_found: Statuses that mean that nothing is known about the record. 204 means that too; any other
+                success without a body is a failure, `empty answer`, unless `returns` holds null.
             batch: Distinct inputs that may share a request. A list of one template in json or params, such as
                 `["{domain}"]`, then holds it once for each of them (the outermost such list does); `{domain}`
                 elsewhere in params or in the path is all values joined by commas. `select`, `returns` and `accept`
@@ -172,6 +174,7 @@ class API:
                 names are the inputs. Default: the whole answer.
             match: Where an item repeats the input, such as `"domain"`, or {column: path}; an input without an item is
                 not found. Default: items come in the order of the request, as many as were asked for.
+            allow_nan: True takes NaN and the infinities, which JSON does not have, as floats; by default they fail.
             **options: As for every service; `returns=` is needed. `idempotent=` says whether a call may be repeated;
                 by default yes, where the method does not say so with an Idempotency-Key.
 
@@ -193,7 +196,7 @@ class API:
             batch=BatchOptions(size=batch, items=items, match=match),
         )
         named: Options = {**options, "name": name}
-        return endpoint.declare(named)
+        return endpoint.allowing(allow_nan, name=name).declare(named)
 
 
 def _check_concurrency(concurrency: Any, *, where: str) -> None:

@@ -6,7 +6,7 @@ Inert: templates and paths are read here, requests are made and sent by the engi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -57,6 +57,7 @@ class Endpoint:
         repeatable: Whether a call whose answer was lost may be sent again.
         keyed: Whether an Idempotency-Key of its own goes with each call.
         batch: How records share requests, or None for one request each.
+        allow_nan: Whether NaN and the infinities are taken as floats.
     """
 
     api: API
@@ -71,6 +72,17 @@ class Endpoint:
     repeatable: bool
     keyed: bool
     batch: Batch | None = None
+    allow_nan: bool = False
+
+    def allowing(self, nan: Any, *, name: str) -> Endpoint:
+        """The same, with NaN and the infinities taken as floats or not.
+
+        Raises:
+            DeclarationError: It is neither True nor False.
+        """
+        if not isinstance(nan, bool):
+            raise DeclarationError(f"`{name}`: allow_nan takes True or False")
+        return replace(self, allow_nan=nan)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,7 +137,7 @@ class Endpoint:
             DeclarationError: `select=` names a field that is not declared, or is no path.
         """
         select = None if self.select is None else read_select(self.select, returns, where=f"`{name}`: select")
-        return AnswerReader(returns=returns, select=select, accept=self.accept)
+        return AnswerReader(returns=returns, select=select, accept=self.accept, allow_nan=self.allow_nan)
 
 
 def _check_kinds(accept: Any, not_found: Sequence[int], idempotent: Any, *, where: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from dataflow.errors import NotFound
-from dataflow.services.answers import AnswerReader, is_deep, read_answer
+from dataflow.services.answers import AnswerReader, is_deep, is_empty, read_answer
 from dataflow.services.prices import tokens_of
-from dataflow.services.selection import MalformedAnswer, UnexpectedAnswer
+from dataflow.services.selection import EmptyAnswer, MalformedAnswer, UnexpectedAnswer
 from dataflow.services.types import kind_of
 
 TOO_LONG = "too long"
@@ -63,9 +63,12 @@ def read_completion(body: bytes) -> Reply:
     """The first choice of an answer.
 
     Raises:
+        EmptyAnswer: It is empty.
         MalformedAnswer: It is no JSON.
         UnexpectedAnswer: It is JSON of another shape.
     """
+    if is_empty(body):
+        raise EmptyAnswer("the answer is empty")
     if is_deep(body):
         raise UnexpectedAnswer("nested too deeply")
     try:

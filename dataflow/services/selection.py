@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.errors import DeclarationError
+from dataflow.errors import DeclarationError, NotFound
 from dataflow.services.records import MISSING
 from dataflow.services.types import Declared, kind_of
 
@@ -19,8 +19,20 @@ class MalformedAnswer(ValueError):
     """The body is no JSON, or was cut; the same call may well answer properly."""
 
 
+class NotUTF8(MalformedAnswer):
+    """The text of the body is not in UTF-8, which calling again does not heal."""
+
+
+class EmptyAnswer(NotFound):
+    """The body holds nothing at all; whether that says that nothing is known is the business of its status."""
+
+
 class UnexpectedAnswer(ValueError):
     """The body is JSON of another shape or type than declared, which calling again does not heal."""
+
+
+class NotFinite(UnexpectedAnswer):
+    """The body is JSON but for NaN or an infinity, which JSON does not have; the text says which one, and where."""
 
 
 class RefusedAnswer(ValueError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import chat, data, services
 from .auth import CHALLENGES, Tokens, permitted, token_problem
+from .bodies import ODD, odd_body
 from .counts import Call, Ending, Tally
 from .faults import Fault, Kind, distort, fault_status, parse_fault
 from .limits import Gates, RetryAfter, retry_after_text
@@ -169,11 +170,19 @@ class Provider:
         if fault.kind in chat.FAULTS:
             return await (self._chat(visit, fault) if visit.service is services.CHAT else self._answer(visit))
         answer = self._facts(visit, force=True)
+        if fault.kind in ODD:
+            try:
+                code, body, headers = odd_body(fault, json.dumps(answer).encode())
+            except ValueError as error:
+                return await _refuse(exchange, 400, str(error))
+            return await exchange.answer(code, body, headers=headers)
         if act := ACTS.get(fault.kind):
             return await act(exchange, fault, json.dumps(answer).encode())
-        body = distort(fault, answer)
+        distorted = distort(fault, answer)
         html = fault.kind is Kind.HTML_200
-        return await exchange.answer(200, body or b"", headers=((b"content-type", b"text/html") if html else JSON,))
+        return await exchange.answer(
+            200, distorted or b"", headers=((b"content-type", b"text/html") if html else JSON,)
+        )
 
     def _end_of_outage(self, fault: Fault, service: Service) -> float:
         """When an outage by fault ends: at a time, so many seconds after its first call, or never."""

@@ -49,6 +49,9 @@ class Kind(StrEnum):
     HUGE_BODY = "huge_body"
     GZIP_BOMB = "gzip_bomb"
     DEEP_NESTING = "deep_nesting"
+    EMPTY = "empty"
+    ENCODING = "encoding"
+    CHARSET = "charset"
     REDIRECT = "redirect"
     SLOW = "slow"
     REFUSAL = "refusal"
@@ -104,6 +107,10 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"fault {text!r} needs a status from 200 to 599, such as status:503")
     if kind is Kind.SAYS:
         saying(argument)
+    if kind is Kind.EMPTY and argument and not argument.partition("/")[0].isdecimal():
+        raise ValueError(f"fault {text!r} needs a status behind the colon, such as empty:204 or empty:404/gzip")
+    if kind in {Kind.ENCODING, Kind.CHARSET} and not argument:
+        raise ValueError(f"fault {name} needs what is declared, such as encoding:gzip/plain or charset:utf-16")
     if kind is Kind.OUTAGE and argument:
         _check_number(text, argument.removeprefix("@"))
     if kind is Kind.REDIRECT and not argument:
@@ -141,6 +148,12 @@ def distort(fault: Fault, answer: Any) -> bytes | None:
     """The body that a fault makes of a good answer; None for faults that leave the body alone."""
     change = _DISTORTIONS.get(fault.kind)
     return change(fault, answer) if change else None
+
+
+def accented(answer: bytes) -> str:
+    """The answer as JSON whose texts end in an accent, so that their charset shows."""
+    changed = _each_leaf(json.loads(answer), frozenset(), lambda held: f"{held} é" if isinstance(held, str) else held)
+    return json.dumps(changed, ensure_ascii=False)
 
 
 def _html(fault: Fault, answer: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import pickle
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,15 @@ from hypothesis import strategies as st
 from dataflow.errors import DeclarationError, NotFound, RetryLater
 from dataflow.services.annotations import declare, declare_fields
 from dataflow.services.answers import AnswerReader, is_deep, read_answer
-from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer, read_path, read_select
+from dataflow.services.selection import (
+    EmptyAnswer,
+    MalformedAnswer,
+    NotFinite,
+    RefusedAnswer,
+    UnexpectedAnswer,
+    read_path,
+    read_select,
+)
 
 
 class Company(TypedDict):
@@ -199,9 +208,6 @@ def test_json_of_another_type_is_unexpected_and_no_value_is_told(body: bytes, hi
         b'"abc',
         b"<!doctype html><p>secret</p>",
         b"secret",
-        b"NaN",
-        b"[Infinity]",
-        b"-Infinity",
         b'{"a":1} {"a":2}',
         b"[1,]",
         b"01",
@@ -231,6 +237,43 @@ def test_what_is_no_json_is_malformed(body: bytes) -> None:
 def test_an_answer_of_nothing_is_not_found(body: bytes, hint: Any) -> None:
     with pytest.raises(NotFound):
         read(body, hint, accept=lambda parsed: False)
+
+
+@pytest.mark.parametrize(("body", "empty"), [(b"", True), (b" \r\n", True), (b"null", False)])
+def test_an_answer_without_bytes_is_told_from_one_that_says_nothing(body: bytes, empty: bool) -> None:
+    with pytest.raises(NotFound) as caught:
+        read(body, int)
+    assert isinstance(caught.value, EmptyAnswer) is empty
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"ratio": NaN}', "holds NaN at `ratio`"),
+        (b'{"a": "NaN", "b": [1, {"c.d": -Infinity}]}', 'holds -Infinity at `b.1["c.d"]`'),
+        (b"nan", "is nan"),
+        (b'["~", Infinity]', "holds Infinity at `1`"),
+    ],
+)
+def test_a_number_that_json_does_not_have_is_refused_by_name(body: bytes, said: str) -> None:
+    with pytest.raises(NotFinite) as caught:
+        read(body, Any)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("body", [b'{"ratio": NaN', b'{"a": nano}', b"{NaN: 1}", b'{"a": "NaN"', b"<p>NaN</p>"])
+def test_what_is_no_json_beside_a_nan_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        read(body, Any)
+
+
+def test_nan_is_a_float_where_it_is_allowed() -> None:
+    reader = AnswerReader(returns=declare(dict[str, float], where=""), allow_nan=True)
+    found = dict(read_answer(b'{"a": NaN, "b": -Infinity, "c": 1, "d": 1.5}', reader))
+    assert math.isnan(found.pop("a"))
+    assert found == {"b": -math.inf, "c": 1.0, "d": 1.5}
+    with pytest.raises(UnexpectedAnswer):
+        read_answer(b"NaN", AnswerReader(returns=declare(int, where=""), allow_nan=True))
 
 
 json_values = st.recursive(

@@ -20,13 +20,21 @@ from dataflow.engine.http.attempts import (
     CallError,
     Request,
 )
+from dataflow.engine.http.bodies import UNREADABLE
 from dataflow.engine.http.statuses import asked_again, said_in_answer, status_error
 from dataflow.errors import NotFound, RetryLater
 from dataflow.policies.retry import Attempt
 from dataflow.services.answers import AnswerReader, read_answer
 from dataflow.services.headers import IDEMPOTENCY_KEY, of_json
 from dataflow.services.said import said, said_by, said_inside
-from dataflow.services.selection import MalformedAnswer, RefusedAnswer, UnexpectedAnswer
+from dataflow.services.selection import (
+    EmptyAnswer,
+    MalformedAnswer,
+    NotFinite,
+    NotUTF8,
+    RefusedAnswer,
+    UnexpectedAnswer,
+)
 from dataflow.services.template import with_query
 
 if TYPE_CHECKING:
@@ -35,6 +43,8 @@ if TYPE_CHECKING:
 
 MALFORMED_ATTEMPTS = 2
 """An answer that is no JSON may have been cut on its way, so it is asked for once more."""
+NO_CONTENT = 204
+"""The status of an answer that says by itself that there is nothing."""
 
 
 class EndpointCall:
@@ -60,7 +70,7 @@ class EndpointCall:
         return await self._provider.caller.perform(lambda: self._attempt(request, call), call)
 
     async def _attempt(self, request: Request, call: Call) -> Any:
-        answer = call.got(await self._provider.send(request))
+        answer = call.got(await self._provider.ask(request))
         check_status(answer, self._endpoint.not_found)
         return read_value(answer.body, self._reader, status=answer.status)
 
@@ -100,10 +110,10 @@ def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callabl
         AttemptError: It is any other.
     """
     status = answer.status
-    if 200 <= status < 300:
-        return
     if status in not_found:
         raise NotFound
+    if 200 <= status < 300:
+        return
     if 300 <= status < 400:
         raise AttemptError(
             f"HTTP {status}",
@@ -127,11 +137,31 @@ def read_value(
         read: Reads it; for one item of a batch, that instead of a body.
 
     Raises:
-        NotFound: It is empty.
-        AttemptError: It is not what was declared.
+        NotFound: It is null, or it is empty and its status says that it is.
+        AttemptError: It is empty otherwise, or not what was declared.
     """
     try:
         return read(found, reader)
+    except EmptyAnswer as error:
+        if status == NO_CONTENT:
+            raise
+        raise AttemptError(
+            "empty answer",
+            f"answered {status} with nothing in it; if that means that nothing is known, it is not_found={status}",
+            attempt=Attempt.REFUSED,
+            status=status,
+        ) from error
+    except NotUTF8 as error:
+        raise AttemptError(
+            UNREADABLE, f"the answer cannot be read: {error}", attempt=Attempt.REFUSED, status=status
+        ) from error
+    except NotFinite as error:
+        raise AttemptError(
+            "unexpected answer",
+            f"the answer {error}, which is no JSON; allow_nan=True of the service takes it as a float",
+            attempt=Attempt.REFUSED,
+            status=status,
+        ) from error
     except MalformedAnswer as error:
         raise AttemptError(
             "malformed answer",

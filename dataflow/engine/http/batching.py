@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from dataflow.engine.http.answering import check_status, read_value, write_request
+from dataflow.engine.http.answering import NO_CONTENT, check_status, read_value, write_request
 from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request
 from dataflow.errors import NotFound
 from dataflow.policies.retry import Attempt
@@ -87,7 +87,7 @@ class BatchCall:
             nonlocal request
             assert request is not None
             call.records = len(asked.left)
-            answer = call.got(await self._provider.send(request))
+            answer = call.got(await self._provider.ask(request))
             check_status(answer, self._endpoint.not_found)
             later = self._settle(answer, asked)
             if later is not None:
@@ -141,7 +141,7 @@ class BatchCall:
         return later
 
     def _match(self, answer: Answer, rows: Sequence[Sequence[Any]]) -> Matched:
-        if not answer.body or answer.body.isspace():
+        if answer.status == NO_CONTENT:
             return Matched(found={}, wrong={})
         path, parsed = self._batch.items, parse(answer.body, self._reader)
         try:

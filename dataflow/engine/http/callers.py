@@ -288,7 +288,7 @@ class Callers:
                 self._settings.store if remembers else None,
                 service=service.name,
                 returns=service.returns,
-                from_json=service.endpoint is not None,
+                from_json=service.endpoint is not None and not getattr(service.endpoint, "allow_nan", False),
                 losses=self._losses,
             ),
             keyed=service.endpoint is not None and service.endpoint.keyed,

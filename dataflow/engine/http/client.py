@@ -13,7 +13,9 @@ import httpx
 
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request
+from dataflow.engine.http.bodies import UNREADABLE, legible
 from dataflow.engine.http.calls import current_call
+from dataflow.engine.http.charsets import is_json
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.http.statuses import status_error
 from dataflow.policies.deadline import Deadline
@@ -88,7 +90,16 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         if is_retryable_status(answer.status) or attempt_of_status(answer.status) is Attempt.FAILED:
             last.append(answer)
             raise status_error(answer, now_wall=self._wall())
-        return answer
+        # Anything but JSON is the function's to read, by what its headers say.
+        return self._legible(answer) if is_json(answer.headers.get("Content-Type")) else answer
+
+    def _legible(self, answer: Answer) -> Answer:
+        found = legible(answer, most=self._provider.api.max_answer)
+        if found is answer:
+            return answer
+        headers = answer.headers.copy()
+        headers["Content-Type"] = headers["Content-Type"].partition(";")[0].strip()
+        return replace(found, headers=headers)
 
     def _check_host(self, request: httpx.Request) -> None:
         """The secrets of an API go to its own host only, and to those that it allows."""
@@ -103,17 +114,24 @@ class PolicyTransport(httpx.AsyncBaseTransport):
             )
 
 
-def _as_httpx(error: CallError, request: httpx.Request) -> httpx.TransportError:
-    kind = httpx.ReadTimeout if error.timed_out else httpx.ConnectError if error.reason in UNREACHED else None
-    made: Any = (kind or httpx.ReadError)(f"{error.reason}: {error}", request=request)
+def _as_httpx(error: CallError, request: httpx.Request) -> httpx.RequestError:
+    kind: type[httpx.RequestError] = httpx.ReadError
+    if error.timed_out:
+        kind = httpx.ReadTimeout
+    elif error.reason in UNREACHED:
+        kind = httpx.ConnectError
+    elif error.reason == UNREADABLE:
+        kind = httpx.DecodingError
+    made: Any = kind(f"{error.reason}: {error}", request=request)
     made.status, made.timed_out, made.call_error = error.status, error.timed_out, error
-    found: httpx.TransportError = made
+    found: httpx.RequestError = made
     return found
 
 
 def _response(answer: Answer, request: httpx.Request) -> httpx.Response:
-    # The body is decompressed already.
-    headers = [(name, value) for name, value in answer.headers.items() if name.lower() != "content-encoding"]
+    # The body is unpacked already; without one its length is what a HEAD asks for.
+    sizes = {"content-encoding", "content-length"} if answer.body else {"content-encoding"}
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in sizes]
     return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
 
 

@@ -179,10 +179,11 @@ class Effects:
         """Note that a call has failed for some records; the error that they get."""
         if self._log is None or isinstance(error, NotFound):
             return error
-        if reach is Reach.UNCLEAR and isinstance(error, CallError):
-            text = f"{error}{_ADVICE} (API {self._api})"
-            late = error.timed_out
-            error = CallError(error.reason, text, status=error.status, timed_out=late, said=error.said)
+        if reach is Reach.UNCLEAR and (lost := _lost(error)) is not None:
+            text = f"{lost}{_ADVICE} (API {self._api})"
+            # Without a status nobody has answered: what it was lost to is in the text.
+            reason = UNKNOWN if lost.status is None else lost.reason
+            error = CallError(reason, text, status=lost.status, timed_out=lost.timed_out, said=lost.said)
         for at in ats:
             self._note(self._ended(at, error, reach=reach))
         return error
@@ -300,6 +301,12 @@ def _time(note: Note) -> str:
 def _kept(note: Note) -> _Kept:
     status = Status.SUCCEEDED if note.end is End.SUCCEEDED else Status.NOT_FOUND
     return _Kept(status=status, value=note.value.encode(), created=note.at)
+
+
+def _lost(error: Exception) -> CallError | None:
+    """What a request failed of, also by the client of a function; None for what its author raised."""
+    found = error if isinstance(error, CallError) else error.__dict__.get("call_error")
+    return found if isinstance(found, CallError) else None
 
 
 def reach_of_error(error: Exception) -> Reach:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Request
+from dataflow.engine.http.bodies import legible
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
 from dataflow.engine.http.offline import SESSIONS, Session
@@ -59,6 +60,14 @@ class Provider:
             headers, query = await self._secrets()
             answer = await self._send(request, headers, query=query)
         return answer
+
+    async def ask(self, request: Request) -> Answer:
+        """Send a request whose answer is read as text: it comes in UTF-8, however it was packed and written.
+
+        Raises:
+            AttemptError: No whole answer came, or it cannot be read.
+        """
+        return legible(await self.send(request), most=self.api.max_answer)
 
     async def _secrets(self) -> tuple[dict[str, str], str]:
         try:

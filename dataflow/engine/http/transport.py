@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ import aiohttp
 from yarl import URL
 
 from dataflow.engine.http.attempts import Answer, AttemptError, Request
+from dataflow.engine.http.bodies import read_body
 from dataflow.engine.http.connections import Connector, NeverArrived, Sending, sending
+from dataflow.engine.http.encodings import accepted
 from dataflow.policies.retry import Attempt
 from dataflow.services.headers import joined
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 CONNECT = 5.0
 """Seconds to set up a connection."""
 
-_CHUNK = 64 * 1024
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "dataflow"}
-_INFLATE = 32 + zlib.MAX_WBITS
+_HEADERS = {"Accept": "application/json", "User-Agent": "dataflow"}
 
 
 class Transport:
@@ -50,7 +49,7 @@ class Transport:
                 connector=Connector(limit=0, ssl=_context(self.api), keepalive_timeout=30, ttl_dns_cache=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=joined(_HEADERS, self.api.headers),
+                headers=joined({**_HEADERS, "Accept-Encoding": accepted()}, self.api.headers),
                 # aiohttp would say of a body that nobody has said anything of that it is octets.
                 skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
@@ -81,31 +80,12 @@ class Transport:
                     data=request.body,
                     allow_redirects=False,
                 ) as response:
-                    body = await self._body(response)
+                    body = await read_body(response, most=self.api.max_answer)
                     return Answer(status=response.status, headers=response.headers, body=body)
-            except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
+            except (aiohttp.ClientError, OSError, ValueError) as error:
                 # It was sent nowhere, so that sending it is still the same attempt; each time a connection is used up.
                 if one.opens or not _never_arrived(error, request):
                     raise translate(error, reused=not one.opens) from error
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body, decompressed here, so that a small body cannot become a huge one in between."""
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        most = self.api.max_answer
-        if (response.content_length or 0) > most:
-            raise too_long(most, status=response.status)
-        if encoding in ("", "identity") and response.content_length is not None:
-            whole: bytes = await response.read()
-            return whole
-        inflate = None if encoding in ("", "identity") else zlib.decompressobj(_INFLATE)
-        found = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            found += chunk if inflate is None else inflate.decompress(chunk, most + 1 - len(found))
-            if len(found) > most:
-                raise too_long(most, status=response.status)
-        if inflate is not None and not inflate.eof:
-            raise zlib.error("the compressed answer is cut off")
-        return bytes(found)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -123,16 +103,6 @@ def _never_arrived(error: Exception, request: Request) -> bool:
     return isinstance(error, aiohttp.ClientConnectionResetError)
 
 
-def too_long(most: int, *, status: int) -> AttemptError:
-    """The error for an answer over the limit."""
-    return AttemptError(
-        "answer too long",
-        f"the answer is longer than {most:,} bytes; raise max_answer= of the API if it should be",
-        attempt=Attempt.REFUSED,
-        status=status,
-    )
-
-
 def translate(error: Exception, *, reused: bool = False) -> AttemptError:
     """What a fault of the connection means; one that had been used before may just have been closed, as idle."""
     kind = type(error).__name__
@@ -142,7 +112,7 @@ def translate(error: Exception, *, reused: bool = False) -> AttemptError:
         return AttemptError("no such host", "the name of the host is not known", again="always")
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return AttemptError("cannot connect", f"no connection could be set up ({kind})", again="always")
-    if isinstance(error, aiohttp.ClientPayloadError | zlib.error):
+    if isinstance(error, aiohttp.ClientPayloadError):
         return AttemptError("answer cut off", f"the answer ended early ({kind})", again="repeatable")
     if isinstance(error, aiohttp.InvalidURL | ValueError):
         return AttemptError("bad request", f"the request cannot be written ({kind})", attempt=Attempt.ABANDONED)

@@ -47,6 +47,7 @@ def listing(answer: Answer) -> Iterator[Listing]:
                 seen.keys.append(self.headers.get("Idempotency-Key"))
                 found = seen.answer(asked)
             status, value = (found, {}) if isinstance(found, int) else (200, found)
+            value = b"" if status == 204 else value
             data = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))

@@ -158,11 +158,18 @@ def test_a_request_that_fails_as_a_whole_fails_for_each_of_its_records(
     assert counts(run, "succeeded", "failed") == ((0, 100) if options.get("items") else (50, 50))
 
 
-@pytest.mark.parametrize(("body", "said"), [(404, "not_found"), (b"", "not_found"), (b"null", "not_found")])
+@pytest.mark.parametrize(("body", "said"), [(404, "not_found"), (204, "not_found"), (b"null", "not_found")])
 def test_nothing_known_of_the_whole_request_is_nothing_known_of_each(bench: Any, body: Any, said: str) -> None:
     with listing(lambda asked: body) as server:
         assert counts(ask(bench, server, KEYS), said, "failed") == (100, 0)
         assert server.calls == 1
+
+
+def test_a_request_that_is_answered_with_nothing_fails_and_is_not_sent_again(bench: Any) -> None:
+    with listing(lambda asked: b"") as server:
+        run = ask(bench, server, KEYS)
+        assert (counts(run, "failed", "not_found"), server.calls) == ((100, 0), 1)
+    assert {one["reason"] for one in run.failures().to_pylist()} == {"empty answer"}
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 422])
