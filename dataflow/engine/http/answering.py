@@ -147,7 +147,7 @@ def read_value(
             raise
         raise AttemptError(
             "empty answer",
-            f"answered {status} with nothing in it; if that means that nothing is known, it is not_found={status}",
+            f"answered {status} with nothing in it, where the body should hold the answer",
             attempt=Attempt.REFUSED,
             status=status,
         ) from error

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import httpx
 import pytest
 
 import dataflow as flow
@@ -140,6 +141,8 @@ def test_a_failure_is_tried_again_only_where_it_has_surely_done_nothing(
     second = run(log, server, [0])
     assert len(server.sent) == 1 + again
     one, other = first.raised[0], second.raised[0]
+    if reach is Reach.UNCLEAR and getattr(error, "status", None) is None:
+        assert reason_of(one) == "unknown"
     assert reason_of(one) == reason_of(other)
     assert first.timed_out == second.timed_out
     assert first.statuses == second.statuses or again
@@ -223,7 +226,47 @@ def test_a_function_that_may_be_called_once_is_called_for_each_record_and_not_af
     run = bench.run(mail, ["a", "a", "late"])
     assert sorted(told) == ["a", "a", "late"]
     (failure,) = run.failures().to_pylist()
-    assert (failure["status"], failure["reason"], failure["attempts"]) == ("timed_out", "timeout", 1)
+    assert (failure["status"], failure["reason"], failure["attempts"]) == ("timed_out", "unknown", 1)
+
+
+LOST = {
+    "reset_before_headers": "connection",
+    "reset_in_body": "ended early",
+    "encoding:gzip/cut": "ends early",
+    "no_answer": "no whole answer",
+}
+
+
+@pytest.mark.parametrize("form", ["endpoint", "client"])
+@pytest.mark.parametrize("fault", LOST)
+def test_an_effect_that_was_sent_and_not_answered_is_unknown_and_not_sent_again(
+    bench: Any, form: str, fault: str
+) -> None:
+    bench.server.control(keys={"lost": fault})
+    api, options = bench.api(timeout=1), {"idempotent": False, "priority": "critical"}
+
+    @flow.enrichment(api=api, into="title", **options)
+    async def client(key: str, http: httpx.AsyncClient) -> str:
+        return str((await http.post("/v2/phones/check", json={"phone": key})).json()["phone"])
+
+    endpoint = api.post("endpoint", "/v2/phones/check", json={"phone": "{key}"}, returns={"phone": str}, **options)
+    service = {"endpoint": endpoint, "client": client}[form]
+    run = bench.run(service, ["sent", "lost"])
+    (failure,), (reject,) = run.failures().to_pylist(), run.rejects().to_pylist()
+    assert (failure["key"], failure["reason"], failure["attempts"]) == ("lost", "unknown", 1)
+    assert (reject["reason"], failure["status"]) == ("unknown", "timed_out" if fault == "no_answer" else "failed")
+    assert LOST[fault] in reject["error"]
+    assert "may have taken effect" in reject["error"]
+    bench.server.control(keys={"lost": None})
+    bench.run(service, ["sent", "lost"])
+    assert bench.seen("/v2/phones/check")["by_key"] == {"sent": 1, "lost": 1}
+
+
+def test_an_effect_that_is_answered_with_a_fault_keeps_its_status(bench: Any) -> None:
+    bench.server.control(keys={"bad": "status:503", "none": "empty:200"})
+    run = bench.run(bench.company(idempotent=False), ["bad", "none"], max_failures=2)
+    reasons = {one["key"]: (one["reason"], one["attempts"]) for one in run.failures().to_pylist()}
+    assert reasons == {"bad": ("HTTP 503", 1), "none": ("empty answer", 1)}
 
 
 def test_what_may_be_called_once_belongs_to_an_api_and_judges_nothing(bench: Any) -> None:
