@@ -1,7 +1,7 @@
 """The kinds of faults, how they are written, and what they do to an answer. Pure.
 
 A fault is written `kind` or `kind:argument`. Faults of the connection (resets, bodies that trickle or never end)
-are listed here and carried out in `mischief`.
+are listed here and carried out in `mischief`; bodies that are packed, written or empty oddly are made in `bodies`.
 """
 
 from __future__ import annotations
