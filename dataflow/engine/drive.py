@@ -116,8 +116,9 @@ def drive(
 ) -> Generator[Report, None, None]:
     """Run all partitions and report each of them once, in the order in which they end.
 
-    Closing it cancels what is in flight. Killed partitions come again, 3 times at most; given back ones in their time.
-    While many of these wait, no others begin.
+    Closing it cancels what is in flight. Killed partitions come again, 3 times at most, the last time alone and when
+    all others have ended: so none is blamed for its neighbour. Given back ones come in their time; while many of these
+    wait, no others begin.
 
     Args:
         engine: Who runs them.
@@ -235,27 +236,34 @@ class _Window:
         self._todo = iter(specs)
         self._again: deque[Task] = deque()
         self._kills: Counter[str] = Counter()
+        self._suspects: deque[Task] = deque()
+        self._alone = False
         self._postponed: dict[str, float] = {}
 
     @property
     def waits(self) -> bool:
-        """Whether partitions were given back whose time has not come."""
-        return bool(self._later)
+        """Whether partitions are left whose time has not come."""
+        return bool(self._later or self._suspects)
 
     def take(self, threads: int) -> list[Task]:
         """The next partitions that the window has room for."""
+        if self._alone:
+            return []
         now = self._clock()
         self._again.extend(spec for at, spec in self._later if at <= now)
         self._later = [(at, spec) for at, spec in self._later if at > now]
         room = max(0, window_size(threads) - self.in_flight - len(self._later))
         again = [self._again.popleft() for _ in range(min(room, len(self._again)))]
         taken = [*again, *islice(self._todo, room - len(again))]
+        if not taken and not self.in_flight and self._suspects:
+            taken, self._alone = [self._suspects.popleft()], True
         self.in_flight += len(taken)
         return taken
 
     def settle(self, batch: Sequence[Report]) -> Iterator[Report]:
         """Keep what must be done again, give the rest, and only then raise what ends the run."""
         self.in_flight -= len(batch)
+        self._alone = self._alone and self.in_flight > 0
         endings = [ending for report in batch if (ending := _ending(report))]
         for report in batch:
             if _ending(report) is None and not self._resubmit(report) and not self._postpone(report):
@@ -270,7 +278,7 @@ class _Window:
         self._kills[report.spec.identity] += 1
         if self._kills[report.spec.identity] > RESUBMITS:
             return False
-        self._again.append(report.spec)
+        (self._suspects if self._kills[report.spec.identity] == RESUBMITS else self._again).append(report.spec)
         return True
 
     def _postpone(self, report: Report) -> bool:

@@ -122,6 +122,24 @@ def test_a_partition_that_kills_every_worker_is_reported_after_three_more_tries(
     assert len(reports) == 200
 
 
+class Deadly(Scripted):
+    """An engine on which one partition kills all that are in flight with it."""
+
+    def completed(self) -> Iterator[list[Report]]:
+        while self.flying:
+            batch, self.flying = self.flying, []
+            kind = "killed" if 7 in [spec.index for spec in batch] else "done"
+            yield [replace(done(spec), kind=kind, error=self.error) for spec in batch]  # type: ignore[arg-type]
+
+
+def test_a_partition_is_not_blamed_for_another_that_kills_its_worker_each_time() -> None:
+    engine = Deadly()
+    reports = list(drive(engine, map(spec, range(100))))
+    assert [report.spec.index for report in reports if report.kind == "killed"] == [7]
+    assert sorted(report.spec.index for report in reports if report.kind == "done") == [*range(7), *range(8, 100)]
+    assert engine.attempts.count(7) == 4
+
+
 def test_a_lost_cluster_is_an_error_after_everything_done_is_reported() -> None:
     seen: list[Report] = []
     with pytest.raises(ClusterError, match=r"lost \(why\); run the same command again") as caught:

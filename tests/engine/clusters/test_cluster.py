@@ -149,6 +149,32 @@ def test_a_partition_that_kills_its_workers_is_reported_and_all_others_are_done(
     assert indexes(reports, kind="done") == [index for index in range(30) if index != 7]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", [(0,), (0, 1)])
+def test_partitions_that_kill_workers_which_are_just_starting_are_reported_too(
+    write_job: WriteJob, factory: str, deadly: tuple[int, ...]
+) -> None:
+    job = write_job(f"if spec.index in {deadly}:", "    os.kill(os.getpid(), 9)", "return 1")
+    with connect(workers=2) as cluster:
+        reports = list(begin(cluster, job, count=20, factory=factory))
+    assert indexes(reports, kind="killed") == list(deadly)
+    assert indexes(reports, kind="done") == [index for index in range(20) if index not in deadly]
+
+
+@pytest.mark.slow
+def test_a_worker_whose_nanny_has_given_up_is_started_again(write_job: WriteJob, factory: str, until: Until) -> None:
+    with connect(workers=2) as cluster:
+        before = set(cluster.on_every_worker(os.getpid).values())
+        assert cluster.workers is not None
+        local = cluster.workers._cluster
+        for nanny in list(local.workers.values()):
+            local.sync(nanny.close)
+        reports = list(begin(cluster, write_job("return os.getpid()"), count=20, factory=factory))
+        until(lambda: len(cluster.client.nthreads()) == 2)
+    assert indexes(reports, kind="done") == list(range(20))
+    assert not rows(reports) & before
+
+
 def test_a_given_client_is_used_and_stays_open(own: Cluster, write_job: WriteJob, factory: str) -> None:
     with connect(own.client) as cluster:
         assert rows(list(begin(cluster, write_job("return 1"), count=3, factory=factory))) == {1}
