@@ -114,11 +114,6 @@ def send(work: Callable[[], Value], *, told: Callable[[], object] | None = None)
     return errand
 
 
-def left_behind() -> int:
-    """Functions of this process that nobody waits for any more and that have not ended."""
-    return len(_left)
-
-
 def wait_for_room(seconds: float) -> bool:
     """Wait until one more may be left behind, for so many seconds at most; whether that is so."""
     with _counting:
