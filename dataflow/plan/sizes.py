@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -47,11 +48,13 @@ def read_partition_size(given: SizeOption | None, *, where: str = "partition_siz
         return None
     count = int(given) if isinstance(given, str) and given.strip().isdecimal() else given
     if isinstance(count, str):
-        told = f'{where} takes a number of records, or bytes with their unit such as "64MiB"'
-        return PartitionSize(bytes=max(1, size(count, where=f"{told}; it")))
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise DeclarationError(f'{where} takes a number of records from 1, or bytes with their unit such as "64MiB"')
-    return PartitionSize(records=count)
+        with suppress(DeclarationError):
+            return PartitionSize(bytes=max(1, size(count, where=where)))
+    elif isinstance(count, int) and not isinstance(count, bool) and count > 0:
+        return PartitionSize(records=count)
+    raise DeclarationError(
+        f'{where} takes a number of records from 1, or bytes with their unit such as "64MiB", not {given!r}'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
