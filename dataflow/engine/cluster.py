@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.drive import lost_cluster
 from dataflow.engine.local import available_processors
-from dataflow.engine.submission import ClusterEngine, connection_errors, lost_errors, register_plugin, unanswered
+from dataflow.engine.submission import (
+    ClusterEngine,
+    connection_errors,
+    lost_errors,
+    register_plugin,
+    unanswered,
+    unregister_plugin,
+)
 from dataflow.errors import ClusterError, DataflowError, DeclarationError
 
 if TYPE_CHECKING:
@@ -69,7 +76,12 @@ class Cluster:
         key = f"{assignment.program.hash}-{uuid.uuid4().hex[:8]}"
         plugin = JobPlugin(assignment, key=key)
         with connection_errors(self.address):
-            self._register(plugin)
+            try:
+                self._register(plugin)
+            except BaseException:
+                # A worker that joins later would load it again, for nobody.
+                unregister_plugin(self.client, plugin.name)
+                raise
             return ClusterEngine(
                 self.client, key=key, plugin=plugin.name, trouble=self.trouble, run=run, stretch=stretch, page=page
             )

@@ -65,6 +65,9 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
 
     async def setup(self, worker: Worker) -> None:
         """Load the job, so that what is wrong with it is said before any partition."""
+        from dataflow.engine.told import leave_out_told
+
+        leave_out_told()
         _assignments[self.key] = self.assignment
         _homes[self.key] = worker
         # A job may import for seconds; on the loop that would make the worker deaf.

@@ -138,9 +138,7 @@ class ClusterEngine:
     def close(self) -> None:
         """Take the job from the workers."""
         self._ended.clear()
-        if self._client.status == "running":
-            with suppress(ValueError, *lost_errors()):
-                self._client.unregister_worker_plugin(self._plugin)
+        unregister_plugin(self._client, self._plugin)
 
     def _tell(self, function: Callable[[str], None]) -> None:
         """Call a function of ours in every worker process; a scheduler that was lost is not waited for."""
@@ -237,6 +235,13 @@ def register_plugin(client: Client, plugin: WorkerPlugin) -> None:
         else:
             return
     client.register_plugin(plugin)
+
+
+def unregister_plugin(client: Client, name: str) -> None:
+    """Take a plugin from all workers and from the scheduler, where somebody is there to answer."""
+    if client.status == "running":
+        with suppress(ValueError, *lost_errors()):
+            client.unregister_worker_plugin(name)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
 import dataflow as flow
 from dataflow.engine.program import load, pack_object
@@ -59,6 +60,27 @@ def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=120, check=False)
 
 
+def plugins(address: str) -> list[str]:
+    """What the scheduler holds of our jobs for workers that join."""
+    with Client(address, set_as_default=False) as client:
+        held = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
+    return [name for name in held if name.startswith("dataflow-job")]
+
+
+@pytest.mark.slow
+def test_a_worker_of_our_own_that_refuses_a_job_says_so_in_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path, services="double")
+    elsewhere = 'import multiprocessing\nassert multiprocessing.current_process().name == "MainProcess"\n'
+    (tmp_path / "job.py").write_text(
+        elsewhere + (tmp_path / "job.py").read_text().replace("[double, double]", "[double]")
+    )
+    refused = command(tmp_path, "run", "job.py", "--workers", "2")
+    assert refused.returncode == 2, refused.stderr
+    assert "job.py, line 2: AssertionError" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "distributed" not in refused.stderr
+
+
 @pytest.mark.slow
 def test_a_worker_with_another_url_is_refused_by_name_and_hears_of_it_where_it_is_named(
     tmp_path: Path, cluster: Any
@@ -72,6 +94,7 @@ def test_a_worker_with_another_url_is_refused_by_name_and_hears_of_it_where_it_i
         assert refused.returncode == 2, refused.stderr
         assert f"API `acme` is {url} here and http://127.0.0.1:9/v2 on worker tcp://127.0.0.1" in refused.stderr
         assert "--environ NAME" in refused.stderr
+        assert plugins(address) == []
         assert provider.counts()["calls"] == 0
         done = command(tmp_path, "run", "job.py", "--scheduler", address, "--environ", "ACME_URL", **there)
         assert done.returncode == 0, done.stderr
