@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dataflow.errors import DataflowError
@@ -65,12 +65,6 @@ class Announcer:
 def committed(run: str, done: Completion) -> Event:
     """What is told of a partition that is committed."""
     return Event(kind="committed", run=run, partitions=1, records=done.statistics.total_records, rejected=done.rejected)
-
-
-def postponed(seconds: Sequence[float]) -> str:
-    """What is told of partitions that were put off for so long."""
-    partitions = "1 partition was" if len(seconds) == 1 else f"{len(seconds):,} partitions were"
-    return f"{partitions} put off for up to {max(seconds):,.0f} s, since the breaker of an API was open"
 
 
 def _message(event: Event) -> str:

@@ -6,11 +6,11 @@ is the business of `running`.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 
 from dataflow.engine.arrival import Arrival
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
@@ -21,14 +21,13 @@ from dataflow.errors import DataflowError, GuardrailReached, Interrupted
 from dataflow.outcomes import Event
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task, stages
-from dataflow.services.units import about
 from dataflow.store.commit import RunFolder
 from dataflow.store.dataset import Dataset
 from dataflow.store.resolve import ResolveFiles
 from dataflow.store.tills import read_called
 from dataflow.telemetry.place import placed
 from dataflow.telemetry.statistics import Statistics
-from dataflow.wiring.announcing import committed, postponed
+from dataflow.wiring.announcing import committed
 from dataflow.wiring.board import budgets_of, head_of
 from dataflow.wiring.budgets import Budgets
 from dataflow.wiring.caching import lacking
@@ -38,6 +37,7 @@ from dataflow.wiring.guarding import Standing, reached
 from dataflow.wiring.keeping import CountKeeper, long_limited
 from dataflow.wiring.looking import said_of_unseen
 from dataflow.wiring.planning import Planned
+from dataflow.wiring.postponing import Postponing
 from dataflow.wiring.repair import Repair
 from dataflow.wiring.resolving import STAGES, Perform, Resolving, main_tasks
 from dataflow.wiring.run import Run
@@ -47,10 +47,8 @@ from dataflow.wiring.stopped import shortfalls
 from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.unchanged import take_over
 from dataflow.wiring.watching import Watching
-from dataflow.wiring.worker import STOPPED, completion_of
+from dataflow.wiring.worker import completion_of
 
-TOLD_AGAIN = 3600.0
-"""Seconds after which it is said again that a limit is used up."""
 _STOPPING = f"no new calls begin, those in flight have {GRACE:g} s to end; a second Ctrl-C does not wait for them"
 
 
@@ -103,11 +101,10 @@ class Driving:
         self._over: str | None = None
         self.spent = Statistics()
         self._lost: list[Report] = []
-        self._postponed: list[float] = []
+        self._postponing = Postponing()
         self._reason: str | None = None
         self._said = ""
         self._stopping = False
-        self._used_up: dict[str, float] = {}
         self._calls: dict[str, int] = {}
         repair = Repair.of(folder)
         # The passes know keys, not the records whose failures stay.
@@ -127,10 +124,21 @@ class Driving:
         """
         try:
             self._perform(earlier)
-        finally:
-            if self.planned.graph.calls_apis:
-                called = read_called(self.folder)
-                self.run.counts = self.run.counts.billed(called.services, currency=called.currency)
+        except BaseException:
+            try:
+                self._bill()
+            except Exception as error:
+                with suppress(Exception):
+                    # What ended the run is what its user has to know.
+                    self.say(f"what the run has called could not be read, so its bill is not whole: {error}")
+            raise
+        self._bill()
+
+    def _bill(self) -> None:
+        """Count the calls of the run as they were made, whatever became of them."""
+        if self.planned.graph.calls_apis:
+            called = read_called(self.folder)
+            self.run.counts = self.run.counts.billed(called.services, currency=called.currency)
 
     def _perform(self, earlier: Dataset | None) -> None:
         specs = self.planned.source.specs
@@ -193,62 +201,70 @@ class Driving:
             deadline = self.planned.job.deadline
         with ExitStack() as stack:
             keeper = self._keeper()
-            engine = open_engine(
-                self.planned,
-                self.folder,
-                stack,
-                home=self._home,
-                settings=self.settings,
-                program=self._program,
-                may_call=self._may_call,
-                keeper=keeper,
-                treasury=self._open_treasury(),
-                arrival=Arrival(stop=self.run._stop, say=self._say_waiting),
-                warn=lambda message: self._say_once((message,)),
-                tell=lambda message: self._tell(Event(kind="limited", run=self.run.id, message=message)),
-            )
+            engine = self._open(stack, keeper)
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))
             self._watching.attach(engine)
             if engine.page is not None:
                 self.run.page = engine.page
                 self._tell(Event(kind="shown", run=self.run.id, message=engine.page))
-
-            def look() -> None:
-                if self._watching.look():
-                    self.run.stop()
-                keeper.look()
-                if self._treasury is not None:
-                    self._treasury.check()
-                self._say_stopping(stop)
-
-            def perform(tasks: Sequence[Task]) -> list[Completion] | None:
-                """Do tasks; None where some are left."""
-                done: list[Completion] = []
-                self._reason = self._reason or self._foresight.reached()
-                todo = () if stop.is_set() or self._reason is not None else tasks
-                stage = STAGES.get(type(todo[0])) if todo else None
-                self._watching.stage(stage, planned=len(todo))
-                fitted = map(self._foresight.fit, todo)
-                with closing(drive(engine, fitted, stop=stop, look=look, wait=self._put_off)) as reports:
-                    for report in reports:
-                        done += [] if report.completion is None else [report.completion]
-                        self._watching.stage(stage, done=len(done), planned=len(todo))
-                        self._hear(report)
-                        if self._reason is not None:
-                            # What is in flight may be paid for, so it may still end and be committed.
-                            stop.set()
-                return done if len(done) == len(tasks) else None
-
+            perform = partial(self._hand_out, engine, stop=stop, look=partial(self._look, keeper, stop))
             answered = self._resolve(left, perform, engine)
             if answered is not None:
                 perform(main_tasks(left, answered))
             elif self._over is not None:
                 # Whatever is free or known already is done all the same.
                 perform(left)
-        if self._postponed:
-            self.run.notes.append(postponed(self._postponed))
+        if (note := self._postponing.note) is not None:
+            self.run.notes.append(note)
         self._end(deadline if late.is_set() else None)
+
+    def _open(self, stack: ExitStack, keeper: CountKeeper) -> Engine:
+        return open_engine(
+            self.planned,
+            self.folder,
+            stack,
+            home=self._home,
+            settings=self.settings,
+            program=self._program,
+            may_call=self._may_call,
+            keeper=keeper,
+            treasury=self._open_treasury(),
+            arrival=Arrival(stop=self.run._stop, say=self._say_waiting),
+            warn=lambda message: self._say_once((message,)),
+            tell=lambda message: self._tell(Event(kind="limited", run=self.run.id, message=message)),
+        )
+
+    def _look(self, keeper: CountKeeper, stop: threading.Event) -> None:
+        """Look around while partitions are under way."""
+        if self._watching.look():
+            self.run.stop()
+        keeper.look()
+        if self._treasury is not None:
+            self._treasury.check()
+        if stop.is_set() and not self._stopping:
+            self._stopping = True
+            self._tell(Event(kind="stopping", run=self.run.id, message=_STOPPING))
+
+    def _hand_out(
+        self, engine: Engine, tasks: Sequence[Task], *, stop: threading.Event, look: Callable[[], None]
+    ) -> list[Completion] | None:
+        """Do tasks; None where some are left."""
+        done: list[Completion] = []
+        self._reason = self._reason or self._foresight.reached()
+        todo = () if stop.is_set() or self._reason is not None else tasks
+        stage = STAGES.get(type(todo[0])) if todo else None
+        self._watching.stage(stage, planned=len(todo))
+        fitted = map(self._foresight.fit, todo)
+        with closing(drive(engine, fitted, stop=stop, look=look, wait=self._put_off)) as reports:
+            for report in reports:
+                done += [] if report.completion is None else [report.completion]
+                self._watching.stage(stage, done=len(done), planned=len(todo))
+                self._hear(report)
+                if self._reason is not None:
+                    # What is in flight may be paid for, so it may still end and be committed.
+                    stop.set()
+        return done if len(done) == len(tasks) else None
 
     def _end(self, late: float | str | None) -> None:
         """Raise what ends the run before its last partition, if anything does.
@@ -308,7 +324,7 @@ class Driving:
         self._count([report.completion])
         self._watching.take(report.completion)
         self._say_once(report.completion.warnings)
-        self._postponed += [report.postponed] if report.postponed else []
+        self._postponing.seconds += [report.postponed] if report.postponed else []
         self.run.duration = time.perf_counter() - self._began
         self._tell(committed(self.folder.run, report.completion))
         self._reason = self._reason or self._reached()
@@ -332,26 +348,17 @@ class Driving:
         """Count what it has spent, and say for which limit a partition was given back and until when, once an hour."""
         # Its answers are counted, with what they have cost, where a partition rests on them.
         self._spend(completion.statistics.unpaid())
-        now, problem = time.monotonic(), completion.stopped
         self._over = self._over or completion.over
         self._say_once(completion.warnings)
-        self._say_once((problem,) if completion.outage and problem else (), said=completion.said)
-        if completion.outage or completion.over is not None or problem is None or problem == STOPPED:
-            return
-        if now < self._used_up.get(problem, -math.inf) + TOLD_AGAIN:
-            return
-        self._used_up[problem] = now
-        self.say(f"{problem}, next call in {about(completion.again_in)}")
+        outage = (completion.stopped,) if completion.outage and completion.stopped else ()
+        self._say_once(outage, said=completion.said)
+        if (news := self._postponing.news(completion, now=time.monotonic())) is not None:
+            self.say(news)
 
     def _spend(self, statistics: Statistics) -> None:
         """Count what no commit record does."""
         self.spent = Statistics.merged([self.spent, statistics])
         self.run.counts = Statistics.merged([self.run.counts, statistics])
-
-    def _say_stopping(self, stop: threading.Event) -> None:
-        if stop.is_set() and not self._stopping:
-            self._stopping = True
-            self._tell(Event(kind="stopping", run=self.run.id, message=_STOPPING))
 
     def _count(self, completions: list[Completion]) -> None:
         # A partition names every service in listed order, what was spent before it only some of them.

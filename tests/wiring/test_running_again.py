@@ -18,6 +18,7 @@ from hypothesis import given as given_by
 from hypothesis import strategies as st
 
 import dataflow as flow
+from dataflow.errors import GuardrailReached, StoreError
 from dataflow.store.catalog import Catalog
 from dataflow.telemetry.given import Given
 from dataflow.wiring.run import Run
@@ -143,6 +144,22 @@ def test_answers_that_have_expired_are_asked_for_again(desk: Desk) -> None:
     time.sleep(1.2)
     assert company(desk.run(pipeline), "calls", "cost") == (12, 0.12)
     assert desk.calls == 12
+
+
+def test_a_bill_that_cannot_be_read_does_not_hide_what_ended_the_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(folder: Any) -> Any:
+        raise StoreError("the catalog has gone away")
+
+    monkeypatch.setattr("dataflow.wiring.driving.read_called", broken)
+    with pytest.raises(StoreError, match="gone away"):
+        desk.run(desk.pipeline())
+    desk.provider.default = 401
+    with pytest.raises(GuardrailReached, match="401") as caught:
+        desk.run(desk.pipeline(cache=False), resume=False)
+    (warning,) = [one for one in caught.value.run.warnings if "bill" in one]  # type: ignore[attr-defined]
+    assert warning.endswith("its bill is not whole: the catalog has gone away")
 
 
 def test_without_a_cache_every_run_asks(desk: Desk) -> None:
