@@ -25,12 +25,14 @@ class Code:
         digest: Of all that the walk from it sees; another one where any of that was edited.
         shared: Of what is the same in every process that has loaded the same source.
         unseen: What cannot be seen into, by how the code names it.
+        values: Digests of the plain values that it names, by name.
         exact: Whether all of it was seen: nothing is unseen, and the code reaches nothing that it does not name.
     """
 
     digest: str
     shared: str
     unseen: tuple[str, ...]
+    values: Mapping[str, str]
     exact: bool
 
 
@@ -74,6 +76,7 @@ class Looks:
             digest=sight.digest,
             shared=sight.shared,
             unseen=tuple(sight.unseen),
+            values=sight.values,
             exact=sight.exact and not sight.unseen,
         )
 

@@ -103,25 +103,45 @@ def unseen(graph: Graph, looks: Looks) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def values(graph: Graph, looks: Looks) -> dict[str, dict[str, str]]:
+    """Digests of the plain values that the code of each service names, by service and name."""
+    found: dict[str, dict[str, str]] = {}
+    for step in graph.every:
+        eye = _Eye(looks)
+        _code(step.service, eye)
+        if eye.values:
+            found[step.service.name] = eye.values
+    return found
+
+
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """The parts that differ, as people call them: `source`, `service domain`, ..."""
     names = dict.fromkeys([*before, *after])
     return [name for name in names if before.get(name) != after.get(name)]
 
 
-def reasons(before: Mapping[str, str], after: Mapping[str, str], *, text: str = _PARTS[-1]) -> list[str]:
+def reasons(
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    *,
+    text: str = _PARTS[-1],
+    code: Mapping[str, str] | None = None,
+) -> list[str]:
     """The parts that differ, with what of a service does where that is known: `service domain: its code`.
 
     Args:
         before: The fingerprints of one plan.
         after: Those of the other.
         text: What is said of a service whose files differ; it is said where nothing else of it does.
+        code: What is said of a service whose code differs, by its name, where more is known than that.
     """
-    return [_reason(name, before.get(name), after.get(name), text) for name in changes(before, after)]
+    code = code or {}
+    return [_reason(name, before.get(name), after.get(name), text=text, code=code) for name in changes(before, after)]
 
 
-def _reason(name: str, before: str | None, after: str | None, text: str) -> str:
+def _reason(name: str, before: str | None, after: str | None, *, text: str, code: Mapping[str, str]) -> str:
     kind, _, service = name.partition(" ")
+    told = {_PARTS[1]: code.get(service, _PARTS[1])}
     name = f"service `{service}`" if kind == "service" else name
     if before is None or after is None:
         return name
@@ -130,7 +150,8 @@ def _reason(name: str, before: str | None, after: str | None, text: str) -> str:
     named = [part for part, (one, other) in zip(_PARTS, pairs, strict=False) if one != other]
     if len(pairs) != len(_PARTS):
         return name
-    return f"{name}: {text if named == [_PARTS[-1]] else ' and '.join(one for one in named if one != _PARTS[-1])}"
+    known = [told.get(one, one) for one in named if one != _PARTS[-1]]
+    return f"{name}: {' and '.join(known) or text}"
 
 
 class _Eye:
@@ -138,6 +159,7 @@ class _Eye:
 
     def __init__(self, looks: Looks, *, shared: bool = False) -> None:
         self.unseen: dict[str, None] = {}
+        self.values: dict[str, str] = {}
         self.exact = True
         self._looks = looks
         self._shared = shared
@@ -146,6 +168,7 @@ class _Eye:
         """A digest of a thing."""
         code: Code = self._looks(thing)
         self.unseen.update(dict.fromkeys(code.unseen))
+        self.values.update(code.values)
         self.exact &= code.exact
         return code.shared if self._shared else code.digest
 

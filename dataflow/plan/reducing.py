@@ -178,3 +178,11 @@ def says_something(name: str, *, enum: bool) -> bool:
     if name in PYTHONS or (enum and name in _ENUMS):
         return False
     return not name.startswith("__pydantic_") or name in _PYDANTIC
+
+
+def content_of(cell: Any) -> Any:
+    """What a function keeps of the one around it; None where that is not there yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None

@@ -21,12 +21,13 @@ from typing import Any
 from dataflow.plan.bytecode import Body, read_body
 from dataflow.plan.digests import Digests
 from dataflow.plan.modules import imported, is_own, may_be_own
-from dataflow.plan.plain import ADDRESS, CONSTANTS, CONTAINERS, EXACT, PLAIN, is_plain
+from dataflow.plan.plain import ADDRESS, CONSTANTS, CONTAINERS, EXACT, PLAIN, is_plain, value_digest
 from dataflow.plan.reducing import (
     BUILTINS,
     CACHED,
     PYTHONS,
     WEAK,
+    content_of,
     has_layout,
     is_importable,
     is_special,
@@ -69,11 +70,13 @@ class Sight:
 
     Attributes:
         unseen: What cannot be seen into, by how the code names it.
+        values: Digests of the plain values that the code names, such as a number at the top of a file.
         exact: Whether the code names all that it reaches, and all of it is loaded.
     """
 
     def __init__(self, memory: Memory, path: tuple[str, ...] = ()) -> None:
         self.unseen: dict[str, Any] = {}
+        self.values: dict[str, str] = {}
         self.exact = True
         self._memory = memory
         self._path = path
@@ -104,6 +107,8 @@ class Sight:
         if name:
             self._path = (name,) if outermost else (*before, name)
             self._put(name)
+        if outermost and (digest := value_digest(value)):
+            self.values[name] = digest
         try:
             self._visit(value)
         except RecursionError:
@@ -175,7 +180,7 @@ class Sight:
         self.visit(function.__defaults__)
         self.visit(function.__kwdefaults__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            self.visit(_content(cell), name, outermost=True)
+            self.visit(content_of(cell), name, outermost=True)
         self.visit({name: one for name, one in vars(function).items() if name not in PYTHONS})
         if own:
             self.visit(dict(function.__annotations__))
@@ -324,6 +329,7 @@ class Sight:
         """Count what another walk has seen."""
         self._digests.take(other._digests)
         self.unseen.update(other.unseen)
+        self.values.update(other.values)
         self.exact &= other.exact
 
     def _foreign(self, value: Any, kind: type) -> None:
@@ -390,10 +396,3 @@ class Sight:
         else:
             for one in found:
                 self.visit(one)
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None

@@ -49,7 +49,12 @@ def said_of_unseen(graph: Graph, looks: Looks) -> list[str]:
 
 
 def differences(
-    plan: Mapping[str, Any], fingerprints: Mapping[str, str], texts: Texts, *, hidden: Sequence[str] = ()
+    plan: Mapping[str, Any],
+    fingerprints: Mapping[str, str],
+    texts: Texts,
+    *,
+    hidden: Sequence[str] = (),
+    values: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[str]:
     """What has changed since a plan was written, as people call it.
 
@@ -58,13 +63,29 @@ def differences(
         fingerprints: Those of the job by now.
         texts: Its files by now.
         hidden: The values that cannot be seen into.
+        values: Digests of the values that the code of each service names by now.
     """
     before = plan.get("texts", {})
     edited = [name for name in dict.fromkeys([*before, *texts.files]) if before.get(name) != texts.files.get(name)]
     names = " and ".join(f"`{name}`" for name in hidden)
     why = f", since {names} cannot be seen into" if hidden else ""
     text = f"the text of {', '.join(edited)}{why}" if edited else f"it cannot be told in another process{why}"
-    return reasons(plan["fingerprints"], fingerprints, text=text)
+    code = _unedited(plan.get("values", {}), values or {}) if texts.files and not edited else {}
+    return reasons(plan["fingerprints"], fingerprints, text=text, code=code)
+
+
+def _unedited(before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What is said of a service whose code is another one though nobody has edited a file, by its name."""
+    told: dict[str, str] = {}
+    for service, now in after.items():
+        then = before.get(service, {})
+        names = " and ".join(f"`{name}`" for name, one in now.items() if then.get(name, one) != one)
+        if names:
+            told[service] = (
+                f"each loading of its file gives another {names}, such as the clock or chance do; "
+                "read it from flow.Context in the service (run, started_at), or give it as a parameter (--set)"
+            )
+    return told
 
 
 def _files_of(pipeline: Pipeline) -> dict[str, str] | None:

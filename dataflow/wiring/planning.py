@@ -11,7 +11,7 @@ import pyarrow as pa
 from dataflow.engine.arrow import keep_pandas_out
 from dataflow.engine.fate import failures_schema, rejects_schema
 from dataflow.plan.code import Looks
-from dataflow.plan.fingerprint import fingerprints, unseen
+from dataflow.plan.fingerprint import fingerprints, unseen, values
 from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan, known_rows
 from dataflow.plan.pipeline import Job
@@ -196,6 +196,7 @@ def plan_values(planned: Planned, *, reference: Reference | None) -> dict[str, A
         **({PLANNED: dict(planned.durations)} if planned.durations else {}),
         **({"environ": list(planned.variables)} if planned.variables else {}),
         "texts": dict(planned.texts.files),
+        "values": values(planned.graph, planned.looks),
         "job": None if reference is None else asdict(reference),
     }
 
@@ -203,7 +204,8 @@ def plan_values(planned: Planned, *, reference: Reference | None) -> dict[str, A
 def differing(plan: Mapping[str, Any], planned: Planned) -> list[str]:
     """What has changed since a plan was written, as people call it; nothing where a run may go on."""
     said = unseen(planned.graph, planned.looks)
-    return differences(plan, planned.fingerprints, planned.texts, hidden=tuple(said))
+    named = values(planned.graph, planned.looks)
+    return differences(plan, planned.fingerprints, planned.texts, hidden=tuple(said), values=named)
 
 
 def schemas_of(planned: Planned) -> Schemas:

@@ -121,6 +121,29 @@ def test_a_comment_lets_a_run_that_was_killed_go_on(folder: Folder) -> None:
     assert folder.results() == list(range(400))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["time.time()", "uuid.uuid4().hex", "{'at': random.random()}", "datetime.now()"])
+def test_a_value_that_each_loading_makes_anew_is_named_and_no_edit_is_told_of(folder: Folder, value: str) -> None:
+    made = f"import random, uuid\nfrom datetime import datetime\nSTAMP = {value}\nOTHER = 7\n"
+    folder.edit("job.py", "import rules\n", f"import rules\n{made}")
+    folder.edit("job.py", "rules.R.f(number)", "rules.R.f(number) if STAMP else OTHER")
+    folder.kill_after(1)
+    said = " ".join(folder.run().split())
+    assert "service `result`: each loading of its file gives another `STAMP`, such as the clock or chance do" in said
+    assert "flow.Context" in said
+    assert "its code" not in said
+    assert "OTHER" not in said
+
+
+@pytest.mark.slow
+def test_what_was_edited_is_an_edit_whatever_the_clock_says(folder: Folder) -> None:
+    folder.edit("job.py", "import rules\n", "import rules\nSTAMP = time.time()\n")
+    folder.edit("job.py", "rules.R.f(number)", "rules.R.f(number) if STAMP else 0")
+    folder.kill_after(1)
+    folder.edit("rules.py", "x + 0", "x + 1")
+    assert "(changed: service `result`: its code)" in folder.run()
+
+
 def plan_of(folder: Folder) -> Any:
     return plan_job(find_job(str(folder.folder / "job.py")).job, Catalog(folder.folder / "catalog"))
 
