@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.arrival import Arrival
 from dataflow.engine.cluster import Cluster, connect, current_client
@@ -28,6 +28,9 @@ from dataflow.wiring.secrets import require_secrets, secrets_to_send, warn_if_op
 from dataflow.wiring.settings import PLACES, SCHEDULERS, SMALL_BYTES, Settings
 from dataflow.wiring.treasury import Treasury
 from dataflow.wiring.worker import FACTORY
+
+if TYPE_CHECKING:
+    from dataflow.engine.plugin import Assignment
 
 
 def uses_processes(settings: Settings, graph: Graph, source: SourcePlan) -> bool:
@@ -93,8 +96,6 @@ def cluster_engine(
         CatalogError: A worker of that cluster does not see the catalog.
         SourceError: A worker of that cluster does not see the source.
     """
-    from dataflow.engine.plugin import Assignment
-
     graph = planned.graph
     calls = graph.calls_apis and setup["may_call"]
     if calls:
@@ -112,17 +113,26 @@ def cluster_engine(
             treasury.open(ask_there)
     if calls and cluster.workers is not None:
         require_secrets(graph)
-    services = [step.service for step in graph.every]
-    secrets = secrets_to_send(services, cluster) if calls and cluster.workers is None else {}
-    if cluster.workers is None:
-        # Its scheduler may be on another host: there, limits hold for the cluster and nothing else.
-        setup = {**setup, "shared": None}
-    given = dict(setup) | {"agreed": expected_of(program, planned, foreign=cluster.workers is None)}
-    assignment = Assignment(program=program, setup=given, factory=FACTORY, secrets=secrets, variables=planned.variables)
+    assignment = _assigned(program, setup, planned=planned, cluster=cluster, calls=calls)
     page = cluster.show() if settings.live else None
     engine = cluster.engine(assignment, run=setup["folder"]["run"], stretch=setup["folder"]["epoch"], page=page)
     stack.callback(engine.close)
     return engine
+
+
+def _assigned(
+    program: Program, setup: Mapping[str, Any], *, planned: Planned, cluster: Cluster, calls: bool
+) -> Assignment:
+    """What every worker is given once: the job, its setup, and on a foreign cluster the secrets of its calls."""
+    from dataflow.engine.plugin import Assignment
+
+    foreign = cluster.workers is None
+    services = [step.service for step in planned.graph.every]
+    secrets = secrets_to_send(services, cluster) if calls and foreign else {}
+    # Its scheduler may be on another host: there, limits hold for the cluster and nothing else.
+    shared = {"shared": None} if foreign else {}
+    given = {**setup, **shared, "agreed": expected_of(program, planned, foreign=foreign)}
+    return Assignment(program=program, setup=given, factory=FACTORY, secrets=secrets, variables=planned.variables)
 
 
 def _cluster(settings: Settings, *, arrival: Arrival, warn: Callable[[str], None]) -> Cluster:

@@ -105,14 +105,31 @@ def plan_job(
     size = chosen_size(partition_size, found, job.partition_size)
     source = plan_source(found, wanted_types(job.pipeline), limit=limit, size=size or size_of(job.pipeline))
     check_columns(source.schema)
-    tables = lookup_tables(job.pipeline, catalog)
     durations = durations_of(job.pipeline, catalog, output=job.output, before=before)
+    given = read_variables([*job.environ, *environ], services=job.pipeline.every)
+    planned = _bound(job, source, catalog=catalog, durations=durations, variables=given, parameters=parameters)
+    kept = kept_cuts(source, before(), planned.fingerprints, size=size)
+    if kept is not None:
+        return replace(planned, source=kept, rows=known_rows(kept.specs))
+    return replace(planned, uncut=found if size is None else None)
+
+
+def _bound(
+    job: Job,
+    source: SourcePlan,
+    *,
+    catalog: Catalog,
+    durations: Mapping[str, float],
+    variables: Mapping[str, str | None],
+    parameters: Mapping[str, Any] | None,
+) -> Planned:
+    """The job bound to a source as it is cut."""
+    tables = lookup_tables(job.pipeline, catalog)
     graph = bind_pipeline(
         job.pipeline, source.schema, tables, record_budget=job.record_trillionths, durations=durations
     )
     check_key(job.keys, graph)
     looks, texts = look_at(job.pipeline)
-    given = read_variables([*job.environ, *environ], services=job.pipeline.every)
     parts = fingerprints(
         graph,
         files=source.files,
@@ -122,10 +139,8 @@ def plan_job(
         parameters=parameters,
         looks=looks,
         texts=texts,
-        variables=given,
+        variables=variables,
     )
-    kept = kept_cuts(source, before(), parts, size=size)
-    source = kept or source
     return Planned(
         job=job,
         graph=graph,
@@ -136,8 +151,7 @@ def plan_job(
         durations=durations,
         looks=looks,
         texts=texts,
-        variables=given,
-        uncut=found if kept is None and size is None else None,
+        variables=variables,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from dataflow.engine.arrival import Arrival
 from dataflow.engine.control.home import ask, process_plane
@@ -57,24 +58,7 @@ def open_engine(
     Raises:
         DataflowError: A worker cannot do the job, or a secret is missing.
     """
-    setup = make_setup(
-        folder,
-        options=planned.source.options,
-        schema=planned.source.schema,
-        key=planned.job.keys,
-        catalog=folder.root,
-        parameters=settings.parameters,
-        profile=settings.profile,
-        may_call=may_call,
-        offline=settings.offline,
-        limits=limits_of(planned),
-        money=None if treasury is None else treasury.money,
-        binding=planned.binding,
-    ) | {
-        "live": settings.live,
-        "shared": limits_prefix(folder.root) if may_call else None,
-        "error_texts": planned.job.error_texts,
-    }
+    setup = _setup_of(planned, folder, settings=settings, may_call=may_call, treasury=treasury)
     if uses_processes(settings, planned.graph, planned.source):
         return cluster_engine(
             (program or pack_object(planned.job.pipeline)).given(planned.variables),
@@ -89,6 +73,40 @@ def open_engine(
             warn=warn,
             tell=tell,
         )
+    _keep_limits(planned, stack, may_call=may_call, keeper=keeper, treasury=treasury, tell=tell)
+    return _open_here(planned, folder, stack, settings=settings, setup=setup)
+
+
+def _setup_of(
+    planned: Planned, folder: RunFolder, *, settings: Settings, may_call: bool, treasury: Treasury | None
+) -> dict[str, Any]:
+    """What every worker is told once."""
+    return make_setup(
+        folder,
+        options=planned.source.options,
+        schema=planned.source.schema,
+        key=planned.job.keys,
+        catalog=folder.root,
+        parameters=settings.parameters,
+        profile=settings.profile,
+        may_call=may_call,
+        offline=settings.offline,
+        limits=limits_of(planned),
+        money=None if treasury is None else treasury.money,
+        binding=planned.binding,
+    ) | {"live": settings.live, "shared": limits_prefix(folder.root) if may_call else None}
+
+
+def _keep_limits(
+    planned: Planned,
+    stack: ExitStack,
+    *,
+    may_call: bool,
+    keeper: CountKeeper,
+    treasury: Treasury | None,
+    tell: Callable[[str], None],
+) -> None:
+    """See that the limits of calls are known and kept in this process, and that no secret is missing."""
     if SESSIONS.current is None and may_call:
         require_secrets(planned.graph)
         if planned.graph.calls_apis:
@@ -99,6 +117,12 @@ def open_engine(
     if treasury is not None:
         stack.callback(treasury.close)
         treasury.open(ask)
+
+
+def _open_here(
+    planned: Planned, folder: RunFolder, stack: ExitStack, *, settings: Settings, setup: dict[str, Any]
+) -> Engine:
+    """Threads of this process, ready for tasks."""
     prepare_arrow(planned.graph)
     context = Context(run=folder.run, started_at=folder.started_at, parameters=settings.parameters)
     turns = local_turns(planned.graph, settings)
