@@ -63,6 +63,22 @@ def call_free(graph: Graph, *, unknown: Collection[str] = ()) -> frozenset[int]:
     return frozenset(found)
 
 
+def light(graph: Graph, *, without: Collection[str] = ()) -> frozenset[int]:
+    """The places of the steps that may be tried only to look: they wait for no call and need nothing set up.
+
+    Args:
+        graph: The services.
+        without: The names of services that are left out, with all that comes after them.
+    """
+    free, found = call_free(graph), set[int]()
+    for step in graph.steps:
+        service = step.service
+        heavy = service.policy.isolate or any(one.is_class for one in service.every) or service.name in without
+        if step.index in free and not heavy and found.issuperset(step.after):
+            found.add(step.index)
+    return frozenset(found)
+
+
 def partly_free(graph: Graph) -> tuple[Step, ...]:
     """The steps inside which something is called, while what they are given is there without a call."""
     free = call_free(graph)

@@ -63,12 +63,13 @@ def explain(
         check_columns(plan.schema)
         graph = bind_pipeline(pipeline, plan.schema, tables, durations=durations)
         prepare_arrow(graph)
-        foreseen = look_at_first(plan, graph, tables)
+        looked = look_at_first(plan, graph, tables, parameters=parameters)
         if size is None:
-            cut = records_for(graph, plan, tables, threads=threads_for(Settings()), parameters=parameters)
+            threads = threads_for(Settings())
+            cut = records_for(graph, plan, tables, threads=threads, parameters=parameters, seconds=looked.seconds)
             plan = plan if cut is None else cut_to(plan, cut[0], found=found, wanted=wanted, why=cut[1])
     records = None if kind_of(source) in ("dask", "bag") else known_rows(plan.specs)
-    ahead = told_ahead(guardrails or Guardrails(), graph, foreseen, records=records)
+    ahead = told_ahead(guardrails or Guardrails(), graph, looked.foreseen, records=records)
     cuts = [] if size is None else [_told_cuts(plan, size)]
     return explain_graph(graph, [*plan.notes, *cuts, *ahead, *said_of_unseen(graph, look_at(pipeline)[0])])
 

@@ -17,7 +17,8 @@ from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import make_resources
 from dataflow.errors import DataflowError
-from dataflow.plan.graph import Graph, Step, is_local
+from dataflow.plan.foresight import light
+from dataflow.plan.graph import Graph
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.sizes import Pace
 from dataflow.services.context import Context
@@ -41,37 +42,32 @@ def measure(
     tables: Mapping[str, pa.Table],
     *,
     parameters: Mapping[str, Any],
+    seconds: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pace | None:
     """What a record takes; None where nothing slow is found, or nothing that may be tried.
 
-    A source or a service that fails here is met again, and told, when it is run.
+    Where the first records were tried before, `seconds` is what one of them took, and nothing is called. A source or a
+    service that fails here is met again, and told, when it is run.
     """
     steps = tried(graph, tables)
     if not steps:
         return None
     with suppress(DataflowError):
         head = read_head(source, 2 + 2 * FIRST)
-        if head is not None and head.table.num_rows >= _FEW and head.rows > LEAST:
-            return _measure(graph, head, tables, steps=steps, parameters=parameters, clock=clock)
+        if head is None or head.table.num_rows < _FEW or head.rows <= LEAST:
+            return None
+        if seconds is not None:
+            return Pace(seconds=seconds, records=head.rows, largest=head.largest) if seconds > 0 else None
+        return _measure(graph, head, tables, steps=steps, parameters=parameters, clock=clock)
     return None
 
 
 def tried(graph: Graph, tables: Mapping[str, pa.Table]) -> list[int]:
     """The places of the steps that may be tried, of those that take time; empty where there is none."""
-    chosen: list[int] = []
-    for step in graph.steps:
-        if _may_be_tried(step, tables) and all(index in chosen for index in step.after):
-            chosen.append(step.index)
+    chosen = sorted(light(graph, without=[name for name, table in tables.items() if table.num_rows > _LARGE]))
     forms = {graph.steps[at].service.form for at in chosen}
     return chosen if forms & {Form.RECORD, Form.COLUMN} else []
-
-
-def _may_be_tried(step: Step, tables: Mapping[str, pa.Table]) -> bool:
-    service = step.service
-    if not is_local(step) or service.is_class or service.policy.isolate:
-        return False
-    return service.form is not Form.LOOKUP or tables[service.name].num_rows <= _LARGE
 
 
 def _measure(
@@ -98,6 +94,20 @@ def _measure(
     finally:
         resources.close()
     return None if each is None or each <= 0 else Pace(seconds=each, records=head.rows, largest=head.largest)
+
+
+def seconds_each(times: Sequence[tuple[int, float]]) -> float | None:
+    """What one record takes, where more and more of the first ones were tried; None where too few have told.
+
+    Args:
+        times: How many records, and the seconds of all of them.
+    """
+    if len(times) < 2:
+        return None
+    (few, short), (many, long) = times[1], times[-1]
+    if long * FIRST <= FAST * many:
+        return 0.0
+    return short / few if many <= few else max(0.0, (long - short) / (many - few))
 
 
 def _seconds_each(seconds: Callable[[int, int], float], rows: int) -> float | None:

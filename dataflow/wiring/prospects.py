@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,14 +16,16 @@ from dataflow.engine.foreseeing import Foreseen, foresee
 from dataflow.engine.http.settings import CallSettings
 from dataflow.engine.partition import run_graph
 from dataflow.engine.resources import make_resources
-from dataflow.plan.foresight import call_free
+from dataflow.plan.foresight import light
 from dataflow.plan.graph import Graph
 from dataflow.plan.guardrails import Guardrails
 from dataflow.plan.partitions import Batch, SourcePlan
+from dataflow.services.context import Context
 from dataflow.store.sources import read
 from dataflow.telemetry.services import STATUSES, ServiceStatistics
 from dataflow.telemetry.statistics import Statistics
 from dataflow.wiring.guarding import certain
+from dataflow.wiring.measuring import seconds_each
 
 LARGEST = 32 * 2**20
 """Bytes of a partition beyond which nothing of it is read only to be looked at."""
@@ -95,10 +97,28 @@ def _as_whole(counts: Statistics, records: int) -> Statistics:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What was seen of the first records of a source.
+
+    Attributes:
+        foreseen: What became of them.
+        seconds: How long one takes in the services that were tried; None where too few have told.
+    """
+
+    foreseen: Foreseen
+    seconds: float | None = None
+
+
 def look_at_first(
-    plan: SourcePlan, graph: Graph, tables: Mapping[str, pa.Table], *, clock: Callable[[], float] = time.perf_counter
-) -> Foreseen:
-    """What becomes of the first records of a source, before anything is called.
+    plan: SourcePlan,
+    graph: Graph,
+    tables: Mapping[str, pa.Table],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Looked:
+    """What becomes of the first records of a source, before anything is called, and how long that takes.
 
     Services that are set up, or are kept out of this process, are left out: neither is done only to look.
 
@@ -106,15 +126,17 @@ def look_at_first(
         plan: The source.
         graph: The services.
         tables: The table of each lookup.
+        parameters: What `flow.Context.parameters` will hold.
         clock: Seconds that only grow.
     """
     if not plan.specs or plan.specs[0].size > LARGEST:
-        return Foreseen()
-    steps = _light(graph)
-    spec, foreseen = plan.specs[0], Foreseen()
+        return Looked(foreseen=Foreseen())
+    steps = light(graph)
+    spec, foreseen, times = plan.specs[0], Foreseen(), list[tuple[int, float]]()
     batch = read(plan.options, spec, schema=plan.schema)
     # What is only looked at says nothing: it is said when it is run.
-    resources = make_resources(graph, tables=tables, settings=CallSettings(warn=lambda _: None), only=steps)
+    settings, context = CallSettings(warn=lambda _: None), Context(parameters=parameters or {})
+    resources = make_resources(graph, tables=tables, context=context, settings=settings, only=steps)
     try:
         for size, before in zip(SIZES, (0, *SIZES), strict=False):
             began = clock()
@@ -122,22 +144,13 @@ def look_at_first(
             environment = run_graph(graph, part.table, resources, only=steps)
             foreseen = foresee(environment, steps, batch=part, path=spec.path)
             took = clock() - began
+            times.append((part.table.num_rows, took))
             # The first record may wait for imports, which says nothing of the others.
             if batch.table.num_rows <= size or took * (10 if before else 1) > PATIENCE:
                 break
     finally:
         resources.close()
-    return foreseen
-
-
-def _light(graph: Graph) -> frozenset[int]:
-    """The steps that wait for no call and need nothing set up."""
-    found: set[int] = set()
-    for step in graph.steps:
-        heavy = step.service.policy.isolate or any(one.is_class for one in step.service.every)
-        if step.index in call_free(graph) and not heavy and found.issuperset(step.after):
-            found.add(step.index)
-    return frozenset(found)
+    return Looked(foreseen=foreseen, seconds=seconds_each(times) if steps else None)
 
 
 def _first(batch: Batch, size: int) -> Batch:

@@ -58,12 +58,13 @@ def records_for(
     *,
     threads: int,
     parameters: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
 ) -> tuple[int, str] | None:
     """How many records a partition may have where local services are slow, and why; None where it is well cut.
 
-    The first records tell, for which the services that only compute are called.
+    The first records tell, for which the services that only compute are called, unless `seconds` says what one takes.
     """
-    pace = measure(graph, source, tables, parameters=parameters or {})
+    pace = measure(graph, source, tables, parameters=parameters or {}, seconds=seconds)
     records = None if pace is None else records_each(pace, threads=threads)
     return None if pace is None or records is None else (records, told_pace(pace, threads=threads))
 

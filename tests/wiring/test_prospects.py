@@ -172,7 +172,7 @@ def look(plan: SourcePlan, service: flow.Service, *, seconds: Mapping[int, float
         return price
 
     times = itertools.chain.from_iterable((0.0, seconds.get(size, 0.0)) for size in (1, 10, 100, 1_000, 10_000))
-    found = look_at_first(plan, bind([noted], plan.schema, name="leads"), {}, clock=lambda: next(times))
+    found = look_at_first(plan, bind([noted], plan.schema, name="leads"), {}, clock=lambda: next(times)).foreseen
     assert found.counts.total_records == asked[-1]
     return asked[-1]
 

@@ -18,6 +18,7 @@ from dataflow.engine.local import available_processors
 from dataflow.faces.cli import run_command
 from dataflow.outcomes import Event
 from dataflow.store.catalog import Catalog
+from dataflow.wiring.explaining import explain
 
 
 class Stopped(Exception):
@@ -216,6 +217,23 @@ def test_services_that_call_out_are_not_called_for_it(tmp_path: Path) -> None:
     explained = pipeline.explain(numbers(tmp_path, 200), catalog=str(tmp_path / "c"))
     assert any(note.startswith("cut into") for note in explained.notes)
     assert called == {"api": 0, "async": 0, "after": 0, "class": 0}
+
+
+def test_what_is_explained_is_tried_once(tmp_path: Path) -> None:
+    called: list[int] = []
+
+    @flow.transformation
+    def counted(x: int, context: flow.Context) -> int:
+        called.append(x)
+        time.sleep(0.03)
+        return x * int(context.parameters["factor"])
+
+    job = flow.Job(flow.Pipeline("p", [counted]), source=numbers(tmp_path, 200), output="out")
+    told = explain(job.pipeline, job.source, parameters={"factor": 2}, catalog=str(tmp_path / "c"))
+    assert any(note.startswith("cut into") for note in told.notes)
+    assert not any("would be rejected" in note for note in told.notes)
+    # One record, and then the first ten.
+    assert called == [0, *range(10)]
 
 
 def test_a_service_that_fails_or_never_returns_is_met_when_it_is_run(tmp_path: Path) -> None:
