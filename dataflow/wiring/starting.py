@@ -94,7 +94,11 @@ def _setup_of(
         limits=limits_of(planned),
         money=None if treasury is None else treasury.money,
         binding=planned.binding,
-    ) | {"live": settings.live, "shared": limits_prefix(folder.root) if may_call else None}
+    ) | {
+        "live": settings.live,
+        "shared": limits_prefix(folder.root) if may_call else None,
+        "error_texts": planned.job.error_texts,
+    }
 
 
 def _keep_limits(
