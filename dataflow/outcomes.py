@@ -75,6 +75,7 @@ class Traffic:
         waiting: Calls that may not start yet, by what they wait for: `rate`, `concurrency` or `breaker`.
         breaker: `closed`, `open`, `half_open`, or `held` open by hand.
         rest: Seconds until an open breaker is tried again.
+        trouble: What made it open, empty while it is closed.
         pause: Seconds for which a 429 with its Retry-After lets no call start.
     """
 
@@ -86,6 +87,7 @@ class Traffic:
     waiting: Mapping[str, int] = field(default_factory=dict)
     breaker: str = "closed"
     rest: float = 0.0
+    trouble: str = ""
     pause: float = 0.0
 
 

@@ -19,8 +19,8 @@ from dataflow.engine.calling import Answers, judge
 from dataflow.engine.distinct import group
 from dataflow.engine.environment import Environment
 from dataflow.engine.foreseeing import Foreseen, foresee
-from dataflow.engine.http.calls import Shared, spread_answers
 from dataflow.engine.http.memory import AnswerStore, Memory
+from dataflow.engine.http.sharing import Shared, spread_answers
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Effect, Mask, Rows, mask_of, nulls_of
 from dataflow.engine.nested import Nested, fitted

@@ -36,7 +36,9 @@ class Diary:
         """The diary after some news, and what the log is told: breakers at once, the rest now and then."""
         down = {one.api: one for one in traffic if one.breaker != "closed"}
         opened = [
-            f"the breaker of {printable(api)} is {_breaker(one)}" for api, one in down.items() if api not in self.down
+            f"the breaker of {printable(api)} is {_breaker(one)}{_trouble(one)}"
+            for api, one in down.items()
+            if api not in self.down
         ]
         # Where nobody calls, as at the end, nothing is known of breakers.
         known = self.down - down.keys() if traffic else ()
@@ -80,6 +82,10 @@ def _breaker(one: Traffic) -> str:
             return "half open, a few calls try"
         case _:
             return "held open by hand"
+
+
+def _trouble(one: Traffic) -> str:
+    return f": {printable(one.trouble)} (options breaker= and retry= of the API)" if one.trouble else ""
 
 
 def _rate(one: Traffic) -> str:

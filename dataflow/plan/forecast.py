@@ -15,7 +15,6 @@ from dataflow.plan.intervals import Interval, Z, part_of
 from dataflow.plan.quote import NOTHING, Called, KeyCount, Quote, ServiceQuote, Tariff
 from dataflow.plan.rates import Rates
 from dataflow.plan.resolve import NOISE
-from dataflow.policies.retry_budget import RetryBudget
 
 UNSHARED = 2 * NOISE / (1 - 2 * NOISE)
 """The keys that partitions may share, for each distinct one, without a run asking for them beforehand.
@@ -23,7 +22,6 @@ UNSHARED = 2 * NOISE / (1 - 2 * NOISE)
 A sketch decides that while it runs, so that twice its error must be shared for it to be sure.
 """
 
-_BUDGET = RetryBudget()
 _SILENT = "what `{}` costs comes with its answers: give it max_price=, or take a sample"
 
 
@@ -119,7 +117,7 @@ def _forecast(
     asked = fresh + _repeats(called, count, rates, fresh=fresh, opened=opened, setting=setting)
     single = called.batch == 1
     first = asked + _further(asked, rates) if single else _requests(fresh, asked, called.batch, setting.partitions)
-    calls = first + _retries(called, first, rates, setting)
+    calls = first + _retries(called, first, rates)
     return _Forecast(fresh=fresh, first=first, calls=calls, found=part_of(fresh, rates.found))
 
 
@@ -172,28 +170,13 @@ def _further(asked: Interval, rates: Rates) -> Interval:
     return part_of(asked, rates.further) if rates.further.high <= 1 else asked.times(rates.further)
 
 
-def _retries(called: Called, first: Interval, rates: Rates, setting: Setting) -> Interval:
-    """Calls that repeat one: as many as were seen, and no more than the policies grant."""
-    most = _granted(called, first.high, rates, setting)
+def _retries(called: Called, first: Interval, rates: Rates) -> Interval:
+    """Calls that repeat one: as many as were seen, and no more than the attempts that are declared."""
+    most = first.high * (called.attempts - 1) if called.attempts > 1 else 0.0
     if math.isinf(rates.retries.high):
         return Interval.around(0.0, 0.0, most)
     seen = part_of(first, rates.retries) if rates.retries.high <= 1 else first.times(rates.retries)
     return seen.at_most(Interval.exactly(most))
-
-
-def _granted(called: Called, first: float, rates: Rates, setting: Setting) -> float:
-    """Retries that the retry and its budget grant: a share of the calls of each minute, and some in any case.
-
-    The minutes that a long window makes calls wait for have none.
-    """
-    by_policy = first * (called.attempts - 1)
-    if by_policy == 0 or math.isinf(first):
-        return by_policy
-    capacity = setting.capacities.get(called.api or "", Capacity()).paced
-    stage = Stage(service="", api=called.api, calls=Interval.exactly(first), seconds=rates.seconds)
-    took = hours([stage], {called.api or "": capacity}, partitions=1, told=False).seconds.high
-    windows = 2 + took / _BUDGET.window
-    return min(by_policy, max(_BUDGET.minimum * setting.workers * windows, _BUDGET.share * first))
 
 
 def _quoted(called: Called, count: KeyCount, rates: Rates, forecast: _Forecast, *, setting: Setting) -> ServiceQuote:

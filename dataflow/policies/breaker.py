@@ -2,11 +2,16 @@
 
     state      event                                              state
     ---------  -------------------------------------------------  ---------
-    closed     tripped: `threshold` failures in a row, or         open
-               `share` of at least `minimum` calls in `window`
-    open       rested: `reset` seconds, doubled each time         half open
-    half open  proved: `probes` calls succeeded                   closed
+    closed     tripped: nothing succeeds any more, as below       open
+    open       rested: a second, doubled each time up to `reset`  half open
+    half open  proved: a probe was answered                       closed
     half open  refuted: one failed, was cancelled or is overdue   open
+
+It judges the provider and not records: it trips when failures in a row outlast the calls that were in flight when
+they began by `threshold`, so that each of those has failed as well, or when `share` of the calls in `window` failed.
+Probes are drawn from inputs that have not failed yet. Where there are none left, and the API has answered others just
+before, each of those left may probe in turn within the attempts that were declared for it: a source that ends in
+records that always fail ends, too. Who asks for one record is not let through before `reset`.
 
 Anything else changes nothing. A hand may hold it open or closed on top; then nothing is counted, and it begins
 anew when let go. Time is an argument; who asks, who calls and where the status lives is not known here.
@@ -31,6 +36,11 @@ OUTAGE = 600.0
 """Seconds for which a batch waits for an API that is down without anything done; then somebody has to look."""
 ASK_AGAIN = 1.0
 """Seconds at most until it is worth asking again where a report or a hand may change everything at any time."""
+
+FIRST = 1.0
+"""Seconds until the first probe of those who wait for the API."""
+IN_TURN = 0.3
+"""Seconds between two probes where only inputs are left that have failed, while the API has answered others."""
 
 _DOUBLINGS = 64
 
@@ -68,24 +78,25 @@ class Breaker:
     """When calls to an API stop and how they begin again.
 
     Attributes:
-        threshold: Failures in a row that open it.
-        share: Of the calls in the window that opens it when they failed.
-        minimum: Calls in the window before the share means something.
+        threshold: Failures in a row that open it, beside those of the calls that were in flight when they began.
+        share: Of the calls in the window that opens it when they failed. 90 %: below that, retries get through.
+        minimum: Calls in the window before the share means something; never less than open it in a row.
         window: Seconds.
-        reset: Seconds that it stays open the first time; twice as long each time in a row.
-        maximum: Seconds that it stays open at most.
-        probes: Calls let through to see whether the API is well; all have to succeed.
+        reset: Seconds that who asks for one record is kept away, twice as long each time in a row; and the longest
+            rest between two probes of a run.
+        maximum: Seconds that who asks for one record is kept away at most.
+        probes: Calls let through at a time to see whether the API is well; the first that is answered closes it.
         probe_deadline: Seconds after which a probe without a report has failed, so that it is never half open
             for ever; not less than the timeout of an attempt.
     """
 
     threshold: int = 5
-    share: float = 0.5
+    share: float = 0.9
     minimum: int = 20
     window: float = 60.0
     reset: float = 60.0
     maximum: float = 300.0
-    probes: int = 3
+    probes: int = 1
     probe_deadline: float = 30.0
 
 
@@ -97,23 +108,29 @@ class BreakerStatus:
         state: Its place in the table.
         held: What a hand holds it to, None when it decides itself.
         failures: In a row, while closed.
+        needed: So many of them open it.
+        answered: When a call succeeded last, None before.
+        calls: In the window in which it opened, and
+        failed: those among them that failed.
         slots: (slot of time, calls, failures) in the window, while closed; 60 at most.
         opened: When it opened last, None while closed.
         since: When it opened first without having closed again, None while closed.
         openings: How often in a row.
         probes: When the outstanding probes are overdue, the oldest first.
-        proved: Probes that succeeded in this half-open period.
     """
 
     state: State = State.CLOSED
     held: Held | None = None
     failures: int = 0
+    needed: int = 0
+    answered: float | None = None
+    calls: int = 0
+    failed: int = 0
     slots: tuple[tuple[int, int, int], ...] = ()
     opened: float | None = None
     since: float | None = None
     openings: int = 0
     probes: tuple[float, ...] = ()
-    proved: int = 0
 
 
 def read_breaker(value: Any, *, where: str) -> Breaker | None:
@@ -145,7 +162,9 @@ def read_breaker(value: Any, *, where: str) -> Breaker | None:
     return value
 
 
-def record(breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool], *, now: float) -> BreakerStatus:
+def record(
+    breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool], *, in_flight: int, now: float
+) -> BreakerStatus:
     """The status after a report of calls.
 
     A report counts while closed only: what comes in later is of calls that started before it opened, and
@@ -156,28 +175,36 @@ def record(breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool], *,
         status: Before the report.
         outcomes: Of the calls since the last report, in order: True for an answer, False for a failure. Calls
             that were throttled, refused or abandoned are left out.
+        in_flight: Calls that are on their way now.
         now: When the report came in; its calls count from then.
     """
-    if status.held is not None or status.state is not State.CLOSED or not outcomes:
+    if status.held is not None or not outcomes:
+        return status
+    if any(outcomes):
+        status = replace(status, answered=now)
+    if status.state is not State.CLOSED:
         return status
     slot = int(now // (breaker.window / SLOTS))
     kept = [one for one in status.slots if one[0] > slot - SLOTS]
     calls, failed = sum(one[1] for one in kept), sum(one[2] for one in kept)
-    in_a_row = status.failures
+    in_a_row, needed = status.failures, status.needed
     before = (calls, failed)
     for succeeded in outcomes:
-        calls += 1
-        failed += not succeeded
-        in_a_row = 0 if succeeded else in_a_row + 1
-        if in_a_row >= breaker.threshold or (calls >= breaker.minimum and failed / calls >= breaker.share):
-            return _move(status, Event.TRIPPED, at=now)
-    return replace(
-        status, failures=in_a_row, slots=_added(kept, slot=slot, calls=calls - before[0], failed=failed - before[1])
-    )
+        calls, failed = calls + 1, failed + (not succeeded)
+        if succeeded:
+            in_a_row = 0
+            continue
+        if in_a_row == 0:
+            needed = breaker.threshold + in_flight
+        in_a_row += 1
+        if in_a_row >= needed or (calls >= max(breaker.minimum, needed) and failed / calls >= breaker.share):
+            return _move(replace(status, calls=calls, failed=failed), Event.TRIPPED, at=now)
+    slots = _added(kept, slot=slot, calls=calls - before[0], failed=failed - before[1])
+    return replace(status, failures=in_a_row, needed=needed, slots=slots)
 
 
 def permit(
-    breaker: Breaker, status: BreakerStatus, *, now: float, wanted: int
+    breaker: Breaker, status: BreakerStatus, *, now: float, wanted: int, patient: bool = True, in_turn: bool = False
 ) -> tuple[BreakerStatus, int | None, float]:
     """The status after asking for calls, how many may start now, and how long to wait before asking again.
 
@@ -189,19 +216,31 @@ def permit(
         status: Before asking.
         now: When is asked.
         wanted: Calls that could start now; ask for no more than will start at once.
+        patient: Whether those who ask wait for the API; who asks for one record does not.
+        in_turn: Whether only inputs are left that have failed, and each may probe; see `tries_in_turn`.
     """
     if status.held is not None:
         return (status, None, 0.0) if status.held == "closed" else (status, 0, ASK_AGAIN)
-    status = _advanced(breaker, status, now=now)
+    status = _overdue(status, now=now)
     if status.state is State.CLOSED:
         return status, None, 0.0
+    left = _rest_left(breaker, status, now=now, patient=patient, in_turn=in_turn)
+    if left > 0 and (status.state is State.OPEN or not patient):
+        return status, 0, left
     if status.state is State.OPEN:
-        return status, 0, _rest_left(breaker, status, now=now)
-    free = breaker.probes - status.proved - len(status.probes)
+        status = _move(status, Event.RESTED, at=now)
+    free = breaker.probes - len(status.probes)
     if free <= 0:
         return status, 0, min(ASK_AGAIN, status.probes[0] - now)
     granted = max(0, min(free, wanted))
     return replace(status, probes=status.probes + (now + breaker.probe_deadline,) * granted), granted, 0.0
+
+
+def tries_in_turn(breaker: Breaker, status: BreakerStatus) -> bool:
+    """Whether inputs that have failed may be at fault themselves: the API has answered others just before it opened."""
+    if status.since is None or status.answered is None:
+        return False
+    return status.since - status.answered <= breaker.window
 
 
 def record_probes(
@@ -220,14 +259,13 @@ def record_probes(
     """
     if status.held is not None:
         return status
-    status = _advanced(breaker, status, now=now)
+    status = _overdue(status, now=now)
     known = outcomes[: len(status.probes)]
     if not known:
         return status
-    if not all(known):
-        return _move(status, Event.REFUTED, at=now)
-    status = replace(status, probes=status.probes[len(known) :], proved=status.proved + len(known))
-    return _move(status, Event.PROVED, at=now) if status.proved >= breaker.probes else status
+    if any(known):
+        return _move(status, Event.PROVED, at=now)
+    return _move(status, Event.REFUTED, at=now)
 
 
 def hold(status: BreakerStatus, held: Held | None) -> BreakerStatus:
@@ -240,6 +278,12 @@ def shown_state(state: str, held: str | None) -> str:
     return {"open": "held", "closed": "closed"}.get(held or "", state)
 
 
+def trouble(calls: int, failed: int, *, reason: str) -> str:
+    """What made a breaker open, in a few words: how many of the last calls succeeded, and why the last one failed."""
+    why = f", {reason}" if reason else ""
+    return f"{calls - failed:,} of the last {calls:,} calls succeeded{why}"
+
+
 def opened_for(status: BreakerStatus, now: float) -> float:
     """Seconds since it opened without having closed again, half-open periods included; 0 while closed or held.
 
@@ -249,9 +293,9 @@ def opened_for(status: BreakerStatus, now: float) -> float:
 
 
 def rest(breaker: Breaker, status: BreakerStatus, *, now: float) -> float:
-    """Seconds until an open breaker lets probes through, if somebody calls then; 0 in any other state."""
+    """Seconds until an open breaker lets probes of a run through, if somebody calls then; 0 in any other state."""
     is_open = status.state is State.OPEN and status.held is None
-    return max(0.0, _rest_left(breaker, status, now=now)) if is_open else 0.0
+    return max(0.0, _rest_left(breaker, status, now=now, patient=True, in_turn=False)) if is_open else 0.0
 
 
 def to_dict(status: BreakerStatus) -> dict[str, Any]:
@@ -275,24 +319,37 @@ def from_dict(values: Mapping[str, Any]) -> BreakerStatus:
 def _move(status: BreakerStatus, event: Event, *, at: float) -> BreakerStatus:
     state = TABLE[status.state, event]
     if state is State.CLOSED:
-        return BreakerStatus()
+        return BreakerStatus(answered=at)
     if state is State.HALF_OPEN:
         return replace(status, state=state)
     since = at if status.since is None else status.since
-    return BreakerStatus(state=state, opened=at, since=since, openings=status.openings + 1)
+    return BreakerStatus(
+        state=state,
+        opened=at,
+        since=since,
+        openings=status.openings + 1,
+        answered=status.answered,
+        calls=status.calls,
+        failed=status.failed,
+    )
 
 
-def _advanced(breaker: Breaker, status: BreakerStatus, *, now: float) -> BreakerStatus:
+def _overdue(status: BreakerStatus, *, now: float) -> BreakerStatus:
     """The status with what time alone has brought about, dated when it was due and not when somebody looked."""
     if status.probes and status.probes[0] <= now:
-        status = _move(status, Event.REFUTED, at=status.probes[0])
-    if status.state is State.OPEN and _rest_left(breaker, status, now=now) <= 0:
-        status = _move(status, Event.RESTED, at=now)
+        return _move(status, Event.REFUTED, at=status.probes[0])
     return status
 
 
-def _rest_left(breaker: Breaker, status: BreakerStatus, *, now: float) -> float:
-    rest = min(breaker.maximum, breaker.reset * 2.0 ** min(status.openings - 1, _DOUBLINGS))
+def _rest_left(breaker: Breaker, status: BreakerStatus, *, now: float, patient: bool, in_turn: bool) -> float:
+    times = 2.0 ** min(status.openings - 1, _DOUBLINGS)
+    if not patient:
+        # Counted from the last opening, which each refuted probe of a run is, too.
+        rest = min(breaker.maximum, breaker.reset * times)
+    elif in_turn and status.openings > 1:
+        rest = min(breaker.reset, IN_TURN)
+    else:
+        rest = min(breaker.reset, FIRST * times)
     return (status.opened or 0.0) + rest - now
 
 

@@ -1,7 +1,6 @@
 """Retry: how an attempt ended, whether there is another one, and how long to wait before it. Pure.
 
-The clock, the draw and the header are arguments. Whether a retry is affordable is the business of
-`retry_budget`, whether there is time for it that of `deadline`.
+The clock, the draw and the header are arguments. Whether there is time for a retry is the business of `deadline`.
 """
 
 from __future__ import annotations

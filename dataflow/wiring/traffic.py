@@ -26,5 +26,6 @@ def _traffic(api: str, status: Mapping[str, Any]) -> Traffic:
         waiting=dict(status["waiting_for"]),
         breaker=shown_state(breaker["state"], breaker["held"]),
         rest=breaker["rest"],
+        trouble=breaker["trouble"],
         pause=status["pause"],
     )

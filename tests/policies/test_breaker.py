@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from dataflow.errors import DeclarationError
 from dataflow.policies.breaker import (
     ASK_AGAIN,
+    FIRST,
+    IN_TURN,
     SLOTS,
     TABLE,
     Breaker,
@@ -29,11 +31,18 @@ from dataflow.policies.breaker import (
     record_probes,
     rest,
     to_dict,
+    tries_in_turn,
 )
 
 BREAKER = Breaker()
-OPEN = record(BREAKER, BreakerStatus(), [False] * 5, now=100)
-HALF_OPEN = permit(BREAKER, OPEN, now=160, wanted=0)[0]
+
+
+def opened(*, at: float = 100, breaker: Breaker = BREAKER) -> BreakerStatus:
+    return record(breaker, BreakerStatus(), [False] * 5, in_flight=0, now=at)
+
+
+OPEN = opened()
+HALF_OPEN = permit(BREAKER, OPEN, now=101, wanted=0)[0]
 SMALL = Breaker(threshold=3, share=0.5, minimum=4, window=30, reset=10, maximum=45, probes=2, probe_deadline=6)
 
 reports = st.lists(st.booleans(), max_size=6)
@@ -69,23 +78,21 @@ def test_the_table_is_that_of_every_circuit_breaker() -> None:
         (BreakerStatus(), [("record", [False] * 4, 0)], State.CLOSED),
         (BreakerStatus(), [("record", [False] * 4, 0), ("record", [False], 999)], State.OPEN),
         (BreakerStatus(), [("record", [False] * 4 + [True] + [False] * 4, 0)], State.CLOSED),
-        (BreakerStatus(), [("record", [True, False] * 9 + [True], 0)], State.CLOSED),
-        (BreakerStatus(), [("record", [True, False] * 10, 0)], State.OPEN),
-        (BreakerStatus(), [("record", [True, False] * 9, 0), ("record", [True, False], 61)], State.CLOSED),
+        (BreakerStatus(), [("record", [True, False] * 10, 0)], State.CLOSED),
+        (BreakerStatus(), [("record", [True] + [False] * 3, 0)] * 99, State.CLOSED),
+        (BreakerStatus(), [("record", [True] * 2 + ([False] * 4 + [True]) * 2 + [False] * 4, 0)], State.CLOSED),
         (BreakerStatus(), [("probes", [False], 0)], State.CLOSED),
         (OPEN, [("record", [True] * 99, 130)], State.OPEN),
-        (OPEN, [("probes", [True] * 3, 130)], State.OPEN),
-        (OPEN, [("permit", 9, 159)], State.OPEN),
-        (OPEN, [("permit", 9, 160)], State.HALF_OPEN),
-        (HALF_OPEN, [("record", [False] * 9, 161)], State.HALF_OPEN),
-        (HALF_OPEN, [("probes", [True] * 3, 161)], State.HALF_OPEN),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [True] * 2, 162)], State.HALF_OPEN),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [True] * 3, 162)], State.CLOSED),
-        (HALF_OPEN, [("permit", 1, t) for t in (161, 162, 163)] + [("probes", [True] * 3, 164)], State.CLOSED),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [True, False], 162)], State.OPEN),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [None], 162)], State.OPEN),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [True] * 2, 162), ("permit", 9, 191)], State.OPEN),
-        (HALF_OPEN, [("permit", 9, 161), ("probes", [True] * 3, 191)], State.OPEN),
+        (OPEN, [("probes", [True], 130)], State.OPEN),
+        (OPEN, [("permit", 9, 100.5)], State.OPEN),
+        (OPEN, [("permit", 9, 101)], State.HALF_OPEN),
+        (HALF_OPEN, [("record", [False] * 9, 102)], State.HALF_OPEN),
+        (HALF_OPEN, [("probes", [True], 102)], State.HALF_OPEN),
+        (HALF_OPEN, [("permit", 9, 102), ("probes", [True], 103)], State.CLOSED),
+        (HALF_OPEN, [("permit", 9, 102), ("probes", [False], 103)], State.OPEN),
+        (HALF_OPEN, [("permit", 9, 102), ("probes", [None], 103)], State.OPEN),
+        (HALF_OPEN, [("permit", 9, 102), ("permit", 9, 132)], State.OPEN),
+        (HALF_OPEN, [("permit", 9, 102), ("probes", [True], 132)], State.OPEN),
     ],
 )
 def test_the_ways_through_the_table(
@@ -94,8 +101,10 @@ def test_the_ways_through_the_table(
     for step, value, now in steps:
         if step == "permit":
             status, _, _ = permit(BREAKER, status, now=now, wanted=value)
+        elif step == "record":
+            status = record(BREAKER, status, value, in_flight=0, now=now)
         else:
-            status = (record if step == "record" else record_probes)(BREAKER, status, value, now=now)
+            status = record_probes(BREAKER, status, value, now=now)
     assert status.state is expected
 
 
@@ -103,52 +112,84 @@ def test_a_closed_breaker_has_no_limit() -> None:
     assert permit(BREAKER, BreakerStatus(), now=0, wanted=10) == (BreakerStatus(), None, 0.0)
 
 
+def test_failures_open_it_when_they_outlast_the_calls_that_were_in_flight() -> None:
+    status = record(BREAKER, BreakerStatus(), [True] * 500 + [False], in_flight=16, now=0)
+    status = record(BREAKER, status, [False] * 19, in_flight=3, now=1)
+    assert (status.state, status.failures) == (State.CLOSED, 20)
+    assert record(BREAKER, status, [True] + [False] * 5, in_flight=16, now=1).state is State.CLOSED
+    tripped = record(BREAKER, status, [False], in_flight=1, now=1)
+    assert (tripped.state, tripped.answered, tripped.failed) == (State.OPEN, 0, 21)
+
+
+@pytest.mark.parametrize(("succeeding", "state"), [(3, State.CLOSED), (1, State.OPEN)])
+def test_where_nearly_nothing_succeeds_it_opens_however_many_are_in_flight(succeeding: int, state: State) -> None:
+    calls = ([False] * 9 + [True] * succeeding) * 12
+    assert record(BREAKER, BreakerStatus(), [*calls, False], in_flight=40, now=0).state is state
+
+
 def test_an_open_breaker_says_when_to_ask_again() -> None:
-    assert permit(BREAKER, OPEN, now=115, wanted=10) == (OPEN, 0, 45.0)
+    assert permit(BREAKER, OPEN, now=100.25, wanted=10) == (OPEN, 0, 0.75)
+    assert permit(BREAKER, OPEN, now=115, wanted=10, patient=False) == (OPEN, 0, 45.0)
 
 
-def test_an_open_breaker_lets_three_probes_through_after_its_rest() -> None:
-    status, first, _ = permit(BREAKER, OPEN, now=160, wanted=2)
-    status, second, _ = permit(BREAKER, status, now=165, wanted=2)
-    status, third, wait = permit(BREAKER, status, now=166, wanted=2)
+def test_an_open_breaker_lets_so_many_probes_through_after_its_rest() -> None:
+    three = replace(BREAKER, probes=3)
+    status, first, _ = permit(three, OPEN, now=160, wanted=2)
+    status, second, _ = permit(three, status, now=165, wanted=2)
+    status, third, wait = permit(three, status, now=166, wanted=2)
     assert (first, second, third, wait) == (2, 1, 0, ASK_AGAIN)
-    assert permit(BREAKER, status, now=189.75, wanted=2)[2] == 0.25
+    assert permit(three, status, now=189.75, wanted=2)[2] == 0.25
 
 
 def test_reports_of_calls_that_started_before_do_not_lengthen_the_opening() -> None:
-    assert record(BREAKER, OPEN, [False] * 1000, now=159) == OPEN
+    assert record(BREAKER, OPEN, [False] * 1000, in_flight=9, now=159) == OPEN
 
 
-def test_the_rest_doubles_up_to_its_maximum_and_starts_small_after_closing() -> None:
+@pytest.mark.parametrize(
+    ("patient", "expected"),
+    [(True, [1, 2, 4, 8, 16, 32, 60, 60]), (False, [60, 120, 240, 300, 300, 300, 300, 300])],
+)
+def test_the_rest_doubles_up_to_its_end_and_starts_small_after_closing(patient: bool, expected: list[int]) -> None:
     status, now, rests = OPEN, 100.0, []
-    for _ in range(5):
-        _, _, rest = permit(BREAKER, status, now=now, wanted=1)
+    for _ in expected:
+        _, _, rest = permit(BREAKER, status, now=now, wanted=1, patient=patient)
         rests.append(rest)
         now += rest
-        status, _, _ = permit(BREAKER, status, now=now, wanted=1)
+        status, _, _ = permit(BREAKER, status, now=now, wanted=1, patient=patient)
         status = record_probes(BREAKER, status, [False], now=now)
-    assert rests == [60, 120, 240, 300, 300]
+    assert rests == expected
     assert opened_for(status, now) == now - 100
     status, _, _ = permit(BREAKER, status, now=now + 300, wanted=3)
-    status = record_probes(BREAKER, status, [True] * 3, now=now + 301)
-    assert (status, opened_for(status, now + 301)) == (BreakerStatus(), 0)
-    status = record(BREAKER, status, [False] * 5, now=now + 400)
-    assert permit(BREAKER, status, now=now + 400, wanted=1)[2] == 60
+    status = record_probes(BREAKER, status, [True], now=now + 301)
+    assert (status, opened_for(status, now + 301)) == (BreakerStatus(answered=now + 301), 0)
+    status = record(BREAKER, status, [False] * 5, in_flight=0, now=now + 400)
+    assert permit(BREAKER, status, now=now + 400, wanted=1, patient=patient)[2] == expected[0]
+
+
+def test_a_probe_that_was_answered_closes_it_whatever_others_came_to() -> None:
+    status, _, _ = permit(replace(BREAKER, probes=3), OPEN, now=160, wanted=3)
+    assert record_probes(BREAKER, status, [False, True, False], now=161).state is State.CLOSED
+
+
+def test_inputs_that_have_failed_probe_in_turn_where_others_were_answered_just_before() -> None:
+    healthy = record(BREAKER, BreakerStatus(), [True] * 9 + [False] * 5, in_flight=0, now=100)
+    assert [tries_in_turn(BREAKER, one) for one in (BreakerStatus(), OPEN, healthy)] == [False, False, True]
+    status, now, waits = healthy, 100.0, []
+    for _ in range(5):
+        _, _, wait = permit(BREAKER, status, now=now, wanted=1, in_turn=True)
+        waits.append(wait)
+        now += wait
+        status, _, _ = permit(BREAKER, status, now=now, wanted=1, in_turn=True)
+        status = record_probes(BREAKER, status, [False], now=now)
+    assert waits == pytest.approx([FIRST] + [IN_TURN] * 4)
 
 
 def test_an_overdue_probe_failed_when_it_was_due_and_not_when_somebody_looked() -> None:
     status, _, _ = permit(BREAKER, OPEN, now=160, wanted=1)
-    later, granted, wait = permit(BREAKER, status, now=200, wanted=1)
-    assert (later.state, granted, wait) == (State.OPEN, 0, 110)
+    later, granted, wait = permit(BREAKER, status, now=191, wanted=1)
+    assert (later.state, granted, wait) == (State.OPEN, 0, 1)
     later, granted, _ = permit(BREAKER, status, now=1000, wanted=3)
-    assert (later.state, granted) == (State.HALF_OPEN, 3)
-
-
-def test_a_report_is_taken_for_the_oldest_probe() -> None:
-    status, _, _ = permit(BREAKER, OPEN, now=160, wanted=1)
-    status, _, _ = permit(BREAKER, status, now=170, wanted=1)
-    status = record_probes(BREAKER, status, [True], now=175)
-    assert (status.probes, status.proved) == ((200,), 1)
+    assert (later.state, granted) == (State.HALF_OPEN, 1)
 
 
 @pytest.mark.parametrize("status", [BreakerStatus(), OPEN, HALF_OPEN], ids=lambda status: status.state)
@@ -163,7 +204,7 @@ def test_a_hand_is_above_the_table(status: BreakerStatus) -> None:
 def test_nothing_is_counted_while_held(reports: list[tuple[list[bool], list[bool]]], held: Any) -> None:
     status = hold(OPEN, held)
     for now, (calls, probes) in enumerate(reports):
-        after = record(SMALL, status, calls, now=now)
+        after = record(SMALL, status, calls, in_flight=0, now=now)
         after = record_probes(SMALL, after, probes, now=now)
         after, _, _ = permit(SMALL, after, now=now, wanted=3)
         assert after == status
@@ -183,21 +224,20 @@ class Model:
     until: float = 0.0
     rest: float = 0.0
     due: list[float] = field(default_factory=list)
-    proved: int = 0
 
     def close(self) -> None:
         self.state, self.calls, self.since, self.rest, self.due = "closed", [], None, 0.0, []
 
     def open(self, at: float) -> None:
-        self.state, self.due, self.proved = "open", [], 0
+        self.state, self.due = "open", []
         self.since = at if self.since is None else self.since
-        self.rest = min(self.policy.maximum, 2 * self.rest or self.policy.reset)
-        self.until = at + self.rest
+        self.rest = 2 * self.rest or FIRST
+        self.until = at + min(self.policy.reset, self.rest)
 
-    def look(self) -> None:
+    def look(self, *, asked: bool = False) -> None:
         if self.state == "half_open" and any(due <= self.now for due in self.due):
             self.open(min(self.due))
-        if self.state == "open" and self.now >= self.until:
+        if asked and self.state == "open" and self.now >= self.until:
             self.state = "half_open"
 
     def trips(self) -> bool:
@@ -211,16 +251,16 @@ class Model:
         for fine in report:
             if self.state == "closed" and not self.held:
                 self.calls.append((self.now, fine))
-                if self.trips():
+                if not fine and self.trips():
                     self.open(self.now)
 
     def permit(self, wanted: int) -> int | None:
         if self.held:
             return None if self.held == "closed" else 0
-        self.look()
+        self.look(asked=True)
         if self.state == "closed":
             return None
-        free = self.policy.probes - self.proved - len(self.due) if self.state == "half_open" else 0
+        free = self.policy.probes - len(self.due) if self.state == "half_open" else 0
         granted = max(0, min(free, wanted))
         self.due += [self.now + self.policy.probe_deadline] * granted
         return granted
@@ -230,24 +270,22 @@ class Model:
             return
         self.look()
         known = report[: len(self.due)]
-        if False in known or None in known:
-            self.open(self.now)
+        if True in known:
+            self.close()
         elif known:
-            self.due, self.proved = self.due[len(known) :], self.proved + len(known)
-            if self.proved == self.policy.probes:
-                self.close()
+            self.open(self.now)
 
     def hold(self, held: str | None) -> None:
         if held != self.held:
             self.close()
-            self.held, self.proved = held, 0
+            self.held = held
 
 
 def step(status: BreakerStatus, what: str, *, value: Any, now: float) -> tuple[BreakerStatus, int | None, float]:
     if what == "permit":
         return permit(SMALL, status, now=now, wanted=value)
     if what == "record":
-        status = record(SMALL, status, value, now=now)
+        status = record(SMALL, status, value, in_flight=0, now=now)
     elif what == "probes":
         status = record_probes(SMALL, status, value, now=now)
     elif what == "hold":
@@ -306,18 +344,18 @@ def test_a_million_calls_and_a_thousand_openings_leave_it_small() -> None:
     status = BreakerStatus()
     for now in range(1000):
         for part in range(10):
-            status = record(BREAKER, status, [True, True, False] * 33, now=now + part / 10)
+            status = record(BREAKER, status, [True, True, False] * 33, in_flight=9, now=now + part / 10)
     assert (status.state, len(status.slots)) == (State.CLOSED, SLOTS)
     status = replace(OPEN, openings=100_000)
-    assert permit(BREAKER, status, now=100, wanted=1)[2] == 300
+    assert permit(BREAKER, status, now=100, wanted=1)[2] == 60
+    assert permit(BREAKER, status, now=100, wanted=1, patient=False)[2] == 300
 
 
 def test_an_open_breaker_says_when_it_is_tried_again_and_no_other_does() -> None:
-    opened = record(Breaker(), BreakerStatus(), [False] * 5, now=100.0)
-    assert [rest(Breaker(), opened, now=now) for now in (100.0, 130.0, 500.0)] == [60.0, 30.0, 0.0]
-    half = permit(Breaker(), opened, now=160.0, wanted=1)[0]
-    for other in (BreakerStatus(), half, hold(opened, "open")):
-        assert rest(Breaker(), other, now=100.0) == 0.0
+    assert [rest(BREAKER, OPEN, now=now) for now in (100.0, 100.75, 500.0)] == [1.0, 0.25, 0.0]
+    half = permit(BREAKER, OPEN, now=160.0, wanted=1)[0]
+    for other in (BreakerStatus(), half, hold(OPEN, "open")):
+        assert rest(BREAKER, other, now=100.0) == 0.0
 
 
 @pytest.mark.parametrize(

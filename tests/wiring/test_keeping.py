@@ -114,6 +114,9 @@ def lease(plane: Plane, *, wanted: int, now: float, number: int = 1) -> int:
             "unused": [],
             "planned": [],
             "tokens": [],
+            "fresh": wanted,
+            "patient": True,
+            "failed_by": None,
         },
         now=now,
     )

@@ -49,6 +49,7 @@ def status(**given: Any) -> dict[str, dict[str, Any]]:
     request = {"protocol": PROTOCOL, "holder": "h", "api": "acme", "number": 1, "limits": Limits().to_dict()}
     counts = {"wanted": 0, "waiting": 0, "reason": None, "in_flight": 0, "share": 0, "in_hand": 0}
     past: dict[str, Any] = {"outcomes": "", "probes": "", "throttled": [], "unused": [], "planned": [], "tokens": []}
+    counts |= {"fresh": 0, "patient": True, "failed_by": None}
     plane.exchange({**request, **counts, **past, **given}, now=1.0)
     return plane.status(1.0)
 
@@ -73,7 +74,7 @@ def test_traffic_is_what_the_plane_says_of_the_apis_of_the_run() -> None:
 def test_an_api_that_rests_is_left_out_unless_its_breaker_is_open() -> None:
     assert traffic_of(status(), apis={"acme"}) == ()
     (one,) = traffic_of(status(outcomes="fffff"), apis={"acme"})
-    assert (one.breaker, one.rest) == ("open", 60.0)
+    assert (one.breaker, one.rest) == ("open", 1.0)
 
 
 def test_a_plane_is_asked_once_a_second_and_not_again_before_it_has_answered() -> None:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dataflow.engine.control.circuit import Circuit
 from dataflow.engine.control.limits import Limits, strictest
 from dataflow.engine.control.neighbours import HostShare, Wanting
 from dataflow.engine.control.replies import again, runs
 from dataflow.engine.control.windows import Windows
-from dataflow.policies import breaker as breakers
 from dataflow.policies import concurrency, rate, throttle
+from dataflow.policies.breaker import Held
 
 INTERVAL = 0.1
 """Seconds between two exchanges of a holder that wants to call."""
@@ -33,9 +34,6 @@ OBSERVED = 5
 UNDECLARED = 0.1
 """Seconds after which a slot is too late where no declared rate depends on it."""
 
-_ALIVE = {"s": True, "t": True, "r": True, "f": False, "a": None}
-"""What the first letter of an `Attempt` says of a probe: an API that refuses or throttles is there."""
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Member:
@@ -50,6 +48,7 @@ class Member:
         waiting: Calls that wait in its queue.
         reason: What they wait for: `rate`, `concurrency` or `breaker`.
         in_flight: Calls that it had in flight.
+        fresh: Calls that wait and have not failed yet.
         served: When it last got slots.
         shared: Where the planes of its host share what they give, or None.
     """
@@ -62,6 +61,7 @@ class Member:
     waiting: int = 0
     reason: str | None = None
     in_flight: int = 0
+    fresh: int = 0
     served: float = -math.inf
     shared: str | None = None
 
@@ -88,7 +88,7 @@ class Account:
     ) -> None:
         self.api = api
         self.members: dict[str, Member] = {}
-        self.breaker = breakers.BreakerStatus()
+        self.circuit = Circuit()
         self.used_at = -math.inf
         self.exchanges = 0
         self._limits: Limits | None = None
@@ -117,7 +117,7 @@ class Account:
         self.exchanges += 1
         member.number = request["number"]
         member.wanted, member.waiting = request["wanted"], request["waiting"]
-        member.reason, member.in_flight = request.get("reason"), request["in_flight"]
+        member.reason, member.in_flight, member.fresh = request.get("reason"), request["in_flight"], request["fresh"]
         member.until = now + max(LEASE, 4 * interval)
         with self._host.turn(member.shared, self._known(), now=now):
             self._slots = self._host.slots(self._slots)
@@ -136,22 +136,22 @@ class Account:
         """Drop holders whose lease has ended; whether this API is still of interest."""
         gone = [name for name, member in self.members.items() if member.until < now]
         if self._limits is None:
-            return self.breaker.held is not None
+            return self.circuit.status.held is not None
         self._shares = concurrency.expired(self._shares, now=now, timeout=self._limits.timeout)
         for name in gone:
             del self.members[name]
         if gone:
             self._merge()
         memory = max([600.0, self._limits.timeout, *(one.period for one in self._limits.rates)])
-        return bool(self.members) or self.breaker.held is not None or now < self.used_at + memory
+        return bool(self.members) or self.circuit.status.held is not None or now < self.used_at + memory
 
     def close(self) -> None:
         """Let go of what is open."""
         self._host.close()
 
-    def hold(self, state: breakers.Held | None) -> None:
+    def hold(self, state: Held | None) -> None:
         """Keep the breaker open or closed by hand, or let it judge again with None."""
-        self.breaker = breakers.hold(self.breaker, state)
+        self.circuit.hold(state)
 
     def status(self, *, now: float) -> dict[str, Any]:
         """What a dashboard shows, as plain values."""
@@ -167,7 +167,7 @@ class Account:
             "shares": shares,
             "members": {name: self._member_status(name, one) for name, one in self.members.items()},
             "held_back": sum(count for _, count in self._shares.held.values()),
-            "breaker": self._breaker_status(now=now),
+            "breaker": self.circuit.shown(self._limits.breaker if self._limits else None, now=now),
             "pause": throttle.pause(self._cut, now=now),
             "holders": len(self.members),
             "exchanges": self.exchanges,
@@ -186,15 +186,6 @@ class Account:
             if member.waiting and member.reason:
                 found[member.reason] = found.get(member.reason, 0) + member.waiting
         return found
-
-    def _breaker_status(self, *, now: float) -> dict[str, Any]:
-        policy = self._limits.breaker if self._limits else None
-        return {
-            "state": str(self.breaker.state),
-            "held": self.breaker.held,
-            "opened_for": breakers.opened_for(self.breaker, now),
-            "rest": 0.0 if policy is None else breakers.rest(policy, self.breaker, now=now),
-        }
 
     def observed(self, *, now: float) -> float:
         """Calls that ended in a second, over the last ones."""
@@ -235,11 +226,8 @@ class Account:
         for after in request["throttled"]:
             self._cut = throttle.throttle(self._cut, now=now, observed=observed, after=after)
         if limits.breaker is not None:
-            judged = [letter == "s" for letter in outcomes if letter in "sf"]
-            self.breaker = breakers.record(limits.breaker, self.breaker, judged, now=now)
-            if request["probes"]:
-                alive = [_ALIVE[letter] for letter in request["probes"]]
-                self.breaker = breakers.record_probes(limits.breaker, self.breaker, alive, now=now)
+            in_flight = sum(member.in_flight for member in self.members.values())
+            self.circuit.take_up(limits.breaker, request, in_flight=in_flight, now=now)
         self._settle(request, now=now)
 
     def _settle(self, request: Mapping[str, Any], *, now: float) -> None:
@@ -278,7 +266,9 @@ class Account:
         startable = (
             0 if pause > 0 else member.waiting if share is None else min(member.waiting, share - member.in_flight)
         )
-        probes, wait = self._permission(wanted=max(0, startable), now=now)
+        fresh = sum(one.fresh for one in self.members.values())
+        breaker = self.circuit.permit(limits.breaker, request, wanted=max(0, startable), fresh=fresh, now=now)
+        probes = breaker["probes"]
         pace = self._pace(now=now)
         allowed = 0 if pause > 0 or probes == 0 else member.wanted if probes is None else min(probes, member.wanted)
         times = self._lease(member, pace, now=now, interval=interval, wanted=allowed, in_hand=request["in_hand"])
@@ -288,21 +278,14 @@ class Account:
         return {
             "now": now,
             "lease": member.until - now,
-            "next": self._next(member, pace, wait=wait if probes == 0 else pause, interval=interval),
+            "next": self._next(member, pace, wait=breaker["wait"] if probes == 0 else pause, interval=interval),
             "slots": slots,
             "share": share,
-            "breaker": {"probes": probes, "wait": wait, "opened_for": breakers.opened_for(self.breaker, now)},
+            "breaker": breaker,
             "pause": pause,
             "used_up": self._used_up(now=now) if not times and not request["in_hand"] else None,
             "warning": self._warning(member, limits) or self._host.told(),
         }
-
-    def _permission(self, *, wanted: int, now: float) -> tuple[int | None, float]:
-        limits = self._known()
-        if limits.breaker is None:
-            return None, 0.0
-        self.breaker, probes, wait = breakers.permit(limits.breaker, self.breaker, now=now, wanted=wanted)
-        return probes, wait
 
     def _share(self, member: Member, request: Mapping[str, Any], *, now: float) -> int | None:
         limits = self._known()

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from dataflow.engine.control.health import NO_ANSWER, Health
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
@@ -25,6 +26,7 @@ from dataflow.engine.control.queue import Expects, Queue, Waiter
 from dataflow.engine.control.report import Report
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
+from dataflow.policies.restraint import FREE
 from dataflow.policies.retry import Attempt
 from dataflow.policies.throttle import LONGEST
 from dataflow.services.units import about
@@ -53,6 +55,9 @@ class Gate:
         shared: Where the planes of this host share what they give; None to share nothing.
         warn: Called with a sentence when the plane has one to say; default: a Python warning.
         clock: Seconds that only grow.
+
+    Attributes:
+        health: What is known of the health of the API.
     """
 
     def __init__(
@@ -79,32 +84,28 @@ class Gate:
         self._arrivals = 0
         # What the plane has granted.
         self._until = -math.inf
-        self._share = 0
+        self._share = self._allowed = 0
         self._slotted = True
         self._stock, self._tokens = Stock(), 0
-        self._probes: int | None = None
+        self.health = Health(limits.breaker)
         self._pause_until = -math.inf
-        self._breaker_until, self._opened_for = -math.inf, 0.0
         self._plane: str | None = None
         # What it has to be told.
         self._number, self._report = 0, Report()
         self._outcomes = self._report.outcomes
-        self._streak = 0
-        self._hearing_until = -math.inf
-        self._probing = 0
         # What is going on.
         self._wake: asyncio.TimerHandle | None = None
-        self._told_idle, self._closed = True, False
-        self._waits = Waits()
+        self._told_idle, self._closed, self._waits = True, False, Waits()
         self._told: set[str] = set()
 
-    async def enter(self, *, patience: float | None = None, tokens: Expects | None = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Expects | None = None, fresh: bool = True) -> Pass:
         """Wait until one call may start.
 
         Args:
             patience: Seconds to wait for the breaker at most, 0 to fail at once when it is open; None for ever. Who
                 does not wait for ever does not wait for a long window that is used up for 30 s and more either.
             tokens: Gives those that it may use, as known by then; None takes what all calls used lately.
+            fresh: Whether no attempt of it has failed yet; such calls probe an API that is down first.
 
         Raises:
             Impatient: The breaker, or a rate that is used up, would keep it longer.
@@ -114,8 +115,8 @@ class Gate:
         if (
             not self._queue
             and not self._slotted
-            and self._probes is None
-            and self._in_flight < self._share
+            and self.health.probes is None
+            and self._in_flight < self._allowed
             and (now := self._clock()) < self._until
             and now >= self._pause_until
         ):
@@ -123,9 +124,17 @@ class Gate:
             if self._link.timer is None:
                 self._watch()
             return _FREE
-        return await self._wait(patience, tokens)
+        return await self._wait(patience, tokens, fresh=fresh)
 
-    def leave(self, pass_: Pass, attempt: Attempt, *, after: float | None = None, tokens: int | None = None) -> None:
+    def leave(
+        self,
+        pass_: Pass,
+        attempt: Attempt,
+        *,
+        after: float | None = None,
+        tokens: int | None = None,
+        reason: str | None = None,
+    ) -> None:
         """Give a pass back.
 
         Args:
@@ -133,13 +142,15 @@ class Gate:
             attempt: How the call ended.
             after: Seconds of the Retry-After of a call that was throttled.
             tokens: What it used, where that is known; else it is taken to have used what was reserved.
+            reason: The class of reason of a call that failed.
         """
         self._in_flight -= 1
         (self._report.probes if pass_.probe else self._outcomes).append(attempt[0])
-        if attempt is Attempt.SUCCEEDED:
-            self._streak = 0
-        elif attempt is not Attempt.REFUSED:
-            self._note(attempt, after)
+        if attempt is not Attempt.SUCCEEDED:
+            self._note(attempt, after, reason=reason)
+        if self.health.restraint is not FREE and attempt not in NO_ANSWER:
+            self.health.answered(share=self._share)
+            self._allowed = self.health.restraint.within(self._share)
         if pass_ is not _FREE:
             self._note_pass(pass_, tokens)
         if self._queue:
@@ -152,53 +163,49 @@ class Gate:
         self._queue.cancel()
         # Whoever closes wants nothing more, also not for the calls that have just come.
         self._arrivals = 0
-        self._closed, self._slotted, self._share = True, True, 0
+        self._closed, self._slotted, self._share, self._allowed = True, True, 0, 0
         if self._wake is not None:
             self._wake.cancel()
         await self._link.close(tell=not self._told_idle or bool(self._outcomes or self._report.probes))
 
     @property
-    def is_down(self) -> bool:
-        """Whether the API fails for all: its breaker is not closed, or opens as soon as its home has heard."""
-        return self._probes is not None or self._clock() < self._hearing_until
+    def lacks_probes(self) -> bool:
+        """Whether its breaker is not closed, and all that wait for it here have failed before."""
+        return self.health.probes is not None and not self._queue.fresh
 
     @property
     def exchanges(self) -> int:
         """Exchanges with the plane so far."""
         return self._link.exchanges
 
-    def _note(self, attempt: Attempt, after: float | None) -> None:
+    def _note(self, attempt: Attempt, after: float | None, *, reason: str | None) -> None:
         if attempt is Attempt.THROTTLED:
             self._report.throttled.append(after)
             if after is not None:
                 self._pause_until = max(self._pause_until, self._clock() + min(after, LONGEST))
             self._link.urge()
         elif attempt is Attempt.FAILED:
-            self._streak += 1
-            breaker = self._limits.breaker
-            if breaker is not None and self._streak % breaker.threshold == 0:
+            self._report.reason = reason or self._report.reason
+            if self.health.failed(in_flight=self._in_flight):
                 self._link.urge()
-                if self._streak == breaker.threshold:
-                    self._hold_back()
-
-    def _hold_back(self) -> None:
-        """Let no call start while the news of a dead provider is on its way: it would fail hundreds of them."""
-        self._hearing_until = self._clock() + HEARING
-        self._pause_until = max(self._pause_until, self._hearing_until)
+            self._allowed = self.health.restraint.within(self._share)
+            if self.health.restraint.is_outlasted:
+                # No call starts while the news of a dead provider is on its way.
+                self._pause_until = max(self._pause_until, self._clock() + HEARING)
 
     def _note_pass(self, pass_: Pass, tokens: int | None) -> None:
         if pass_.probe:
-            self._probing -= 1
-            if self._probing == 0:
+            self.health.probing -= 1
+            if self.health.probing == 0:
                 self._link.urge()
         if pass_.slot is not None and pass_.tokens and tokens is not None:
             self._report.tokens.append((pass_.slot, pass_.tokens, tokens))
 
-    async def _wait(self, patience: float | None, tokens: Expects | None) -> Pass:
+    async def _wait(self, patience: float | None, tokens: Expects | None, *, fresh: bool) -> Pass:
         if self._closed:
             raise RuntimeError(f"the gate of `{self.api}` is closed")
         future, before = self._loop.create_future(), self._waits.totals(self._clock())
-        waiter = Waiter(future=future, patience=patience, before=before, tokens=tokens)
+        waiter = Waiter(future=future, patience=patience, before=before, tokens=tokens, fresh=fresh)
         self._queue[id(waiter)] = waiter
         self._pump()
         self._start(waiter)
@@ -230,23 +237,18 @@ class Gate:
             self._in_flight -= 1
             if slot is not None:
                 self._stock.put_back(slot)
-            self._return_probe(probe)
+            self.health.give_back(probe)
         self._pump()
 
     def _send_back(self, waiter: Waiter, slot: Slot, *, probe: bool) -> None:
         """Its slot has passed before the loop came to it: it waits for the next one, first in the queue."""
         self._in_flight -= 1
         self._stock.give_up(slot)
-        self._return_probe(probe)
+        self.health.give_back(probe)
         waiter.future = self._loop.create_future()
         self._queue[id(waiter)] = waiter
         self._queue.move_to_end(id(waiter), last=False)
         self._pump()
-
-    def _return_probe(self, probe: bool) -> None:
-        self._probing -= probe
-        if self._probes is not None:
-            self._probes += probe
 
     def _pump(self) -> None:
         """Let through whoever may start now, and see to it that the next one is looked at in time."""
@@ -255,7 +257,7 @@ class Gate:
         while self._queue and (reason := self._obstacle(now)) is None:
             if self._slotted and self._queue.collect(self._stock):
                 continue
-            waiter = self._queue.popitem(last=False)[1]
+            waiter = self._queue.next(probe=self.health.probes is not None)
             # One that was just cancelled has not come to take itself out.
             if not waiter.future.done():
                 self._release(waiter)
@@ -266,21 +268,17 @@ class Gate:
                 self._watch()
 
     def _obstacle(self, now: float) -> Reason | None:
-        if self._probes == 0:
+        if self.health.probes == 0:
             return "breaker"
         if now >= self._until or now < self._pause_until:
             return "rate"
         if self._slotted and not self._stock.is_due(now):
             return "rate"
-        return "concurrency" if self._in_flight >= self._share else None
+        return "concurrency" if self._in_flight >= self._allowed else None
 
     def _release(self, waiter: Waiter) -> None:
-        probe = self._probes is not None
-        if self._probes is not None:
-            self._probes -= 1
-            self._probing += 1
         self._in_flight += 1
-        waiter.future.set_result((self._stock.take() if self._slotted else None, probe))
+        waiter.future.set_result((self._stock.take() if self._slotted else None, self.health.begin()))
 
     def _sleep(self, now: float) -> None:
         """Look again when the next slot is due or the pause is over; anything else comes by an event."""
@@ -304,10 +302,10 @@ class Gate:
         now = self._clock()
         if waiter.future.done():
             return
-        if self._told_idle or now >= self._until or (self._probes == 0 and now >= self._breaker_until):
+        if self._told_idle or now >= self._until or (self.health.probes == 0 and now >= self.health.until):
             self._link.urge()
-        elif self._probes == 0:
-            self._lose_patience(self._breaker_until - now, now=now)
+        elif self.health.probes == 0:
+            self._lose_patience(self.health.until - now, now=now)
 
     def _refused(self, error: ClusterError) -> None:
         self._until = -math.inf
@@ -323,9 +321,10 @@ class Gate:
         if wanted == 0:
             # Nobody needs them; and no call starts before the reply, so that the share is free at once.
             self._stock.clear()
-            self._report.probes += [Attempt.ABANDONED[0]] * (self._probes or 0)
-            self._probes = self._probes and 0
+            self._report.probes += [Attempt.ABANDONED[0]] * (self.health.probes or 0)
+            self.health.probes = self.health.probes and 0
             self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
+            self._allowed = self.health.restraint.within(self._share)
         self._told_idle = wanted == 0
         self._arrivals = 0
         self._number += 1
@@ -340,6 +339,8 @@ class Gate:
             "waiting": waiting,
             "reason": self._waits.reason,
             "in_flight": self._in_flight,
+            "fresh": self._queue.fresh,
+            "patient": self._queue.patient,
             "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
             "in_hand": len(self._stock),
             "unused": self._stock.take_unused(),
@@ -368,24 +369,23 @@ class Gate:
         else:
             self._tokens = reply["slots"]["tokens"]
             self._stock.add(reply["slots"], time=reply["now"])
-        probes, self._opened_for = reply["breaker"]["probes"], reply["breaker"]["opened_for"]
-        self._breaker_until = now + reply["breaker"]["wait"]
-        if probes is None and self._probes is not None:
-            self._streak = 0
-        self._probes = None if probes is None else probes + (self._probes or 0)
+        self.health.learn(reply["breaker"], now=now)
+        self._allowed = self.health.restraint.within(self._share)
         self._pause_until = max(self._pause_until, now + reply["pause"]) if reply["pause"] else self._pause_until
         if reply["warning"]:
             self._warn(reply["warning"])
-        if self._probes == 0:
+        if self.health.probes == 0:
             self._lose_patience(reply["breaker"]["wait"], now=now)
-        if reply["used_up"] is not None:
-            self._tell_used_up(reply["used_up"]["limit"], wait=reply["used_up"]["wait"])
+        if used_up := reply["used_up"]:
+            self._tell_used_up(used_up["limit"], wait=used_up["wait"])
         self._pump()
 
     def _lose_patience(self, wait: float, *, now: float) -> None:
         """Turn away whom the breaker keeps too long."""
+        if self.health.in_turn and self._queue.patient:
+            return
         self._queue.turn_away(
-            lambda: Impatient("breaker", wait, opened_for=self._opened_for),
+            lambda: Impatient("breaker", wait, opened_for=self.health.opened_for),
             whom=lambda one: one.loses_patience(self._waits.since(one.before, now=now)["breaker"] + wait),
         )
 

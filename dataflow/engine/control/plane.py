@@ -5,15 +5,17 @@ Where the plane lives and how a request comes to it is the business of `home` an
 API that of `account`. The scheduler imports this module: nothing but the standard library and the policies.
 
 A request of plain values says `protocol, holder, api, number, limits`, `shared` (where the planes of its host share
-what they give, or None); `wanted` (calls to start soon), `waiting`,
-`reason` (what these wait for), `in_flight`, `share` (worked with), `in_hand` (slots); and what happened since the
-last one: `outcomes` and `probes` (first letters of `Attempt`, in order), `throttled` (Retry-After of each 429, or
-None), `unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]). The
+what they give, or None); `wanted` (calls to start soon), `waiting`, `reason` (what these wait for), `fresh` (those
+among them that have not failed), `patient` (whether they wait for an API that is down), `in_flight`, `share` (worked
+with), `in_hand` (slots); and what happened since the last one: `outcomes` and `probes` (first letters of `Attempt`,
+in order), `failed_by` (the reason of the last failure, or None), `throttled` (Retry-After of each 429, or None),
+`unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]). The
 same request sent again, after a reply was lost, counts once.
 
 A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
 `slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`
-(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`), `pause`, `used_up`
+(None for no cap), `breaker` (`probes`: None for closed, else how many may start; `wait`, `opened_for`, `trouble`,
+and `in_turn`: whether only inputs are left that have failed, and may be at fault), `pause`, `used_up`
 (None, or the `limit` of a long window that lets none start and how long to `wait`), `warning`.
 """
 
@@ -30,7 +32,7 @@ from dataflow.engine.control.windows import Windows
 from dataflow.errors import ClusterError
 from dataflow.policies.breaker import Held
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Changes whenever an older holder or plane would misread a message."""
 EXCHANGES = 200.0
 """In a second, over all holders, at most; then the interval grows."""

@@ -22,6 +22,7 @@ class Waiter:
         before: What `Waits.totals` was when it came.
         tokens: Gives those that it may use, or None where nobody knows.
         held: Slots that it has collected, since one does not have as many tokens.
+        fresh: Whether no attempt of its call has failed yet.
     """
 
     future: asyncio.Future[tuple[Slot | None, bool]]
@@ -29,6 +30,7 @@ class Waiter:
     before: tuple[float, ...]
     tokens: Expects | None = None
     held: list[Slot] = field(default_factory=list)
+    fresh: bool = True
 
     def slots(self, each: int) -> int:
         """How many slots of so many tokens it still takes, to the nearest one: what is over is settled afterwards."""
@@ -52,6 +54,25 @@ class Queue(OrderedDict[int, Waiter]):
     def slots(self, each: int) -> int:
         """Slots of so many tokens that all of them take."""
         return sum(one.slots(each) for one in self.values())
+
+    @property
+    def fresh(self) -> int:
+        """Calls of which no attempt has failed."""
+        return sum(one.fresh for one in self.values())
+
+    @property
+    def patient(self) -> bool:
+        """Whether all that wait here wait for an API that is down, too."""
+        return all(one.patience != 0 for one in self.values())
+
+    def next(self, *, probe: bool) -> Waiter:
+        """Take out who comes next; a probe is the first of which no attempt has failed, if there is one."""
+        if probe:
+            for key, waiter in self.items():
+                if waiter.fresh and not waiter.future.done():
+                    del self[key]
+                    return waiter
+        return self.popitem(last=False)[1]
 
     def collect(self, stock: Stock) -> bool:
         """Let the first one take a slot that is due without starting, where it needs more; whether it did."""

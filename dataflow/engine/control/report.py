@@ -16,6 +16,7 @@ class Report:
         throttled: Retry-After of each 429, or None.
         planned: (slot, reserved, reserved instead) of calls that said what they may use.
         tokens: (slot, reserved, used) of calls of which it is known.
+        reason: The class of reason of the call that failed last, or None.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class Report:
         self.throttled: list[float | None] = []
         self.planned: list[tuple[float, int, int]] = []
         self.tokens: list[tuple[float, int, int]] = []
+        self.reason: str | None = None
 
     def plan(self, slot: Slot, tokens: int | None) -> int:
         """Reserve so many tokens with a slot that is used, in place of its own; gives what is reserved now."""
@@ -40,7 +42,9 @@ class Report:
             "throttled": list(self.throttled),
             "planned": list(self.planned),
             "tokens": list(self.tokens),
+            "failed_by": self.reason,
         }
+        self.reason = None
         for one in (self.outcomes, self.probes, self.throttled, self.planned, self.tokens):
             one.clear()
         return told

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from dataflow.engine.http.stopping import Stop
 from dataflow.policies.breaker import OUTAGE
 from dataflow.policies.deadline import Deadline, record_limit
 from dataflow.policies.effects import Reach
@@ -25,8 +26,14 @@ Again = Literal["always", "repeatable", "never"]
 """When an attempt may be tried again: it never reached the provider, only where repeating does no harm, or never."""
 
 
+POSTPONED = 3600.0
+"""Seconds at most by which the deadline of a record moves since it was asked to wait."""
+POSTPONEMENTS = 100
+"""Times at most that a record is asked to wait before it counts as a failure."""
 NO_SECRET = "no secret"
 """The reason of a call that could not be made, since a secret of its API is not set."""
+RETRY_LATER = "retry later"
+"""The reason of an attempt after which an author has asked to be called again."""
 UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
 """Reasons of attempts that found no provider."""
 _UNSENT = UNREACHED | {NO_SECRET, "bad request", "ConnectionRefusedError", "gaierror"}
@@ -136,17 +143,6 @@ class Terms:
         object.__setattr__(self, "record_limit", record_limit(self.timeout, self.retry.attempts))
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Stop:
-    """Whether calls that belong together may begin further attempts.
-
-    Attributes:
-        error: What keeps them from it, raised where one would begin; None while they may.
-    """
-
-    error: Exception | None = None
-
-
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One call while it is made, over all its attempts.
@@ -162,6 +158,8 @@ class Call:
         excused: Those among them that the retry policy does not count, since the provider was down for all.
         retries: Those among them that repeated one; a function may send several that do not.
         stale: Whether one of them met a stale connection, which is excused once.
+        postponed: How often it was asked to wait, which is no failure.
+        postponed_for: Seconds by which its deadline has moved since it was asked to wait so long.
         failed_at: When the first of them failed for which the provider is to blame, or None.
         seconds: Spent in attempts, without waiting.
         lost: Seconds that went to waiting for a breaker and to attempts that were excused.
@@ -194,6 +192,8 @@ class Call:
     excused: int = 0
     retries: int = 0
     stale: bool = False
+    postponed: int = 0
+    postponed_for: float = 0.0
     failed_at: float | None = None
     seconds: float = 0.0
     lost: float = 0.0
@@ -288,12 +288,29 @@ class Call:
             self.billing.wallet.settle(self.reserved, cost)
         self.reserved = None
 
-    def wait(self, waited: Mapping[Any, float]) -> None:
+    def is_asked_to_wait(self, error: AttemptError) -> bool:
+        """Whether an attempt was no failure but a word to come again, by an author or by a provider that says when.
+
+        Who asks for one record takes any 429 for a failure.
+        """
+        if self.postponed >= POSTPONEMENTS:
+            return False
+        if error.attempt is Attempt.THROTTLED:
+            return error.after is not None and self.terms.patience != 0 and self.terms.retry.attempts > 1
+        return error.reason == RETRY_LATER
+
+    def postpone(self, seconds: float) -> None:
+        """Wait as long as the provider or the author asks, which moves the deadline, by an hour at most."""
+        moved = max(0.0, min(seconds, POSTPONED - self.postponed_for))
+        self.postponed_for += moved
+        self.deadline = self.deadline.excused(moved)
+
+    def wait(self, waited: Mapping[Any, float], *, counts: bool = False) -> None:
         """Add seconds of waiting.
 
         Those for money or a breaker do not count for the deadline, and after the latter the call has all its attempts
-        again; nor do those before the first attempt: how long the queue of an API is depends on how many workers stand
-        in it.
+        again, unless they `count`: where only inputs are left that have failed, and may be at fault. Nor do those
+        before the first attempt: how long the queue of an API is depends on how many workers stand in it.
         """
         for reason, seconds in waited.items():
             if seconds:
@@ -304,7 +321,7 @@ class Call:
         elif paid_late := waited.get("budget", 0.0):
             self.deadline = self.deadline.excused(paid_late)
         if excused := waited.get("breaker", 0.0):
-            if self.waits_for_breaker:
+            if self.waits_for_breaker and not counts:
                 self.excused, self.failed_at = self.attempts, None
             self.lose(excused)
 

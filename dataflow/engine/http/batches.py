@@ -16,7 +16,6 @@ from dataflow.engine.http.calls import (
     Begin,
     Calling,
     Check,
-    Shared,
     leave_alone,
     recalled,
     side_by_side,
@@ -25,6 +24,7 @@ from dataflow.engine.http.calls import (
 )
 from dataflow.engine.http.effects import reach_of_error
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.sharing import Shared
 from dataflow.engine.tally import status_of
 from dataflow.outcomes import Status
 from dataflow.policies.bisection import CALLS
@@ -48,7 +48,7 @@ async def make_batches(calling: Calling, shared: Shared, *, check: Check, known:
     batches = _Batches(calling, shared, check, known or recalled(calling, shared))
     if not calling.may_call:
         return leave_alone(batches.answers, offline=calling.offline)
-    with spending(batches.answers, batches.left):
+    with spending(batches.answers):
         await side_by_side(calling, batches.cut(), batches.ask)
     return batches.answers
 
@@ -62,7 +62,6 @@ class _Batches:
         self._shared = shared
         self._check = check
         self._spare = CALLS
-        self.left = set(range(len(shared.inputs))) - self.answers.remembered
 
     def cut(self) -> list[list[int]]:
         """The records of each request; one without a key that could be found again fails at once."""
@@ -143,7 +142,6 @@ class _Batches:
 
     def _keep(self, asked: Asked, places: Sequence[int]) -> None:
         for at, value in asked.values.items():
-            self.left.discard(places[at])
             self._calling.tally.add(Status.SUCCEEDED)
             self.answers.values[places[at]] = value
             key, cost = self._shared.keys[places[at]], self._cost(places[at])
@@ -169,7 +167,6 @@ class _Batches:
             answers.waited[reason] = answers.waited.get(reason, 0.0) + seconds
 
     def _fail(self, at: int, error: Exception, *, reach: Reach = Reach.NOTHING) -> None:
-        self.left.discard(at)
         error = self._calling.effects.fail([at], error, reach=reach)
         self._calling.tally.add(status_of(error))
         self.answers.raise_at(at, error)

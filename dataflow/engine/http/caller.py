@@ -1,4 +1,4 @@
-"""One call under its policies: deadline, retry, retry budget, money, then breaker, rate, concurrency, then the attempt.
+"""One call under its policies: deadline, retry, money, then breaker, rate, concurrency, then the attempt.
 
 The layers are here in their order and nowhere else. What an attempt does is given; what the policies decide is
 decided in `policies`.
@@ -6,7 +6,6 @@ decided in `policies`.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
@@ -22,11 +21,8 @@ from dataflow.errors import Verdict
 from dataflow.policies.deadline import allows, attempt_timeout
 from dataflow.policies.effects import Reach, reach_of, reach_of_status
 from dataflow.policies.retry import Attempt, wait_before_next
-from dataflow.policies.retry_budget import BudgetState, RetryBudget, note_call, take
 
 Value = TypeVar("Value")
-
-_BUDGET = RetryBudget()
 
 
 class Caller:
@@ -48,7 +44,6 @@ class Caller:
         self._gate = gate
         self._clock = clock
         self._draw = draw
-        self._budget = BudgetState()
         self._answered = -math.inf
         self._problem: str | None = None
         self._said = ""
@@ -75,7 +70,7 @@ class Caller:
 
     async def _attempt(self, attempt: Callable[[], Awaitable[Value]], call: Call, entered: Pass) -> Value:
         began, paid = self._clock(), call.cost
-        ending, after, reach = Attempt.ABANDONED, None, Reach.NOTHING
+        ending, after, reach, reason = Attempt.ABANDONED, None, Reach.NOTHING, None
         call.send()
         call.whole.in_flight += 1
         try:
@@ -85,7 +80,7 @@ class Caller:
             left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
             if left <= 0:
                 raise CallError("deadline", "the time for this record is used up", timed_out=True)
-            self._count(call, began)
+            call.attempts += 1
             reach = Reach.UNCLEAR
             LEAVING.set(call.leave)
             value: Value = await within(left, _charged(attempt, call))
@@ -93,6 +88,7 @@ class Caller:
         except AttemptError as error:
             reach = Reach.NOTHING if error.again == "always" else reach_of(error.reason, status=error.status)
             ending, after, call.status = self._ending(call, error), error.after, error.status
+            reason = error.reason
             raise
         except Verdict:
             # The provider has answered, whatever it knows.
@@ -106,7 +102,7 @@ class Caller:
             call.whole.reach = max(call.whole.reach, reach)
             call.seconds += self._clock() - began
             call.settle(call.cost - paid)
-            self._gate.leave(entered, ending, after=after, tokens=call.used)
+            self._gate.leave(entered, ending, after=after, tokens=call.used, reason=reason)
 
     def _ending(self, call: Call, error: AttemptError) -> Attempt:
         """What an attempt says of the provider: nothing where others are answered and this call fails again."""
@@ -123,11 +119,11 @@ class Caller:
         whole.waiting += 1
         try:
             if after > 0:
-                await asyncio.sleep(after)
+                await whole.stop.rest(after)
             if whole.stop.error is not None:
                 raise whole.stop.error
             entered = await self._pass(call)
-            call.wait(entered.waited)
+            call.wait(entered.waited, counts=self._gate.health.in_turn)
             return entered
         finally:
             whole.waiting -= 1
@@ -139,11 +135,14 @@ class Caller:
             call.wait({"budget": 0.0 if call.reserved is None else call.reserved.waited})
         try:
             async with self._announced(call):
-                return await self._gate.enter(patience=call.patience, tokens=call.expects)
+                return await self._gate.enter(patience=call.patience, tokens=call.expects, fresh=not call.attempts)
         except BaseException as error:
             call.settle(0)
             if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:
-                error.problem = f"`{self._gate.api}` fails ({self._problem}), so its breaker keeps calls waiting"
+                error.problem = (
+                    f"`{self._gate.api}` fails ({self._problem}; {self._gate.health.trouble}), so its breaker keeps "
+                    "calls waiting; its options breaker= and retry= say when and how often it is called again"
+                )
                 error.said = self._said and f"`{self._gate.api}` said: {self._said}"
             raise
 
@@ -162,23 +161,17 @@ class Caller:
             await whole.announce()
             yield
 
-    def _count(self, call: Call, now: float) -> None:
-        call.attempts += 1
-        if call.attempts > 1:
-            # A retry must not pay for further ones.
-            return
-        self._budget = note_call(_BUDGET, self._budget, now=now)
-
     def _next(self, call: Call, error: AttemptError, *, seconds: float) -> float:
         """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
-        down = error.attempt is Attempt.FAILED and self._gate.is_down
-        excused = down and call.waits_for_breaker
+        excused = self._is_excused(call, error)
         stale = error.stale and not call.stale
         call.stale |= error.stale
-        call.excused += excused or (stale and call.terms.retry.attempts > 1)
+        later = call.is_asked_to_wait(error)
+        call.postponed += later
+        call.excused += excused or later or (stale and call.terms.retry.attempts > 1)
         if excused:
             call.lose(seconds)
-        wait = self._wait(call, error, down=down)
+        wait = self._wait(call, error, later=later)
         if wait is None:
             raise _given_up(call, error) from error
         if excused:
@@ -186,22 +179,26 @@ class Caller:
         # Whether the provider is down shows at once, on a connection of its own.
         return 0.0 if stale else wait
 
-    def _wait(self, call: Call, error: AttemptError, *, down: bool) -> float | None:
+    def _is_excused(self, call: Call, error: AttemptError) -> bool:
+        """Whether an attempt does not count, since the API may be down for all."""
+        if error.attempt is not Attempt.FAILED or not call.waits_for_breaker:
+            return False
+        last = call.attempts - call.excused >= call.terms.retry.attempts
+        return self._gate.health.is_down or (last and self._gate.health.is_in_doubt and not self._gate.health.in_turn)
+
+    def _wait(self, call: Call, error: AttemptError, *, later: bool) -> float | None:
         """Seconds until the next attempt, or None where there is none."""
         if error.again == "never" or (error.again == "repeatable" and not call.terms.repeatable):
             return None
         counted = call.attempts - call.excused
         if error.limit is not None and counted >= error.limit:
             return None
-        now = self._clock()
+        if later:
+            counted = min(call.postponed, call.terms.retry.attempts - 1)
         wait = wait_before_next(call.terms.retry, attempts=counted, draw=self._draw(), after=error.after)
-        if wait is None or not allows(call.deadline, wait, now=now):
-            return None
-        if error.stale or down:
-            # While the provider is down, retries wait for the breaker: a budget could spare it nothing more.
-            return wait
-        self._budget, granted = take(_BUDGET, self._budget, now=now)
-        return wait if granted else None
+        if wait is not None and later and error.after:
+            call.postpone(wait)
+        return wait if wait is not None and allows(call.deadline, wait, now=self._clock()) else None
 
 
 async def _charged(attempt: Callable[[], Awaitable[Value]], call: Call) -> Value:

@@ -26,7 +26,7 @@ from dataflow.engine.http.attempts import Terms
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import BatchCall
 from dataflow.engine.http.billing import Billing, billed_whole
-from dataflow.engine.http.calls import MOST, Calling, Check, Shared, make_calls, recalled, share, spread_answers
+from dataflow.engine.http.calls import MOST, Calling, Check, make_calls, recalled
 from dataflow.engine.http.chat import ChatCall
 from dataflow.engine.http.functions import InLanes, apply, in_turn, perform
 from dataflow.engine.http.losses import Losses
@@ -36,6 +36,7 @@ from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
 from dataflow.engine.http.sampling import sample_calls
 from dataflow.engine.http.settings import RUN_PURSE, CallSettings, Execution, Halted, Money, purse_of
+from dataflow.engine.http.sharing import Shared, share, spread_answers
 from dataflow.engine.http.tracking import tracking
 from dataflow.engine.keys import is_unlike, key_of, keys_of
 from dataflow.engine.marks import Rows
@@ -301,6 +302,7 @@ class Callers:
             billing=self._billing(step),
             till=None if self._settings.till is None else self._settings.till(service.name),
             texts=self._settings.error_texts,
+            lacks_probes=lambda: provider.gate.lacks_probes,
         )
 
     def _billing(self, step: Step) -> Billing | None:

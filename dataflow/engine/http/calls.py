@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import Call, CallError, Stop, Terms
+from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.billing import Billing
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.sampling import CallSample
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.sharing import Shared
+from dataflow.engine.http.stopping import Stop
 from dataflow.engine.http.till import Slip, Till
 from dataflow.engine.spending import spent_on
 from dataflow.engine.tally import Tally, status_of
@@ -44,10 +46,6 @@ OFFLINE = "offline"
 
 LOOK = 0.25
 """Seconds between two looks at whether calls that wait for their turn may still be made."""
-LONG_DOWN = 300.0
-"""Seconds after which an open breaker may be the fault of the few records that still ask: half of what a run waits."""
-FEW = 10
-"""Records of a partition, or 1 % where that is more, that may be its last ones."""
 
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
@@ -95,6 +93,7 @@ class Calling:
         sample: Makes spans of some of the calls, or None where they are not traced.
         till: Where they are noted for the bill of a run, or None.
         texts: Whether what providers and exceptions say may be kept.
+        lacks_probes: Whether the API is down, and all that wait for it have failed before.
     """
 
     function: Function
@@ -115,6 +114,7 @@ class Calling:
     sample: CallSample | None = None
     till: Till | None = None
     texts: bool = True
+    lacks_probes: Callable[[], bool] = lambda: False
 
     def begin(self, stop: Stop, key: str | None) -> Call:
         """A call that begins now."""
@@ -122,38 +122,6 @@ class Calling:
         slip = None if self.till is None else Slip(till=self.till)
         call = Call(terms=self.terms, deadline=deadline, key=key, stop=stop, billing=self.billing, slip=slip)
         return call if self.sample is None else self.sample.begin(call)
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """Which records share a call.
-
-    Attributes:
-        inputs: The values of each distinct call.
-        keys: Their keys.
-        call_of: For each record, the place of its call.
-    """
-
-    inputs: list[tuple[Any, ...]]
-    keys: list[bytes]
-    call_of: list[int]
-
-
-def share(columns: Sequence[Sequence[Any]], size: int, *, key: Callable[[Sequence[Any]], bytes]) -> Shared:
-    """Find the distinct inputs, in the order of the records."""
-    rows = list(zip(*columns, strict=True)) if columns else [()] * size
-    places: dict[bytes, int] = {}
-    inputs: list[tuple[Any, ...]] = []
-    keys: list[bytes] = []
-    call_of: list[int] = []
-    for row in rows:
-        digest = key(row)
-        place = places.setdefault(digest, len(keys))
-        if place == len(keys):
-            inputs.append(row)
-            keys.append(digest)
-        call_of.append(place)
-    return Shared(inputs=inputs, keys=keys, call_of=call_of)
 
 
 def recalled(calling: Calling, shared: Shared) -> Answers:
@@ -191,15 +159,13 @@ async def make_calls(calling: Calling, shared: Shared, *, check: Check, known: A
         return leave_alone(answers, offline=calling.offline)
     answers.calls = None  # until it is known
     todo = [at for at in range(len(shared.inputs)) if at not in answers.remembered]
-    left = set(todo)
 
     async def make(at: int, begin: Begin) -> None:
         call = begin(f"{calling.prefix}-{shared.keys[at].hex()}" if calling.keyed else None)
         calling.effects.announce(call, [at])
         await _make_one(calling, shared, at, call=call, answers=answers, check=check)
-        left.discard(at)
 
-    with spending(answers, left):
+    with spending(answers):
         await side_by_side(calling, todo, make)
     answers.calls = sum(answers.attempts.values())
     return answers
@@ -215,22 +181,49 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
     """
     left, stop = iter(todo), Stop()
     made: dict[int, Call] = {}
+    callers: list[asyncio.Task[None]] = []
+    begun = active = 0
 
     async def caller(number: int) -> None:
+        nonlocal begun, active
+
         def begin(key: str | None = None) -> Call:
             made[number] = calling.begin(stop, key)
             return made[number]
 
-        for one in left:
-            if calling.halted():
-                raise Halted
-            if stop.error is not None:
-                return
-            await make(one, begin)
+        active += 1
+        try:
+            for one in left:
+                begun += 1
+                if calling.halted():
+                    raise Halted
+                if stop.error is not None:
+                    return
+                await make(one, begin)
+                if active - stop.resting > calling.side_by_side:
+                    return
+        finally:
+            active -= 1
 
-    callers = [asyncio.ensure_future(caller(number)) for number in range(min(calling.side_by_side, len(todo)))]
+    def add() -> None:
+        if begun < len(todo) and stop.error is None:
+            callers.append(asyncio.ensure_future(caller(len(callers))))
+
+    def fill() -> None:
+        """Whoever rests before another attempt takes nobody's place."""
+        if active < MOST and active - stop.resting < calling.side_by_side:
+            add()
+
+    def look() -> None:
+        if calling.lacks_probes():
+            # An input that has not failed says more of the API than those that have.
+            add()
+
+    stop.changed = fill
+    for _ in range(min(calling.side_by_side, len(todo))):
+        add()
     try:
-        await _until_halted(calling, callers, made)
+        await _until_halted(calling, callers, made, look=look)
     except (Halted, Impatient, GuardrailReached, OutputLocked, StoreError) as error:
         # What is in flight is paid for.
         stop.error = error
@@ -245,40 +238,26 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
 
 
 @contextmanager
-def spending(answers: Answers, left: Collection[int]) -> Iterator[None]:
-    """Note on what ends the calls before their time what they have spent, unless those that are left may fail."""
+def spending(answers: Answers) -> Iterator[None]:
+    """Note on what ends the calls before their time what they have spent."""
     try:
         yield
     except (Impatient, Halted) as error:
         error.spent = spent_on(answers)
-        if isinstance(error, Halted):
-            raise
-        give_up(answers, left, error)
+        raise
 
 
-def give_up(answers: Answers, left: Collection[int], error: Impatient) -> None:
-    """Fail the last few places whose API has been down for minutes: maybe they are what it fails for.
-
-    A breaker that only they could close would never close, and their partition never be whole.
-
-    Raises:
-        Impatient: There are more of them, or it is too early.
-    """
-    if error.reason != "breaker" or error.opened_for < LONG_DOWN or len(left) > max(FEW, len(answers.values) // 100):
-        raise error
-    text = f"the API has answered none of the last {len(left)} records of a partition for {LONG_DOWN / 60:g} minutes"
-    for at in left:
-        answers.raise_at(at, CallError("breaker open", text))
-        answers.attempts.setdefault(at, 0)
-
-
-async def _until_halted(calling: Calling, callers: Sequence[asyncio.Task[None]], made: Mapping[int, Call]) -> None:
-    """Wait for all callers, as long as those that only wait may still call."""
-    pending = set(callers)
-    while pending:
-        done, pending = await asyncio.wait(pending, timeout=LOOK, return_when=asyncio.FIRST_EXCEPTION)
+async def _until_halted(
+    calling: Calling, callers: Sequence[asyncio.Task[None]], made: Mapping[int, Call], *, look: Callable[[], None]
+) -> None:
+    """Wait for all callers, as long as those that only wait may still call, and look whether another one is needed."""
+    ended: set[asyncio.Task[None]] = set()
+    while pending := set(callers) - ended:
+        done, _ = await asyncio.wait(pending, timeout=LOOK, return_when=asyncio.FIRST_EXCEPTION)
+        ended |= done
         for one in done:
             one.result()
+        look()
         if calling.halted() and any(call.only_waits for call in made.values()):
             raise Halted
 
@@ -349,45 +328,3 @@ async def value_of(calling: Calling, inputs: Any, call: Call) -> Any:
         if error.reason == "rate":
             raise CallError("rate used up", f"{error.problem}, next call in {about(error.seconds)}") from error
         raise CallError("breaker open", f"the API is down; it is tried again in {error.seconds:.0f} s") from error
-
-
-def spread_answers(answers: Answers, shared: Shared) -> Answers:
-    """The answers of distinct calls as answers of the records that share them."""
-    call_of = shared.call_of
-    if len(call_of) == len(shared.inputs):
-        return answers
-    whole = Answers(values=[answers.values[place] for place in call_of], costs=_first_costs(answers, call_of))
-    seen: set[int] = set()
-    for row, place in enumerate(call_of):
-        # Records without an answer share no call: there was none.
-        if place in seen and place not in answers.not_attempted:
-            whole.shared.append(row)
-        seen.add(place)
-        if place in answers.raised:
-            whole.take_at(row, answers, place)
-        if place in answers.timed_out:
-            whole.timed_out.add(row)
-        if place in answers.remembered:
-            whole.remembered.add(row)
-        if place in answers.given:
-            whole.given[row] = answers.given[place]
-        if place in answers.own:
-            whole.own.add(row)
-        if place in answers.not_attempted:
-            whole.not_attempted.add(row)
-        if place in answers.statuses:
-            whole.statuses[row] = answers.statuses[place]
-        whole.attempts[row] = answers.attempts.get(place, 0)
-    whole.calls, whole.retries, whole.waited = answers.calls, answers.retries, answers.waited
-    whole.tokens = answers.tokens
-    whole.seconds = answers.seconds or list(answers.durations.values())
-    whole.durations = {row: answers.durations.get(call_of[row], 0.0) for row in whole.raised}
-    return whole
-
-
-def _first_costs(answers: Answers, call_of: Sequence[int]) -> dict[int, int]:
-    """What the calls cost by record: the first one of those that share a call pays for it."""
-    first: dict[int, int] = {}
-    for row, place in enumerate(call_of) if answers.costs else ():
-        first.setdefault(place, row)
-    return {first[place]: cost for place, cost in answers.costs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow.engine.http.attempts import Answer, AttemptError
+from dataflow.engine.http.attempts import RETRY_LATER, Answer, AttemptError
 from dataflow.errors import RetryLater
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
 from dataflow.services.said import said, said_by
@@ -29,7 +29,7 @@ def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
 def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError:
     """What an author's RetryLater means."""
     return AttemptError(
-        "retry later",
+        RETRY_LATER,
         "asked to be called again",
         attempt=Attempt.REFUSED,
         again="always",

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dataflow.engine.http.calls import Calling, Shared
+from dataflow.engine.http.calls import Calling
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Execution
+from dataflow.engine.http.sharing import Shared
 from dataflow.engine.naming import call_names
 from dataflow.policies.rate import Rate
 

@@ -32,7 +32,8 @@ class Holder:
             "protocol": PROTOCOL, "holder": f"{id(self)}", "api": "acme", "number": self.number,
             "limits": self.limits.to_dict(), "shared": self.shared, "wanted": wanted, "waiting": wanted,
             "reason": None, "in_flight": in_flight, "share": share, "in_hand": in_hand, "outcomes": "", "probes": "",
-            "throttled": [], "unused": [], "planned": [], "tokens": [],
+            "throttled": [], "unused": [], "planned": [], "tokens": [], "fresh": wanted, "patient": True,
+            "failed_by": None,
         }  # fmt: skip
         reply = self.plane.exchange(request, now=now)
         self.slots += slots_of(reply)

@@ -23,6 +23,7 @@ GUARDED = Limits(concurrency=None)
 
 def request(holder: str, number: int, *, api: str = "acme", limits: Limits = LIMITS, **given: Any) -> dict[str, Any]:
     base = {"wanted": 5, "waiting": 5, "in_flight": 0, "share": 0, "in_hand": 0, "outcomes": "", "probes": ""}
+    base |= {"fresh": given.get("waiting", 5), "patient": True, "failed_by": None}
     lists: dict[str, Any] = {"throttled": [], "unused": [], "planned": [], "tokens": []}
     named = {"protocol": PROTOCOL, "holder": holder, "api": api, "number": number, "limits": limits.to_dict()}
     return {**named, **base, **lists, **given}
@@ -156,17 +157,48 @@ def test_of_two_declarations_the_stricter_numbers_hold_and_it_is_said_once() -> 
     assert strictest([wide, narrow]).breaker == Breaker()
 
 
-def test_failures_of_several_holders_open_the_breaker_for_all_and_three_probes_close_it() -> None:
+def test_failures_of_several_holders_open_the_breaker_for_all_and_one_probe_closes_it() -> None:
     plane = Plane()
     for number, holder in enumerate("abcde"):
         plane.exchange(request(holder, 1, limits=GUARDED, outcomes="f"), now=float(number) / 10)
     reply = plane.exchange(request("f", 1, limits=GUARDED), now=1.0)
-    assert (reply["breaker"]["probes"], round(reply["breaker"]["wait"])) == (0, 59)
-    reply = plane.exchange(request("f", 2, limits=GUARDED, wanted=9, waiting=9), now=61.0)
-    assert reply["breaker"]["probes"] == 3
-    assert plane.exchange(request("g", 1, limits=GUARDED), now=61.0)["breaker"]["probes"] == 0
-    reply = plane.exchange(request("f", 3, limits=GUARDED, probes="str"), now=61.5)
+    assert (reply["breaker"]["probes"], reply["breaker"]["wait"]) == (0, pytest.approx(0.4))
+    one = plane.exchange(request("g", 1, limits=GUARDED, patient=False), now=1.0)
+    assert (one["breaker"]["probes"], one["breaker"]["wait"]) == (0, pytest.approx(59.4))
+    reply = plane.exchange(request("f", 2, limits=GUARDED, wanted=9, waiting=9), now=1.5)
+    assert reply["breaker"]["probes"] == 1
+    assert plane.exchange(request("g", 2, limits=GUARDED), now=1.5)["breaker"]["probes"] == 0
+    reply = plane.exchange(request("f", 3, limits=GUARDED, probes="s"), now=2.0)
     assert reply["breaker"]["probes"] is None
+
+
+@pytest.mark.parametrize("ending", ["t", "r"])
+def test_an_api_that_throttles_or_refuses_a_probe_is_there(ending: str) -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, limits=GUARDED, outcomes="fffff"), now=0.0)
+    plane.exchange(request("a", 2, limits=GUARDED), now=1.0)
+    assert plane.exchange(request("a", 3, limits=GUARDED, probes=ending), now=1.5)["breaker"]["probes"] is None
+
+
+def test_failures_open_the_breaker_once_they_outlast_what_all_holders_had_in_flight() -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, limits=GUARDED, in_flight=3), now=0.0)
+    for number, holder in enumerate("bcdefgh"):
+        reply = plane.exchange(request(holder, 1, limits=GUARDED, outcomes="f"), now=1.0)
+        assert reply["breaker"]["probes"] is None, number
+    assert plane.exchange(request("a", 2, limits=GUARDED, outcomes="f"), now=1.0)["breaker"]["probes"] == 0
+
+
+def test_inputs_that_have_not_failed_probe_first_and_without_any_each_one_in_turn() -> None:
+    plane = Plane()
+    plane.exchange(request("a", 1, limits=GUARDED, outcomes="sfffff", fresh=0), now=0.0)
+    plane.exchange(request("b", 1, limits=GUARDED, fresh=1), now=0.5)
+    assert plane.exchange(request("a", 2, limits=GUARDED, fresh=0), now=1.1)["breaker"]["probes"] == 0
+    fresh = plane.exchange(request("b", 2, limits=GUARDED, fresh=1), now=1.1)["breaker"]
+    assert (fresh["probes"], fresh["in_turn"]) == (1, False)
+    plane.exchange(request("b", 3, limits=GUARDED, fresh=0, probes="f"), now=1.2)
+    reply = plane.exchange(request("a", 3, limits=GUARDED, fresh=0), now=1.9)["breaker"]
+    assert (reply["probes"], reply["in_turn"]) == (1, True)
 
 
 def test_a_breaker_held_by_hand_stays_so_without_any_traffic() -> None:
@@ -318,7 +350,8 @@ def test_the_status_says_how_many_calls_wait_for_what_and_when_an_open_breaker_i
     plane.exchange(request("d", 1, waiting=0, outcomes="fffff"), now=10.0)
     told = plane.status(12.0)["acme"]
     assert (told["waiting"], told["waiting_for"]) == (15, {"rate": 10, "concurrency": 5})
-    assert (told["breaker"]["state"], told["breaker"]["rest"]) == ("open", 58.0)
+    assert (told["breaker"]["state"], told["breaker"]["rest"]) == ("open", 0.0)
+    assert plane.status(10.25)["acme"]["breaker"]["rest"] == 0.75
 
 
 def told(asked: int, **given: int) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -204,7 +205,8 @@ def test_what_may_be_sent_only_once_is_not_sent_in_halves(bench: Any) -> None:
 def test_a_request_is_repeated_as_any_other_with_the_key_of_its_records(bench: Any) -> None:
     with listing(lambda asked: 503 if server.calls % 2 else [item(key) for key in asked]) as server:
         run = ask(bench, server, KEYS, batch=50)
-        assert server.keys[0] == server.keys[1] != server.keys[2] == server.keys[3]
+        # Who waits before another attempt takes nobody's place, so the second request may come in between.
+        assert sorted(Counter(server.keys).values()) == [2, 2]
     assert counts(run, "succeeded", "calls", "retries") == (100, 4, 2)
 
 

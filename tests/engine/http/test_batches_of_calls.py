@@ -19,9 +19,10 @@ from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.batches import make_batches
 from dataflow.engine.http.batching import Asked
-from dataflow.engine.http.calls import Calling, share, spread_answers
+from dataflow.engine.http.calls import Calling
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.sharing import share, spread_answers
 from dataflow.engine.keys import definition
 from dataflow.errors import GuardrailReached, NotFound
 from dataflow.plan.binding import bind

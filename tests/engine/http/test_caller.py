@@ -7,12 +7,21 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dataflow.engine.control.gate import Impatient, Pass
-from dataflow.engine.http.attempts import Again, AttemptError, Call, CallError, Terms
+from dataflow.engine.http.attempts import (
+    POSTPONEMENTS,
+    RETRY_LATER,
+    Again,
+    AttemptError,
+    Call,
+    CallError,
+    Terms,
+)
 from dataflow.engine.http.caller import Caller
 from dataflow.errors import NotFound
 from dataflow.policies.deadline import Deadline
@@ -24,17 +33,16 @@ from dataflow.testing import SettableClock
 class Turnstile:
     """A gate that lets everybody through and writes down who came and how it ended."""
 
-    is_down = False
-
     def __init__(self, events: list[str], waited: dict[str, float] | None = None) -> None:
         self.events = events
+        self.health = SimpleNamespace(is_down=False, in_turn=False, is_in_doubt=False, trouble="")
         self.waited: Any = waited or {}
 
-    async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Any = None, fresh: bool = True) -> Pass:
         self.events.append("enter")
         return Pass(waited=self.waited)
 
-    def leave(self, entered: Pass, ending: Attempt, *, after: float | None = None, tokens: int | None = None) -> None:
+    def leave(self, entered: Pass, ending: Attempt, *, after: float | None = None, **told: Any) -> None:
         self.events.append(f"{ending} after {after:g}" if after else str(ending))
 
 
@@ -165,21 +173,54 @@ def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("calls", "retries"), [(30, 10), (400, 40)])
-def test_retries_cost_at_most_a_tenth_of_the_calls_and_ten_at_least(calls: int, retries: int) -> None:
+def test_every_record_has_the_attempts_that_were_declared_however_many_fail() -> None:
     events: list[str] = []
 
     async def all_calls() -> None:
         one = caller(Turnstile(events))
-        well, ill = endings("value", events=events), endings(error(), events=events)
-        for _ in range(calls - 30):
-            await one.perform(well, a_call())
-        for _ in range(30):
+        for _ in range(200):
             with pytest.raises(CallError):
-                await one.perform(ill, a_call())
+                await one.perform(endings(*[error()] * 10, events=events), a_call(attempts=10))
 
     asyncio.run(all_calls())
-    assert events.count("attempt") == calls + retries
+    assert events.count("attempt") == 2000
+
+
+@pytest.mark.parametrize("patience", [None, 30.0])
+def test_a_word_to_come_again_is_no_attempt(patience: float | None) -> None:
+    events: list[str] = []
+    asked = AttemptError(RETRY_LATER, "asked to be called again", attempt=Attempt.REFUSED, again="always")
+    told = error(attempt=Attempt.THROTTLED, after=0.0)
+    ends = endings(*[asked, told] * 9, error(), "value", events=events)
+    assert asyncio.run(caller(Turnstile(events)).perform(ends, a_call(attempts=2, patience=patience))) == "value"
+    assert events.count("attempt") == 20
+
+
+def test_who_asks_for_one_record_takes_a_429_for_a_failure() -> None:
+    events: list[str] = []
+    ends = endings(*[error(attempt=Attempt.THROTTLED, after=0.0)] * 9, events=events)
+    with pytest.raises(CallError):
+        asyncio.run(caller(Turnstile(events)).perform(ends, a_call(patience=0)))
+    assert events.count("attempt") == 3
+
+
+def test_who_is_asked_to_wait_for_ever_fails_in_the_end() -> None:
+    events: list[str] = []
+    ends = endings(*[error(attempt=Attempt.THROTTLED, after=0.0)] * 500, events=events)
+    with pytest.raises(CallError):
+        asyncio.run(caller(Turnstile(events)).perform(ends, a_call(attempts=2)))
+    assert events.count("attempt") == POSTPONEMENTS + 2
+
+
+def test_the_last_attempt_does_not_count_while_the_api_may_be_down_for_all() -> None:
+    events: list[str] = []
+    gate = Turnstile(events)
+    gate.health.is_in_doubt = True
+    assert asyncio.run(caller(gate).perform(endings(*[error()] * 8, "value", events=events), a_call())) == "value"
+    gate.health.in_turn = True
+    with pytest.raises(CallError):
+        asyncio.run(caller(gate).perform(endings(*[error()] * 8, events=events), a_call()))
+    assert events.count("attempt") == 9 + 3
 
 
 def test_a_record_whose_time_is_up_is_not_sent_any_more() -> None:
@@ -274,7 +315,7 @@ def test_a_cancelled_call_gives_its_place_back() -> None:
 
 def test_a_gate_that_loses_patience_is_heard() -> None:
     class Shut(Turnstile):
-        async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
+        async def enter(self, *, patience: float | None = None, tokens: Any = None, fresh: bool = True) -> Pass:
             raise Impatient("breaker", 7.0)
 
     with pytest.raises(Impatient):
@@ -285,7 +326,7 @@ def test_what_the_provider_said_stays_apart_from_the_sentence_about_a_breaker() 
     class Opening(Turnstile):
         api = "acme"
 
-        async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
+        async def enter(self, *, patience: float | None = None, tokens: Any = None, fresh: bool = True) -> Pass:
             if self.events:
                 raise Impatient("breaker", 7.0)
             return await super().enter()
@@ -309,14 +350,13 @@ def test_what_the_provider_said_last_goes_with_the_error_of_a_call() -> None:
 class Outage(Turnstile):
     """A gate whose breaker is open: each call waits for it and is a probe."""
 
-    is_down = True
-
     def __init__(self, events: list[str], clock: SettableClock, *, wait: float) -> None:
         super().__init__(events, {"breaker": wait})
+        self.health.is_down = True
         self.clock = clock
         self.patience: list[float | None] = []
 
-    async def enter(self, *, patience: float | None = None, tokens: Any = None) -> Pass:
+    async def enter(self, *, patience: float | None = None, tokens: Any = None, fresh: bool = True) -> Pass:
         self.patience.append(patience)
         self.clock.advance(self.waited["breaker"])
         return replace(await super().enter(), probe=True)

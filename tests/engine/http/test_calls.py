@@ -19,8 +19,9 @@ from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.plane import Plane
 from dataflow.engine.http.attempts import Call, CallError, Terms
 from dataflow.engine.http.caller import Caller
-from dataflow.engine.http.calls import Calling, Shared, current_call, make_calls, share, spread_answers
+from dataflow.engine.http.calls import Calling, current_call, make_calls
 from dataflow.engine.http.memory import Memory
+from dataflow.engine.http.sharing import Shared, share, spread_answers
 from dataflow.errors import DeclarationError, GuardrailReached, NotFound
 from dataflow.policies.breaker import Breaker
 from dataflow.policies.retry import Attempt, Retry

@@ -15,10 +15,11 @@ import dataflow as flow
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
 from dataflow.engine.http.attempts import Call, CallError, Terms
-from dataflow.engine.http.calls import Calling, Shared, make_calls
+from dataflow.engine.http.calls import Calling, make_calls
 from dataflow.engine.http.effects import Effects
 from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.settings import Halted
+from dataflow.engine.http.sharing import Shared
 from dataflow.engine.http.tracking import permits
 from dataflow.engine.texts import reason_of, text_of
 from dataflow.errors import DeclarationError, NotFound, Reject, Skip, StoreError

@@ -110,26 +110,28 @@ def by_function(api: flow.API) -> flow.Service:
     return company
 
 
-@pytest.mark.parametrize("batch", [None, 2])
-def test_the_last_few_records_fail_where_the_api_has_been_down_for_them_alone(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, batch: int | None
-) -> None:
-    monkeypatch.setattr("dataflow.engine.http.calls.LONG_DOWN", 1.0)
-    monkeypatch.setattr("dataflow.wiring.worker.PATIENCE", 0.2)
-    keys = poison(bench, {*range(35, 40)}, keys=40)
-    if batch is not None:
-        bench.server.control(paths={"/v2/companies/batch": "always_500"})
-    api = bench.api(breaker=flow.Breaker(threshold=5, reset=0.5, maximum=1), concurrency=8)
-    few = bench.company(api) if batch is None else bench.listed(api, batch)
-    run = bench.run(few, keys if batch is None else keys[:9], max_failures="100%")
+def test_a_source_that_ends_in_records_that_always_fail_ends(bench: Any, checked: Checked) -> None:
+    keys = poison(bench, {*range(190, 200)}, keys=200)
+    api = bench.api(concurrency=8, retry=flow.Retry(attempts=3, initial=0.3, maximum=0.3))
+    began = time.monotonic()
+    run = bench.run(bench.company(api), keys)
     said = run.statistics["services"]["company"]
-    assert (said["succeeded"] + said["cached"], said["failed"]) == ((35, 5) if batch is None else (0, 9))
-    assert "breaker open" in said["errors"]
-    assert run.to_arrow()["degraded"].to_pylist()[-1] is True
+    assert (said["succeeded"], said["failed"], said["errors"]) == (190, 10, {"HTTP 500": 10})
+    assert 190 + 10 * 3 <= said["calls"] <= 190 + 10 * 6
+    assert time.monotonic() - began < 60
+
+
+def test_a_provider_that_fails_each_record_a_few_times_loses_none(bench: Any, checked: Checked) -> None:
+    named = [f"{'bad' if at % 4 else 'good'}{at}.example" for at in range(200)]
+    bench.server.control(latency=0.01, keys={key: f"503_then_ok:{at % 4}" for at, key in enumerate(named) if at % 4})
+    api = bench.api(concurrency=8, retry=flow.Retry(attempts=4, initial=0.1, maximum=0.4))
+    run = bench.run(bench.company(api), named)
+    said = run.statistics["services"]["company"]
+    assert (said["succeeded"], said["failed"], said["calls"]) == (200, 0, 200 + said["retries"])
+    assert 300 <= said["retries"] <= 310
 
 
 def test_many_records_wait_for_an_api_that_is_down_however_long(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataflow.engine.http.calls.LONG_DOWN", 0.5)
     monkeypatch.setattr("dataflow.wiring.worker.PATIENCE", 0.2)
     bench.server.control(latency=0.005)
     bench.server.control(outage=2.0)
