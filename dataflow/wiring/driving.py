@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from typing import Literal
 
 from dataflow.engine.arrival import Arrival
 from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop_on_signal
@@ -103,8 +104,7 @@ class Driving:
         self._lost: list[Report] = []
         self._postponing = Postponing()
         self._reason: str | None = None
-        self._said = ""
-        self._stopping = False
+        self._said, self._stopping = "", False
         self._calls: dict[str, int] = {}
         repair = Repair.of(folder)
         # The passes know keys, not the records whose failures stay.
@@ -200,7 +200,8 @@ class Driving:
         if deadline is None and self._may_call:
             deadline = self.planned.job.deadline
         with ExitStack() as stack:
-            keeper = self._keeper()
+            apis = long_limited(self.planned.graph, calls=self._may_call)
+            keeper = CountKeeper(self.folder.root, apis=apis, warn=self.say)
             engine = self._open(stack, keeper)
             stop = stack.enter_context(stop_on_signal(self.run._stop))
             late = stack.enter_context(stop_after(deadline, stop))
@@ -230,9 +231,9 @@ class Driving:
             may_call=self._may_call,
             keeper=keeper,
             treasury=self._open_treasury(),
-            arrival=Arrival(stop=self.run._stop, say=self._say_waiting),
+            arrival=Arrival(stop=self.run._stop, say=partial(self._tell_that, "waiting")),
             warn=lambda message: self._say_once((message,)),
-            tell=lambda message: self._tell(Event(kind="limited", run=self.run.id, message=message)),
+            tell=partial(self._tell_that, "limited"),
         )
 
     def _look(self, keeper: CountKeeper, stop: threading.Event) -> None:
@@ -304,10 +305,10 @@ class Driving:
 
     def _note(self, note: str) -> None:
         self.run.notes.append(note)
-        self._tell(Event(kind="noted", run=self.run.id, message=note))
+        self._tell_that("noted", note)
 
-    def _say_waiting(self, message: str) -> None:
-        self._tell(Event(kind="waiting", run=self.run.id, message=message))
+    def _tell_that(self, kind: Literal["waiting", "limited", "noted"], message: str) -> None:
+        self._tell(Event(kind=kind, run=self.run.id, message=message))
 
     def _hear(self, report: Report) -> None:
         """Take up how a task has ended."""
@@ -331,8 +332,9 @@ class Driving:
 
     def _lose(self, report: Report) -> None:
         if report.kind == "killed":
-            message = f"{report.spec.place} killed its worker; going on"
-            self._tell(Event(kind="warned", run=self.run.id, message=message))
+            self._tell(
+                Event(kind="warned", run=self.run.id, message=f"{report.spec.place} killed its worker; going on")
+            )
             # What was only looked at is still to be done.
             self._lost += [] if isinstance(report.spec, LookTask) else [report]
             return
@@ -381,12 +383,6 @@ class Driving:
             reached = GuardrailReached(reason)
             reached.said = self._said
             raise reached
-
-    def _keeper(self) -> CountKeeper:
-        """Keeps long windows; calls that are answered offline, or not made at all, count for none."""
-        calls = SESSIONS.current is None and self._may_call
-        apis = long_limited(self.planned.graph) if calls else ()
-        return CountKeeper(self.folder.root, apis=apis, warn=self.say)
 
     def _open_treasury(self) -> Treasury | None:
         """Hands out the money, where a budget limits it."""

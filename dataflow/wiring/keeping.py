@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dataflow.engine.http.offline import SESSIONS
 from dataflow.errors import DataflowError
 from dataflow.plan.graph import Graph
 from dataflow.store.limits import Counted, CountedFiles
@@ -105,7 +106,14 @@ class CountKeeper:
             self._warn(sentence)
 
 
-def long_limited(graph: Graph) -> set[str]:
-    """The APIs of a graph that have a window longer than a minute."""
+def long_limited(graph: Graph, *, calls: bool) -> set[str]:
+    """The APIs of a graph that have a window longer than a minute; none where nothing is called but offline.
+
+    Args:
+        graph: What is run.
+        calls: Whether calls may be made.
+    """
+    if SESSIONS.current is not None or not calls:
+        return set()
     apis = [step.service.api for step in graph.every if step.service.api is not None]
     return {api.name for api in apis if any(not rate.paced for rate in api.rates)}
