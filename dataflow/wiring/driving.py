@@ -1,7 +1,6 @@
 """The partitions of one run: what is done, what is left, and everything that may end the run before its last one.
 
-Who runs them is decided in `engines`, what ends a run for its quality in `guarding`; beginning a run and publishing it
-is the business of `running`.
+Who runs them is decided in `engines`, what ends a run for its quality in `guarding`, its begin and end in `running`.
 """
 
 from __future__ import annotations
