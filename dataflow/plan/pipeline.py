@@ -88,6 +88,7 @@ class Pipeline:
         max_failures: float | str | None = None,
         min_found: MinFound | None = None,
         record_budget: float | None = None,
+        error_texts: bool = True,
         **settings: Any,
     ) -> Run:
         """Run every record of a source through the pipeline and publish a dataset.
@@ -99,6 +100,7 @@ class Pipeline:
             max_failures: See `Job`.
             min_found: See `Job`.
             record_budget: See `Job`.
+            error_texts: See `Job`.
             **settings: See `dataflow.wiring.settings.Settings`; `deadline=`, `budget=` and `incremental=` are some of
                 them.
 
@@ -113,6 +115,7 @@ class Pipeline:
             max_failures=max_failures,
             min_found=min_found,
             record_budget=record_budget,
+            error_texts=error_texts,
         )
         return job.run(**settings)
 

@@ -31,7 +31,7 @@ SCHEDULERS = ("DASK_SCHEDULER_ADDRESS", "DASK_SCHEDULER_FILE")
 PLACES = ("client", "scheduler", "scheduler_file", "cluster")
 """The settings that name a cluster."""
 
-_OF_A_JOB = ("key", "max_failures", "min_found", "record_budget")
+_OF_A_JOB = ("key", "max_failures", "min_found", "record_budget", "error_texts")
 """What people look for among the settings."""
 
 

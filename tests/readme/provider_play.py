@@ -202,7 +202,7 @@ class _Flow:
         assert gap is ...
         return flow.llm("company", **{"api": self.account, "model": "demo-small", **self._asks.options, **options})
 
-    def enrichment(self, gap: Any, **options: Any) -> Any:
+    def enrichment(self, gap: Any = ..., **options: Any) -> Any:
         """What makes a service of a function."""
         assert gap is ...
         return flow.enrichment(**{"api": self.account, **options})

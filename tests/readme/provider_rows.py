@@ -20,6 +20,7 @@ BATCH = Ask(path="/v2/companies/batch")
 MODEL = Ask(base="/v1", path="/chat/completions", options={"prompt": "Who is {domain}?"})
 GRAPHQL = Ask(path="/graphql", options={"returns": {"title": str}, "select": {"title": "data.company.name"}})
 QUICK = Ask(account={"timeout": 0.2, "retry": 1})
+NAMES = tuple(f"{number}.example" for number in range(9))
 JSON_API = "application/vnd.api+json"
 
 
@@ -44,6 +45,14 @@ def _by_its_own_client(played: Played) -> None:
     assert {call[4]["user-agent"].partition("/")[0] for call in played.log} == {"Python-urllib"}
 
 
+def _tells_what_was_said(played: Played) -> None:
+    assert "use max_completion_tokens" in played.failures[0]["error"]
+
+
+def _keeps_texts_out(played: Played) -> None:
+    assert "Ada" not in str(played.failures)
+
+
 VENDOR = """
 import json, urllib.request
 
@@ -54,7 +63,71 @@ def company(domain: str) -> str:
 """
 
 
+POLLED = """
+@flow.enrichment(...)
+async def company(domain: str, http: httpx.AsyncClient) -> str:
+    answer = await http.get(f"/v2/companies/{domain}")
+    if answer.status_code == 202:
+        CODE
+    return answer.json()["name"]
+"""
+
+
 ROWS: dict[str, Row] = {
+    "fails for a while, for everybody": Row(
+        plays={"outage": 3}, domains=NAMES, ends={"succeeded": 9}, calls=range(12, 40)
+    ),
+    "fails some records however often they are tried": Row(
+        plays={"keys": {"a.example": "always_500"}},
+        domains=("a.example", *NAMES),
+        ends={"succeeded": 9, "failed": 1},
+        calls=12,
+        reason="HTTP 500",
+    ),
+    "answers 429, and says when to come again": Row(
+        plays={"keys": {"a.example": {"fault": "status:429", "times": 5, "retry_after": "seconds"}}},
+        ends={"succeeded": 3},
+        calls=8,
+    ),
+    "takes a while for a job that is asked for again and again": Row(
+        plays={"keys": {"a.example": {"fault": "status:202", "times": 6}}},
+        ends={"succeeded": 3},
+        calls=9,
+        around=POLLED,
+    ),
+    "answers 204, or 404 without a body, whatever it declares of it": Row(
+        plays={"keys": {"a.example": "empty:404/gzip", "b.example": "empty:204"}},
+        ends={"succeeded": 1, "not_found": 2},
+        calls=3,
+        asks=FIRM,
+    ),
+    "answers 200 with nothing in it": Row(
+        plays={"keys": {"a.example": "empty"}},
+        ends={"succeeded": 2, "failed": 1},
+        calls=3,
+        reason="empty answer",
+        asks=FIRM,
+    ),
+    "packs its answers, or writes them in another charset": Row(
+        plays={"keys": {"a.example": "encoding:gzip/members", "b.example": "charset:utf-16/utf-16-be"}},
+        ends={"succeeded": 3},
+        calls=3,
+    ),
+    "writes NaN": Row(plays={"fault": "nan"}, ends={"succeeded": 3}, calls=3, asks=Ask(options={})),
+    "says in its errors what is wrong": Row(
+        plays={"keys": {"a.example": "says:400:error:use max_completion_tokens"}},
+        ends={"succeeded": 2, "failed": 1},
+        calls=3,
+        reason="HTTP 400",
+        also=_tells_what_was_said,
+    ),
+    "quotes personal data in its errors": Row(
+        plays={"keys": {"a.example": "says:400:text:Ada Lovelace is barred"}},
+        ends={"succeeded": 2, "failed": 1},
+        calls=3,
+        reason="HTTP 400",
+        also=_keeps_texts_out,
+    ),
     "fails now and then, with 500, 502, 503 or a lost connection": Row(
         plays={"keys": {"a.example": "503_then_ok:2", "b.example": {"fault": "reset_in_body", "times": 1}}},
         ends={"succeeded": 3},
@@ -130,10 +203,10 @@ ROWS: dict[str, Row] = {
         ends={"succeeded": 3}, calls=3, asks=MODEL, path="/v1/chat/completions"
     ),
     "does something that must not be done twice": Row(
-        plays={"keys": {"a.example": "status:503"}},
+        plays={"keys": {"a.example": "reset_before_headers"}},
         ends={"succeeded": 2, "failed": 1},
         calls=3,
-        reason="HTTP 503",
+        reason="unknown",
         asks=PHONES,
         path="/v2/phones/check",
     ),

@@ -161,6 +161,22 @@ class Caller:
             await whole.announce()
             yield
 
+    async def rest(self, call: Call, error: AttemptError) -> None:
+        """Wait before a function is called again whose requests are calls of their own.
+
+        Raises:
+            CallError: It has asked for that too often, or its time is up.
+        """
+        wait = self._next(call, error, seconds=0.0)
+        call.waiting += 1
+        try:
+            await call.stop.rest(wait)
+        finally:
+            call.waiting -= 1
+        if call.stop.error is not None:
+            raise call.stop.error
+        call.retries += 1
+
     def _next(self, call: Call, error: AttemptError, *, seconds: float) -> float:
         """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""
         excused = self._is_excused(call, error)

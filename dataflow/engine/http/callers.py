@@ -274,7 +274,7 @@ class Callers:
             reader = service.endpoint.reader(service.returns, name=service.name)
             made: Any = _asking(service)(service.endpoint, reader, provider)
         elif any(read.parameter.injected is Injected.CLIENT for read in step.reads):
-            made = billed_whole(partial(apply, function, self._clock))
+            made = billed_whole(partial(apply, provider, function, self._clock))
         elif service.form is Form.ASYNC:
             made = partial(perform, provider, function)
         else:

@@ -91,9 +91,26 @@ def in_turn(made: Callable[[Any, Call], Awaitable[Any]], threads: int) -> Callab
 
 
 async def apply(
+    provider: Provider,
+    function: Callable[..., Awaitable[Any]],
+    clock: Callable[[], float],
+    values: Sequence[Any],
+    call: Call,
+) -> Any:
+    """Call a function whose client keeps the policies, request by request, again where it asks for that.
+
+    The deadline of the record holds too.
+    """
+    while True:
+        try:
+            return await _once(function, clock, values, call)
+        except RetryLater as error:
+            await provider.caller.rest(call, asked_again(error))
+
+
+async def _once(
     function: Callable[..., Awaitable[Any]], clock: Callable[[], float], values: Sequence[Any], call: Call
 ) -> Any:
-    """Call a function whose client keeps the policies, request by request; the deadline of the record holds too."""
     task = asyncio.ensure_future(function(*values))
     try:
         while not task.done():

@@ -225,7 +225,8 @@ def test_a_function_whose_request_still_waits_its_turn_is_not_out_of_time() -> N
         return "value"
 
     began = time.monotonic()
-    found = asyncio.run(apply(waits_and_is_excused, lambda: time.monotonic() - began, [], call))
+    provider: Any = None
+    found = asyncio.run(apply(provider, waits_and_is_excused, lambda: time.monotonic() - began, [], call))
     assert found == "value"
 
 
