@@ -70,7 +70,7 @@ class EndpointCall:
         return await self._provider.caller.perform(lambda: self._attempt(request, call), call)
 
     async def _attempt(self, request: Request, call: Call) -> Any:
-        answer = call.got(await self._provider.ask(request))
+        answer = call.got(await self._provider.send(request, as_text=True))
         check_status(answer, self._endpoint.not_found)
         return read_value(answer.body, self._reader, status=answer.status)
 

@@ -312,12 +312,14 @@ class Call:
         again, unless they `count`: where only inputs are left that have failed, and may be at fault. Nor do those
         before the first attempt: how long the queue of an API is depends on how many workers stand in it.
         """
+        queued = 0.0
         for reason, seconds in waited.items():
             if seconds:
                 self.waited[reason] = self.waited.get(reason, 0.0) + seconds
+                queued += seconds if reason != "breaker" else 0.0
         if not (self.attempts or self.whole.attempts):
-            queued = sum(seconds for reason, seconds in waited.items() if reason != "breaker")
-            self.deadline = self.deadline.excused(queued)
+            if queued:
+                self.deadline = self.deadline.excused(queued)
         elif paid_late := waited.get("budget", 0.0):
             self.deadline = self.deadline.excused(paid_late)
         if excused := waited.get("breaker", 0.0):

@@ -87,7 +87,7 @@ class BatchCall:
             nonlocal request
             assert request is not None
             call.records = len(asked.left)
-            answer = call.got(await self._provider.ask(request))
+            answer = call.got(await self._provider.send(request, as_text=True))
             check_status(answer, self._endpoint.not_found)
             later = self._settle(answer, asked)
             if later is not None:

@@ -20,6 +20,7 @@ UNREADABLE = "unreadable answer"
 """The reason of a call whose answer is in an encoding or a charset that is not known, or that it is not in."""
 
 _CHUNK = 64 * 1024
+_OPENING, _NUL = (b"{", b"["), b"\0"
 
 
 async def read_body(response: aiohttp.ClientResponse, *, most: int) -> bytes:
@@ -29,9 +30,13 @@ async def read_body(response: aiohttp.ClientResponse, *, most: int) -> bytes:
         AttemptError: The answer is a success whose body is too long, ends early or cannot be unpacked.
         aiohttp.ClientPayloadError: It is a success whose body was cut on its way.
     """
+    length, packed = response.content_length, "Content-Encoding" in response.headers
     try:
-        found = await _received(response, most=most)
-        if not found or "Content-Encoding" not in response.headers:
+        if length is not None and length <= most:
+            found: bytes = await response.read()
+        else:
+            found = await _received(response, most=most)
+        if not found or not packed:
             return found
         declared = ", ".join(response.headers.getall("Content-Encoding"))
         return _readable(lambda: unpack(found, declared, most=most), status=response.status, most=most)
@@ -42,12 +47,8 @@ async def read_body(response: aiohttp.ClientResponse, *, most: int) -> bytes:
 
 
 async def _received(response: aiohttp.ClientResponse, *, most: int) -> bytes:
-    """The bytes as they were sent."""
-    length = response.content_length
-    if length is not None and length <= most:
-        whole: bytes = await response.read()
-        return whole
-    if length is not None and not response.content.at_eof():
+    """The bytes as they were sent, where their number is not known, or too large."""
+    if response.content_length is not None and not response.content.at_eof():
         # The answer to a HEAD tells the length of a body that it does not have.
         raise too_long(most, status=response.status)
     found = bytearray()
@@ -70,7 +71,7 @@ def legible(answer: Answer, *, most: int) -> Answer:
     """
     body = answer.body
     charset = charset_of(answer.headers.get("Content-Type"))
-    if charset is None and not is_packed(body) and not is_wide(body):
+    if charset is None and (_begins_as_json(body) or not (is_packed(body) or is_wide(body))):
         return answer
 
     def read() -> bytes:
@@ -83,6 +84,11 @@ def legible(answer: Answer, *, most: int) -> Answer:
         if is_success(answer.status):
             raise
         return answer
+
+
+def _begins_as_json(body: bytes) -> bool:
+    """Whether it is what nearly all answers are: no packing and no wide charset begins like that."""
+    return body[:1] in _OPENING and body[1:2] != _NUL
 
 
 def is_success(status: int) -> bool:

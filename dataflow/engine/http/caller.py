@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
 from dataflow.engine.control.gate import Gate, Impatient, Pass
@@ -23,6 +23,9 @@ from dataflow.policies.effects import Reach, reach_of, reach_of_status
 from dataflow.policies.retry import Attempt, wait_before_next
 
 Value = TypeVar("Value")
+
+_NOTHING = nullcontext()
+"""Around calls of which nothing is to be noted ahead."""
 
 
 class Caller:
@@ -72,10 +75,11 @@ class Caller:
         began, paid = self._clock(), call.cost
         ending, after, reach, reason = Attempt.ABANDONED, None, Reach.NOTHING, None
         call.send()
-        call.whole.in_flight += 1
+        whole = call.whole
+        whole.in_flight += 1
         try:
-            if call.whole.announce is not None:
-                await call.whole.announce()
+            if whole.announce is not None:
+                await whole.announce()
                 began = self._clock()
             left = attempt_timeout(call.deadline, call.terms.timeout, now=began)
             if left <= 0:
@@ -98,8 +102,8 @@ class Caller:
             self._answered = max(self._answered, began)
             return value
         finally:
-            call.whole.in_flight -= 1
-            call.whole.reach = max(call.whole.reach, reach)
+            whole.in_flight -= 1
+            whole.reach = max(whole.reach, reach)
             call.seconds += self._clock() - began
             call.settle(call.cost - paid)
             self._gate.leave(entered, ending, after=after, tokens=call.used, reason=reason)
@@ -134,7 +138,7 @@ class Caller:
             call.reserved = await call.billing.reserve(call.records, patience=call.terms.patience)
             call.wait({"budget": 0.0 if call.reserved is None else call.reserved.waited})
         try:
-            async with self._announced(call):
+            async with self._announced(call) if call.whole.ahead is not None else _NOTHING:
                 return await self._gate.enter(patience=call.patience, tokens=call.expects, fresh=not call.attempts)
         except BaseException as error:
             call.settle(0)
@@ -150,9 +154,8 @@ class Caller:
     async def _announced(self, call: Call) -> AsyncIterator[None]:
         """Note ahead of its turn what is to be noted, where a rate counts when calls are sent: a note takes time."""
         whole = call.whole
-        if whole.announce is None or whole.ahead is None:
-            yield
-            return
+        assert whole.ahead is not None
+        assert whole.announce is not None
         began = self._clock()
         async with whole.ahead:
             call.wait({"rate": self._clock() - began})

@@ -91,7 +91,7 @@ class ChatCall:
         return reply
 
     async def _attempt(self, request: Request, call: Call) -> Reply:
-        answer = call.got(await self._provider.ask(request))
+        answer = call.got(await self._provider.send(request, as_text=True))
         if answer.status >= 400:
             call.use(0, 0)
         if is_too_long(answer.status, answer.body):

@@ -41,33 +41,30 @@ class Provider:
         place = None if api.auth is None else api.auth.header
         self._place = None if place is None else place.lower()
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request, *, as_text: bool = False) -> Answer:
         """Send a request with the secrets of the API; a token that is refused is renewed once.
 
         One that has a header of its own in their place, as only a function can make it, is sent as it is.
 
-        Raises:
-            AttemptError: No whole answer came.
-        """
-        session = self._session or SESSIONS.current
-        if session is not None:
-            return await session.answer(self.api, request)
-        if self._place in request.headers:
-            return await self._send(request, {}, query="")
-        headers, query = await self._secrets()
-        answer = await self._send(request, headers, query=query)
-        if answer.status == 401 and self._credentials.forget(headers):
-            headers, query = await self._secrets()
-            answer = await self._send(request, headers, query=query)
-        return answer
-
-    async def ask(self, request: Request) -> Answer:
-        """Send a request whose answer is read as text: it comes in UTF-8, however it was packed and written.
+        Args:
+            request: What is sent.
+            as_text: Whether the body of the answer is a text, given in UTF-8 however it was packed and written.
 
         Raises:
             AttemptError: No whole answer came, or it cannot be read.
         """
-        return legible(await self.send(request), most=self.api.max_answer)
+        session = self._session or SESSIONS.current
+        if session is not None:
+            answer = await session.answer(self.api, request)
+        elif self._place in request.headers:
+            answer = await self._send(request, {}, query="")
+        else:
+            headers, query = await self._secrets()
+            answer = await self._send(request, headers, query=query)
+            if answer.status == 401 and self._credentials.forget(headers):
+                headers, query = await self._secrets()
+                answer = await self._send(request, headers, query=query)
+        return legible(answer, most=self.api.max_answer) if as_text else answer
 
     async def _secrets(self) -> tuple[dict[str, str], str]:
         try:

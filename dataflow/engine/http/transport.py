@@ -19,7 +19,7 @@ from dataflow.engine.http.bodies import read_body
 from dataflow.engine.http.connections import Connector, NeverArrived, Sending, sending
 from dataflow.engine.http.encodings import accepted
 from dataflow.policies.retry import Attempt
-from dataflow.services.headers import joined
+from dataflow.services.headers import CONTENT_TYPE, holds, joined
 
 if TYPE_CHECKING:
     from dataflow.services.api import API
@@ -50,8 +50,6 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=joined({**_HEADERS, "Accept-Encoding": accepted()}, self.api.headers),
-                # aiohttp would say of a body that nobody has said anything of that it is octets.
-                skip_auto_headers=("Content-Type",),
                 auto_decompress=False,
                 trust_env=False,
             )
@@ -79,6 +77,7 @@ class Transport:
                     headers=request.headers,
                     data=request.body,
                     allow_redirects=False,
+                    skip_auto_headers=_skipped(request, self.api),
                 ) as response:
                     body = await read_body(response, most=self.api.max_answer)
                     return Answer(status=response.status, headers=response.headers, body=body)
@@ -91,6 +90,13 @@ class Transport:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+
+
+def _skipped(request: Request, api: API) -> tuple[str, ...] | None:
+    """Aiohttp would say of a body that nobody has said anything of that it is octets."""
+    if request.body is None or CONTENT_TYPE in request.headers or holds(request.headers, CONTENT_TYPE):
+        return None
+    return None if holds(api.headers, CONTENT_TYPE) else (CONTENT_TYPE,)
 
 
 def _never_arrived(error: Exception, request: Request) -> bool:
