@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LOOK = 0.5
 """Seconds between two looks of somebody who waits for a run."""
+_LAST_LOOK = 2.0
+"""Seconds at most that the page in a notebook takes to show the end."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -52,6 +54,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     page: str | None = None
     _thread: threading.Thread | None = None
+    _shown: threading.Thread | None = None
     _error: BaseException | None = None
     _publish: Callable[..., None] | None = None
     _repair: Callable[..., Run] | None = None
@@ -101,6 +104,9 @@ class Run:
             while not self._ended.wait(_LOOK):
                 # Where a library has set a handler of its own, Ctrl-C ends no wait that has no timeout.
                 pass
+        if self._shown is not None:
+            # What the cell of a notebook shows of the run is its end, then.
+            self._shown.join(_LAST_LOOK)
         if self._error is not None:
             raise self._error
         return self
@@ -242,4 +248,4 @@ class Run:
         if self._thread is None or self._ended.is_set() or not in_notebook():
             # IPython shows the page or the line above then.
             raise NotImplementedError
-        follow(self._repr_html_, self._ended.wait)
+        self._shown = follow(self._repr_html_, self._ended.wait)

@@ -173,7 +173,7 @@ def test_a_declaration_shows_itself_in_a_notebook_and_is_never_markup(name: str,
     evil = "<script>alert(1)</script>" + "x" * 10_000 + "שלום 🚀"
     shown = {
         "service": email.with_(columns={"email": evil}),
-        "api": flow.API("acme", "https://acme.example", headers={evil: "x"}),
+        "api": flow.API("acme", "https://acme.example/<script>alert(1)</script>"),
         "job": flow.Job(flow.Pipeline(evil, [email]), source=evil, output="out"),
     }
     page = shown[name]._repr_html_()

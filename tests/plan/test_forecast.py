@@ -43,8 +43,8 @@ def test_calling_per_row_would_cost_a_call_for_each_record() -> None:
     assert quote.cost.high == 0
 
 
-@pytest.mark.parametrize(("keys", "most"), [(5, 15), (40, 60), (10_000, 11_000)])
-def test_retries_that_nobody_has_seen_are_bounded_by_policy_and_budget(keys: int, most: int) -> None:
+@pytest.mark.parametrize(("keys", "most"), [(5, 15), (40, 120), (10_000, 30_000)])
+def test_retries_that_nobody_has_seen_are_bounded_by_the_attempts_that_are_declared(keys: int, most: int) -> None:
     quote = quoted((replace(COMPANY, attempts=3), KeyCount(service="company", records=keys, keys=keys)))
     assert bounds(quote.calls) == (keys, keys, pytest.approx(most, rel=0.05))
 
@@ -123,9 +123,7 @@ def test_a_price_that_only_the_answer_tells_is_unknown_until_it_is_seen() -> Non
     assert 15 < known.cost.low < known.cost.high < 25
 
 
-@pytest.mark.parametrize(
-    ("budget", "low", "likely", "high"), [(20, 1, 1, 1), (10.5, 0.9545, 1, 1), (5, 0.4545, 0.5, 0.5)]
-)
+@pytest.mark.parametrize(("budget", "low", "likely", "high"), [(20, 1, 1, 1), (10.5, 0.525, 1, 1), (5, 0.25, 0.5, 0.5)])
 def test_the_budget_pays_for_a_share_of_the_run(budget: float, low: float, likely: float, high: float) -> None:
     count = KeyCount(service="company", records=1000, keys=1000)
     setting = replace(SETTING, budget=budget)
