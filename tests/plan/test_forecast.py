@@ -158,7 +158,6 @@ def test_the_bounds_hold_what_chance_makes_of_a_chain(seed: int, keys: int, fail
     chained = KeyCount(service="people", open_records=10_000, open_keys=None, after=("company",), reads="company")
     services = [(replace(COMPANY, attempts=3), KeyCount(service="company", keys=keys)), (PEOPLE, chained)]
     quote = quoted(*services, rates=rates, setting=replace(SETTING, partitions=1))
-    # The retry budget, which bounds the quote, bounds no world of this test.
     company = min(now["company"].calls, quote.services[0].calls.high)
     assert quote.cost.low - 0.02 <= 0.01 * (company + now["people"].calls) <= quote.cost.high + 0.02
 

@@ -51,7 +51,7 @@ class AttemptError(Exception):
         after: Seconds that the provider asks to wait, or None.
         limit: At most so many attempts for this reason, or None for what the retry policy says.
         stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
-            no charge to the retry budget, and once in a call no attempt.
+            and once in a call no attempt.
         said: What the provider said, or an author's code; it may quote a record.
     """
 
