@@ -286,7 +286,7 @@ def test_too_many_failures_end_the_run_and_a_higher_limit_goes_on(project: Proje
         project.run(max_failures=3)
     stopped = project.catalog.runs("numbers")[0]
     assert f"`dataflow failures {stopped.id}` lists them" in str(caught.value)
-    assert (stopped.state, stopped.reason) == ("stopped", str(caught.value))
+    assert (stopped.state, stopped.reason) == ("stopped", caught.value.plain)
     committed = flow.open(stopped.id, catalog=project.catalog.root)
     assert set(committed.failures()["number"].to_pylist()) <= set(range(0, 60, 5))
     done = project.run(max_failures=50)

@@ -144,8 +144,8 @@ class Caller:
             call.settle(0)
             if isinstance(error, Impatient) and error.reason == "breaker" and self._problem is not None:
                 error.problem = (
-                    f"`{self._gate.api}` fails ({self._problem}; {self._gate.health.trouble}), so its breaker keeps "
-                    "calls waiting; its options breaker= and retry= say when and how often it is called again"
+                    f"`{self._gate.api}` fails ({self._problem}; {self._gate.health.trouble}; see its options breaker= "
+                    "and retry=), so its breaker keeps calls waiting"
                 )
                 error.said = self._said and f"`{self._gate.api}` said: {self._said}"
             raise
