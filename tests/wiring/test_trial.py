@@ -108,9 +108,9 @@ def test_the_fate_of_each_record_is_told(sample: Callable[..., Sample], tmp_path
 def test_what_would_be_rejected_stays_with_its_reason(sample: Callable[..., Sample]) -> None:
     strict = flow.Pipeline("p", [paid.with_(priority="critical"), low], invalid="reject")
     found = sample(pa.table({"number": [1, 4, 80]}), used=strict)
-    first, paid, low = found.table["rejected"].to_pylist()
-    assert (first, low) == (None, "low: low is false")
-    assert paid.startswith("paid: ValueError: bad (test_trial.py, line ")
+    kept, failed, invalid = found.table["rejected"].to_pylist()
+    assert (kept, invalid) == (None, "low: low is false")
+    assert failed.startswith("paid: ValueError: bad (test_trial.py, line ")
     assert found.table["paid"].to_pylist() == ["n1", None, None]
 
 
