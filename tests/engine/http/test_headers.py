@@ -71,7 +71,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
 def test_an_endpoint_sends_each_header_once_as_its_author_wrote_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch, case: str, batch: int | None, auth: Any
 ) -> None:
-    monkeypatch.setenv("ACME_KEY", "secret")
+    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
     of_api, own, expected = CASES[case]
     api, path = bench.api(headers=of_api, auth=auth), PHONES
     service = asks(api, headers=own, **ONCE)
@@ -123,7 +123,7 @@ def test_a_model_is_asked_with_the_headers_of_its_api(bench: Any) -> None:
 def test_a_function_sends_the_secret_once_or_what_it_says_in_its_place(
     bench: Any, monkeypatch: pytest.MonkeyPatch, auth: Any, place: str, own: bool
 ) -> None:
-    monkeypatch.setenv("ACME_KEY", "secret")
+    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
     headers = {place: "Bearer other"} if own else {}
 
     @flow.enrichment(api=bench.api(auth=auth))
@@ -139,7 +139,7 @@ def test_tokens_are_fetched_with_a_form_whatever_type_the_bodies_of_the_api_have
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACME_ID", "demo")
-    monkeypatch.setenv("ACME_KEY", "secret")
+    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
     bench.server.control(auth="oauth2", logged=TOLD)
     auth = flow.oauth2_client("ACME_ID", "ACME_KEY", token_url=f"{bench.server.url}/oauth/token")
     service = asks(bench.api(auth=auth, headers={"content-type": JSON_API, "accept": JSON_API}))
