@@ -25,6 +25,7 @@ from dataflow.services.contract import (
     read_declared,
 )
 from dataflow.services.endpoint import ANY_VALUE
+from dataflow.services.manners import FIRST, Format, Manner, Message, Most, Part, format_fields, with_schema
 from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.schema import ANSWER, Schema, response_format
 from dataflow.services.selection import Selection, read_path
@@ -38,9 +39,8 @@ TIMEOUT = 120.0
 """Seconds for one attempt: a model writes some ten words a second."""
 
 TooLong = Literal["fail", "truncate"]
-Message = dict[str, str]
 
-_OWN = ("model", "messages", "temperature", "max_tokens", "response_format", "stream")
+_OWN = ("model", "messages", "temperature", "max_tokens", "stream")
 _NEVER = ("constants", "idempotent")
 
 
@@ -154,15 +154,48 @@ class Chat:
         said = [] if self.system is None else [{"role": "system", "content": self.system.fill(texts)}]
         return [*said, {"role": "user", "content": self.prompt.fill(texts)}]
 
-    def body(self, messages: Sequence[Message]) -> bytes:
-        """What is sent."""
-        fields = {
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "response_format": self.format,
+    @property
+    def parts(self) -> frozenset[Part]:
+        """What of its requests an endpoint may refuse; what the author has put into `extra` is sent as it is."""
+        given = {
+            Part.FORMAT: self.format if "response_format" not in self.extra else None,
+            Part.MOST: self.max_tokens if "max_completion_tokens" not in self.extra else None,
+            Part.TEMPERATURE: self.temperature,
         }
-        given = {name: value for name, value in fields.items() if value is not None}
-        return msgspec.json.encode({"model": self.model, "messages": list(messages), **given, **self.extra})
+        return frozenset(part for part, value in given.items() if value is not None)
+
+    def parts_in(self, manner: Manner) -> frozenset[Part]:
+        """Those among them that a request has in one manner."""
+        left_out = {
+            Part.FORMAT: manner.format is Format.PROMPT,
+            Part.MOST: manner.most is Most.NOWHERE,
+            Part.TEMPERATURE: not manner.temperature,
+        }
+        return frozenset(part for part in self.parts if not left_out[part])
+
+    @property
+    def with_tools(self) -> bool:
+        """Whether its schema may be told as a tool: the author has none."""
+        return not {"tools", "tool_choice"} & set(self.extra)
+
+    def in_manner(self, messages: Sequence[Message], manner: Manner) -> Sequence[Message]:
+        """The conversation as it is sent in one manner."""
+        if self.format is None or Part.FORMAT not in self.parts:
+            return messages
+        return with_schema(list(messages), format=manner.format, wanted=self.format)
+
+    def body(self, messages: Sequence[Message], manner: Manner = FIRST) -> bytes:
+        """What is sent in one manner."""
+        sent = self.parts_in(manner)
+        fields: dict[str, Any] = {"model": self.model, "messages": list(self.in_manner(messages, manner))}
+        if Part.TEMPERATURE in sent:
+            fields["temperature"] = self.temperature
+        if Part.MOST in sent:
+            name = "max_tokens" if manner.most is Most.MAX_TOKENS else "max_completion_tokens"
+            fields[name] = self.max_tokens
+        if self.format is not None and Part.FORMAT in sent:
+            fields |= format_fields(manner.format, self.format)
+        return msgspec.json.encode({**fields, **self.extra})
 
     def complaint(self, error: Exception) -> str:
         """What is said of an answer that cannot be used: names and types, and what was asked for."""
@@ -196,7 +229,12 @@ def llm(
     the default, the text of the answer is the value. With any other type the model is asked for JSON of its schema,
     and what it gives is checked as strictly as any answer; one that does not fit is sent back once with what is wrong
     with it. That is a call like others: it counts, costs and waits for the limits. After it the record has failed
-    with `unexpected answer`. An answer that was cut fails with `length`, one that the model refuses with `refusal`.
+    with `unexpected answer`. An answer that was cut fails with `length`, one that the model or a filter refuses with
+    `refusal`. Of what a model says around its JSON, such as its thoughts, nothing is read.
+
+    How the endpoint wants to be asked is found out with the first call and told once: for the schema, `json_schema`,
+    `json_object` with the schema or without it, a tool, or the prompt alone; for `max_tokens`, that or
+    `max_completion_tokens` or nothing; and whether it takes a temperature.
 
     Args:
         name: The name of the service.
@@ -207,7 +245,8 @@ def llm(
         temperature: 0 by default, so that an answer can be had again; None sends none, for models that take none.
         max_tokens: Of an answer; none by default. With a rate of tokens, a call reserves those of its prompt and of an
             answer as they were lately before it is sent; what it did not use is given back.
-        extra: Further fields of the request, such as `{"seed": 7}`.
+        extra: Further fields of the request, such as `{"seed": 7}`. A `response_format` here is sent in place of that
+            of the type, a `max_completion_tokens` in place of `max_tokens`.
         too_long: What is done where the model has no room for the prompt: `"fail"` with the reason `too long`, or
             `"truncate"`, which cuts the ends of the longest values and tries again, at most six times.
         **options: As for every service; `api=` is needed. `timeout=` is 120 s for an attempt by default, `price=` is

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,13 +15,36 @@ import msgspec
 from dataflow.errors import NotFound
 from dataflow.services.answers import AnswerReader, is_deep, is_empty, read_answer
 from dataflow.services.prices import tokens_of
+from dataflow.services.schema import ANSWER
 from dataflow.services.selection import EmptyAnswer, MalformedAnswer, UnexpectedAnswer
+from dataflow.services.spans import json_in
 from dataflow.services.types import kind_of
 
 TOO_LONG = "too long"
 """The reason of a call whose prompt the model has no room for."""
+REFUSAL = "refusal"
+"""The reason of a call that the model, or a filter before or behind it, refuses to answer."""
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(?P<inside>.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
+_FILTERED = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+"""How it is called, in any case, that a filter has refused a prompt or an answer."""
+_REFUSING = frozenset({"content_filter", "refusal"})
+"""Ends of answers that are none."""
+_STATUSES: Mapping[str, int] = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "too_many_requests": 429,
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "overloaded_error": 503,
+    "service_unavailable": 503,
+    "timeout_error": 504,
+    **dict.fromkeys(_FILTERED, 400),
+}
+"""What errors inside good answers are called, and the status that they stand for."""
+_UNNAMED = 500
+"""That of an error whose code says nothing: what is wrong with a request mostly has one that does."""
 _CODES = ("context_length_exceeded", "exceed_context_size_error")
 _SAID = re.compile(
     r"maximum context length|context (?:size|window|length) (?:is )?exceeded|available context size", re.I
@@ -51,12 +74,19 @@ class Reply:
         finish: Why it ends: `stop`, `length`, `content_filter`, ...
         refused: Whether it says that it will not answer.
         tokens: Of the input and of the output, or None where they were not counted.
+        arguments: Those of the tools that it calls.
     """
 
     text: str | None
     finish: str | None = None
     refused: bool = False
     tokens: tuple[int, int] | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What it says, in whichever place."""
+        return "\n".join([*([] if self.text is None else [self.text]), *self.arguments])
 
 
 def read_completion(body: bytes) -> Reply:
@@ -83,9 +113,22 @@ def read_completion(body: bytes) -> Reply:
     return Reply(
         text=_text(message.get("content")),
         finish=choice.get("finish_reason"),
-        refused=bool(message.get("refusal")),
+        refused=bool(message.get("refusal")) or _holds_refusal(message.get("content")),
         tokens=_tokens(answer),
+        arguments=_arguments(message),
     )
+
+
+def _holds_refusal(content: Any) -> bool:
+    return isinstance(content, list) and any(isinstance(one, dict) and one.get("type") == "refusal" for one in content)
+
+
+def _arguments(message: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a model gives to tools, which is its answer where it should have said it."""
+    calls = message.get("tool_calls")
+    called = [one.get("function") for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
+    given = [one.get("arguments") for one in [*called, message.get("function_call")] if isinstance(one, dict)]
+    return tuple(one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in given if one is not None)
 
 
 def _text(content: Any) -> str | None:
@@ -116,19 +159,98 @@ def read_reply(reply: Reply, reader: AnswerReader | None) -> Any:
         MalformedAnswer: It is no JSON.
         UnexpectedAnswer: It is JSON of another shape or type, or says nothing.
     """
-    if reply.refused or reply.finish == "content_filter":
-        raise NoReply("refusal", "the model refuses to answer")
+    if reply.refused or reply.finish in _REFUSING:
+        raise NoReply(REFUSAL, "the model refuses to answer")
     if reply.finish == "length":
         raise NoReply("length", "the answer was cut, since it is longer than max_tokens or the model allows")
+    if reader is not None and (reply.text is not None or reply.arguments):
+        return _read_json(reply, reader)
     if reply.text is None:
         raise UnexpectedAnswer("the message holds no text")
-    if reader is None:
-        return reply.text
-    fenced = _FENCE.fullmatch(reply.text)
+    return reply.text
+
+
+def _read_json(reply: Reply, reader: AnswerReader) -> Any:
+    """The last JSON value that fits; what is wrong with the last one where none does."""
+    texts = [*([] if reply.text is None else [reply.text]), *reply.arguments]
+    problem: Exception | None = None
+    for text in reversed(texts):
+        if text.lstrip()[:1] in ("{", "["):
+            # Nearly always there is nothing around it.
+            try:
+                return _read_candidate(text.encode("utf-8", "replace"), reader)
+            except (MalformedAnswer, UnexpectedAnswer) as error:
+                problem = problem or error
+        for candidate in json_in(text) or [""]:
+            try:
+                return _read_candidate(candidate.encode("utf-8", "replace"), reader)
+            except (MalformedAnswer, UnexpectedAnswer) as error:
+                problem = problem or error
+    assert problem is not None
+    raise problem
+
+
+def _read_candidate(body: bytes, reader: AnswerReader) -> Any:
+    """The value that JSON holds; one that is asked for as a field may stand there by itself."""
     try:
-        return read_answer((fenced["inside"] if fenced else reply.text).encode(), reader)
+        return _read_one(body, reader)
+    except UnexpectedAnswer:
+        if reader.select is None or f'"{ANSWER}"'.encode() in body:
+            raise
+        alone = replace(reader, select=None)
+        try:
+            return _read_one(body, alone)
+        except UnexpectedAnswer:
+            pass
+        raise
+
+
+def _read_one(body: bytes, reader: AnswerReader) -> Any:
+    if is_empty(body):
+        raise MalformedAnswer("no JSON: it says nothing")
+    try:
+        return read_answer(body, reader)
     except NotFound:
         raise UnexpectedAnswer("it holds nothing, which is not declared") from None
+
+
+def error_inside(body: bytes) -> int | None:
+    """The status that an error stands for which is inside an answer with a good one; None where there is none."""
+    if b'"error"' not in body or is_deep(body):
+        return None
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    holder = choices[0] if isinstance(choices, list) and choices else answer
+    error = holder.get("error") if isinstance(holder, dict) else None
+    return _status_of(error) if error else None
+
+
+def _status_of(error: Any) -> int:
+    if not isinstance(error, dict):
+        return _UNNAMED
+    for told in (error.get("status"), error.get("code"), error.get("type")):
+        text = str(told).strip().lower()
+        if text.isdecimal() and 400 <= int(text[:4]) <= 599:
+            return int(text)
+        if text in _STATUSES:
+            return _STATUSES[text]
+        if any(word in text for word in ("invalid", "unsupported")):
+            return 400
+    return _UNNAMED
+
+
+def is_filtered(body: bytes) -> bool:
+    """Whether the body of an error says by its code that a filter refuses the prompt."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        inner = error.get("innererror")
+        codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return False
+    return any(isinstance(one, str) and one.lower() in _FILTERED for one in codes)
 
 
 def is_too_long(status: int, body: bytes) -> bool:

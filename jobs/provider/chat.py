@@ -13,12 +13,18 @@ from typing import Any
 
 from .data import Draws
 from .faults import Fault, Kind
+from .manners import dress, filtered, refusal, schema_in
 
 MODELS = ("demo-small", "demo-large")
 """The models that there are."""
 CONTEXT = 8000
 """Characters that a prompt may have under the fault `context_length` where no number is given."""
-FAULTS = frozenset({Kind.REFUSAL, Kind.BAD_JSON, Kind.WRONG_SCHEMA, Kind.LENGTH, Kind.CONTEXT_LENGTH})
+FAULTS = frozenset(
+    {
+        *(Kind.REFUSAL, Kind.BAD_JSON, Kind.WRONG_SCHEMA, Kind.LENGTH, Kind.CONTEXT_LENGTH),
+        *(Kind.REFUSES, Kind.DRESSED, Kind.FILTERED),
+    }
+)
 """The faults that only a model has."""
 
 _CHARACTERS = 4
@@ -48,7 +54,7 @@ def complete(seed: int, fields: Mapping[str, Any], *, fault: Fault | None = None
         fields: The body of the request.
         fault: One of `FAULTS`, or None.
     """
-    if (refused := _refused(fields)) is not None:
+    if (refused := _refused(fields) or _faulty(fields, fault)) is not None:
         return refused
     said = "".join(str(one.get("content", "")) for one in fields["messages"])
     room = fault.number(CONTEXT) if fault is not None and fault.kind is Kind.CONTEXT_LENGTH else math.inf
@@ -60,11 +66,16 @@ def complete(seed: int, fields: Mapping[str, Any], *, fault: Fault | None = None
     content = _sentence(draws) if schema is None else json.dumps(value_of(schema, draws))
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     finish = "stop"
-    if isinstance(most := fields.get("max_tokens"), int) and tokens(len(content)) > most:
+    most = fields.get("max_tokens", fields.get("max_completion_tokens"))
+    if isinstance(most, int) and tokens(len(content)) > most:
         message["content"], finish = content[: most * _CHARACTERS], "length"
+    if "tools" in fields or (fault is not None and fault.kind is Kind.DRESSED):
+        dress(message, "tool" if fault is None or fault.kind is not Kind.DRESSED else fault.text)
+    if fault is not None and fault.kind is Kind.FILTERED:
+        message["content"], finish = None, "content_filter"
     if fault is not None and fault.kind in _SPOILED:
         finish = _SPOILED[fault.kind](message) or finish
-    usage = _usage(tokens(len(said)), tokens(len(message["content"] or message["refusal"] or "")))
+    usage = _usage(tokens(len(said)), tokens(len(message["content"] or message["refusal"] or content)))
     choice = {"index": 0, "message": message, "finish_reason": finish}
     name = f"chatcmpl-{draws.below(10**9)}"
     return 200, {"id": name, "object": "chat.completion", "model": fields["model"], "choices": [choice], "usage": usage}
@@ -128,12 +139,26 @@ def _error(status: int, code: str, message: str) -> Answer:
     return status, {"error": {"code": code, "type": "invalid_request_error", "message": message}}
 
 
+def _faulty(fields: Mapping[str, Any], fault: Fault | None) -> Answer | None:
+    """What is answered in place of an answer by an endpoint that refuses the request, or whose filter does."""
+    if fault is not None and fault.kind is Kind.REFUSES:
+        return refusal(fault.text, fields)
+    if fault is not None and fault.kind is Kind.FILTERED:
+        return filtered(fault.text)
+    return None
+
+
 def _schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    wanted = fields.get("response_format")
-    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+    """The schema of the answer; where a request says it in its prompt alone, the model reads it there."""
+    if (told := schema_in(fields)) is not None:
+        return told
+    first = str(fields["messages"][0].get("content"))
+    _, asks, schema = first.partition("JSON object of this schema: ")
+    try:
+        found = json.loads(schema) if asks else None
+    except ValueError:
         return None
-    schema = wanted.get("json_schema", {}).get("schema")
-    return schema if isinstance(schema, dict) else {}
+    return found if isinstance(found, dict) else None
 
 
 def _sentence(draws: Draws) -> str:
@@ -151,7 +176,7 @@ def _refuse(message: dict[str, Any]) -> str:
 
 
 def _break(message: dict[str, Any]) -> str:
-    message["content"] = f"Here you are: {message['content']} (that is all"
+    message["content"] = f"Here you are: {message['content'][:-1]} (that is all"
     return "stop"
 
 

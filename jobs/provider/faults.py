@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from .manners import DRESSES, read_refusal
 from .sayings import saying
 
 FIRST = 1
@@ -59,6 +60,9 @@ class Kind(StrEnum):
     WRONG_SCHEMA = "wrong_schema"
     LENGTH = "length"
     CONTEXT_LENGTH = "context_length"
+    REFUSES = "refuses"
+    DRESSED = "dressed"
+    FILTERED = "filtered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,10 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"fault {text!r} needs a status from 200 to 599, such as status:503")
     if kind is Kind.SAYS:
         saying(argument)
+    if kind is Kind.REFUSES:
+        read_refusal(argument)
+    if kind is Kind.DRESSED and argument not in DRESSES:
+        raise ValueError(f"fault dressed needs in what an answer stands: {', '.join(DRESSES)}")
     if kind is Kind.EMPTY and argument and not argument.partition("/")[0].isdecimal():
         raise ValueError(f"fault {text!r} needs a status behind the colon, such as empty:204 or empty:404/gzip")
     if kind in {Kind.ENCODING, Kind.CHARSET} and not argument:
@@ -161,7 +169,8 @@ def _html(fault: Fault, answer: Any) -> bytes:
 
 
 def _error(fault: Fault, answer: Any) -> bytes:
-    return b'{"error": {"code": "internal", "message": "something went wrong"}}'
+    code: Any = int(fault.text) if fault.text.isdecimal() else fault.text or "internal"
+    return _dumps({"error": {"code": code, "message": "something went wrong"}})
 
 
 def _truncated(fault: Fault, answer: Any) -> bytes:

@@ -216,3 +216,10 @@ def test_what_is_no_completion_is_said(body: bytes) -> None:
 )
 def test_a_prompt_that_is_too_long_is_known_by_the_error(status: int, error: Any, expected: bool) -> None:
     assert is_too_long(status, json.dumps({"error": error}).encode()) is expected
+
+
+def test_what_extra_holds_is_sent_in_place_of_ours() -> None:
+    own = {"response_format": {"type": "json_object"}, "max_completion_tokens": 50}
+    body = json.loads(ask(returns=Insight, extra=own, max_tokens=9).endpoint.body([]))
+    assert (body["response_format"], body["max_completion_tokens"]) == (own["response_format"], 50)
+    assert "max_tokens" not in body

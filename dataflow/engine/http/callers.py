@@ -351,8 +351,9 @@ class Callers:
 
     async def _open(self, api: API) -> Provider:
         shared = self._settings.shared if self._session is None else None
-        gate = Gate(api.name, limits=limits_of(api), line=self._line, shared=shared, warn=self._settings.warn)
-        return Provider(api, gate=gate, secret=self._secret, session=self._session)
+        warn = self._settings.warn
+        gate = Gate(api.name, limits=limits_of(api), line=self._line, shared=shared, warn=warn)
+        return Provider(api, gate=gate, secret=self._secret, session=self._session, warn=warn)
 
 
 def _asking(service: Service) -> type[EndpointCall] | type[BatchCall] | type[ChatCall]:

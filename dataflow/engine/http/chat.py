@@ -10,18 +10,32 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataflow.engine.http.answering import check_status, read_value
-from dataflow.engine.http.attempts import AttemptError, Call, CallError, Request
+from dataflow.engine.http.attempts import Answer, AttemptError, Call, CallError, Request
+from dataflow.engine.http.manners import MannerRefused
+from dataflow.engine.http.statuses import said_in_answer
 from dataflow.policies.retry import Attempt
 from dataflow.policies.tokens import TokenMeans, expected, learned
 from dataflow.services.headers import of_json
-from dataflow.services.replies import TOO_LONG, NoReply, Reply, is_too_long, read_completion, read_reply
+from dataflow.services.manners import Manner, refused_part
+from dataflow.services.replies import (
+    REFUSAL,
+    TOO_LONG,
+    NoReply,
+    Reply,
+    error_inside,
+    is_filtered,
+    is_too_long,
+    read_completion,
+    read_reply,
+)
 from dataflow.services.selection import MalformedAnswer, UnexpectedAnswer
 from dataflow.services.shortening import TRIES, shorten
 
 if TYPE_CHECKING:
     from dataflow.engine.http.provider import Provider
     from dataflow.services.answers import AnswerReader
-    from dataflow.services.llm import Chat, Message
+    from dataflow.services.llm import Chat
+    from dataflow.services.manners import Message
 
 
 class ChatCall:
@@ -33,6 +47,8 @@ class ChatCall:
         self._provider = provider
         self._means = TokenMeans()
         self._headers = of_json({}, chat.api.headers)
+        self._parts = chat.parts
+        self._finder = provider.endpoints.finder((chat.api.name, chat.api.url, chat.model))
 
     async def __call__(self, values: Sequence[Any], call: Call) -> Any:
         """The value of the service for one record.
@@ -48,7 +64,7 @@ class ChatCall:
         try:
             return self._read(reply)
         except (MalformedAnswer, UnexpectedAnswer) as error:
-            said = {"role": "assistant", "content": reply.text or ""}
+            said = {"role": "assistant", "content": reply.said}
             complaint = {"role": "user", "content": self._chat.complaint(error)}
             repaired = await self._ask([*messages, said, complaint], call)
         try:
@@ -77,12 +93,20 @@ class ChatCall:
                 texts, tries = shorter, tries - 1
 
     async def _ask(self, messages: Sequence[Message], call: Call) -> Reply:
-        """Make one request of the conversation, as a call of its own under the terms and the deadline of the whole."""
-        characters = sum(len(one["content"]) for one in messages)
+        """Make one request of the conversation, in the manner that its endpoint takes."""
+        chat = self._chat
+        send = partial(self._send, messages, call)
+        return await self._finder.ask(send, call, parts=self._parts, with_tools=chat.with_tools)
+
+    async def _send(self, messages: Sequence[Message], call: Call, manner: Manner) -> Reply:
+        """Make it in one manner, as a call of its own under the terms and the deadline of the whole."""
+        said = self._chat.in_manner(messages, manner)
+        characters = sum(len(one["content"]) for one in said)
         part = call.request(expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens))
-        request = Request(method="POST", url=self._chat.url, headers=self._headers, body=self._chat.body(messages))
+        body = self._chat.body(messages, manner)
+        request = Request(method="POST", url=self._chat.url, headers=self._headers, body=body)
         try:
-            reply = await self._provider.caller.perform(partial(self._attempt, request, part), part)
+            reply = await self._provider.caller.perform(partial(self._attempt, request, part, manner), part)
         finally:
             call.add(part)
         if reply.tokens is not None:
@@ -90,13 +114,11 @@ class ChatCall:
             self._means = learned(self._means, characters=characters, sent=sent, received=received)
         return reply
 
-    async def _attempt(self, request: Request, call: Call) -> Reply:
-        answer = call.got(await self._provider.send(request, as_text=True))
+    async def _attempt(self, request: Request, call: Call, manner: Manner) -> Reply:
+        answer = call.got(_as_told(await self._provider.send(request, as_text=True)))
         if answer.status >= 400:
             call.use(0, 0)
-        if is_too_long(answer.status, answer.body):
-            text = "the model has no room for the prompt"
-            raise AttemptError(TOO_LONG, text, attempt=Attempt.REFUSED, status=answer.status)
+            self._check_refusal(answer, manner)
         check_status(answer)
         reply: Reply = read_value(
             answer.body, self._reader, status=answer.status, read=lambda body, _: read_completion(body)
@@ -104,3 +126,24 @@ class ChatCall:
         if reply.tokens is not None:
             call.use(*reply.tokens)
         return reply
+
+    def _check_refusal(self, answer: Answer, manner: Manner) -> None:
+        """Raise what an error means that is the endpoint's way to refuse the prompt, or how it was asked."""
+        status, body = answer.status, answer.body
+        if is_too_long(status, body):
+            text = "the model has no room for the prompt"
+            raise AttemptError(TOO_LONG, text, attempt=Attempt.REFUSED, status=status)
+        if is_filtered(body):
+            text = "a filter of the provider refuses the prompt"
+            raise AttemptError(REFUSAL, text, attempt=Attempt.REFUSED, status=status, said=said_in_answer(answer))
+        part = refused_part(status, body, sent=self._chat.parts_in(manner), format=manner.format)
+        # A fault of the provider that names what it has taken before is a fault.
+        if part is not None and not (status >= 500 and part in self._finder.known.tried):
+            raise MannerRefused(part, status=status, said=said_in_answer(answer))
+
+
+def _as_told(answer: Answer) -> Answer:
+    """An answer whose good status hides an error, with the status that the error stands for."""
+    if not 200 <= answer.status < 300 or (status := error_inside(answer.body)) is None:
+        return answer
+    return Answer(status=status, headers=answer.headers, body=answer.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from dataflow.engine.http.attempts import NO_SECRET, Answer, AttemptError, Reque
 from dataflow.engine.http.bodies import legible
 from dataflow.engine.http.caller import Caller
 from dataflow.engine.http.credentials import Credentials
+from dataflow.engine.http.manners import PROCESS, Endpoints
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.till import LEAVING
 from dataflow.engine.http.transport import Transport
@@ -29,10 +31,20 @@ class Provider:
         gate: Its share of the limits.
         secret: Gives the value of a secret by its name.
         session: What answers in place of the provider, also after its block has ended; None for the network.
+        warn: Called with a sentence about how it wants to be asked; default: a Python warning.
     """
 
-    def __init__(self, api: API, *, gate: Gate, secret: Callable[[str], str], session: Session | None = None) -> None:
+    def __init__(
+        self,
+        api: API,
+        *,
+        gate: Gate,
+        secret: Callable[[str], str],
+        session: Session | None = None,
+        warn: Callable[[str], object] = warnings.warn,
+    ) -> None:
         self._session = session
+        self.endpoints = Endpoints(PROCESS if session is None else {}, warn=warn)
         self.api = api
         self.gate = gate
         self.caller = Caller(gate)

@@ -1,0 +1,190 @@
+"""Finds out in which manner an endpoint is asked, once for all calls of this process, and remembers it.
+
+The first call goes ahead alone for as long as a refusal takes. What an endpoint refuses is its form and no record's
+fault: the same record is asked about again in the next manner, and nothing of it counts for the breaker or the retry.
+Which manners there are is said in `services.manners`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from dataflow.engine.http.attempts import AttemptError, Call, CallError
+from dataflow.policies.retry import Attempt
+from dataflow.services.manners import FIRST, Manner, Part
+
+AHEAD = 2.0
+"""Seconds at most that calls wait for the one that goes ahead: an endpoint refuses before it thinks."""
+
+Value = TypeVar("Value")
+Place = tuple[str, str, str]
+"""The name of an API, its url and a model: one endpoint."""
+
+
+class MannerRefused(AttemptError):
+    """An endpoint refuses how it was asked.
+
+    Args:
+        part: What it does not take.
+        status: Of the answer.
+        said: What it said.
+    """
+
+    def __init__(self, part: Part, *, status: int, said: str) -> None:
+        super().__init__(
+            f"HTTP {status}", f"answered {status}", attempt=Attempt.REFUSED, again="never", status=status, said=said
+        )
+        self.part = part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of an endpoint.
+
+    Attributes:
+        manner: In which it has answered.
+        tried: The parts of requests of which it is known whether it takes them.
+    """
+
+    manner: Manner = FIRST
+    tried: frozenset[Part] = frozenset()
+
+
+PROCESS: dict[Place, Known] = {}
+"""What this process knows of the endpoints that it has asked over the network."""
+
+
+class Endpoints:
+    """The endpoints of one API, on one event loop.
+
+    Args:
+        known: What is known of them, shared by all that ask them.
+        warn: Tells what was found out.
+    """
+
+    def __init__(self, known: dict[Place, Known], *, warn: Callable[[str], object]) -> None:
+        self._known = known
+        self._warn = warn
+        self._finders: dict[Place, Finder] = {}
+
+    def finder(self, place: Place) -> Finder:
+        """What asks one of them."""
+        return self._finders.setdefault(place, Finder(place, known=self._known, warn=self._warn))
+
+
+class Finder:
+    """Asks one endpoint in the manner that it takes.
+
+    Args:
+        place: The endpoint.
+        known: What is known of endpoints.
+        warn: Tells what was found out.
+    """
+
+    def __init__(self, place: Place, *, known: dict[Place, Known], warn: Callable[[str], object]) -> None:
+        self._place = place
+        self._all = known
+        self._warn = warn
+        self._ahead: asyncio.Event | None = None
+
+    @property
+    def known(self) -> Known:
+        """What is known of the endpoint."""
+        return self._all.get(self._place, _NOTHING)
+
+    async def ask(
+        self,
+        send: Callable[[Manner], Awaitable[Value]],
+        call: Call,
+        *,
+        parts: frozenset[Part],
+        with_tools: bool = True,
+    ) -> Value:
+        """Ask in the manner that the endpoint takes, which is found out where it is not known.
+
+        Args:
+            send: Asks in one manner.
+            call: Of the record.
+            parts: That a request of it has where nothing is refused.
+            with_tools: Whether the schema may be told as a tool.
+
+        Raises:
+            CallError: The endpoint gives no answer, whatever manner it was asked in.
+        """
+        patience = AHEAD
+        while True:
+            while patience > 0 and not parts <= self.known.tried:
+                if self._ahead is None:
+                    return await self._find(send, self.known.manner, parts=parts, with_tools=with_tools)
+                patience -= await self._wait(call, patience)
+            manner = self.known.manner
+            try:
+                return await send(manner)
+            except CallError as error:
+                if not isinstance(error.__cause__, MannerRefused):
+                    raise
+                refused = error.__cause__.part
+            if self.known.manner == manner and self._ahead is not None:
+                await self._wait(call, AHEAD)
+            if self.known.manner == manner:
+                further = manner.after(refused, with_tools=with_tools)
+                return await self._find(send, further, parts=parts, with_tools=with_tools)
+
+    async def _find(
+        self,
+        send: Callable[[Manner], Awaitable[Value]],
+        manner: Manner,
+        *,
+        parts: frozenset[Part],
+        with_tools: bool,
+    ) -> Value:
+        """Ask in one manner after the other; what is answered is remembered."""
+        ahead = self._ahead = asyncio.Event()
+        try:
+            while True:
+                try:
+                    value = await send(manner)
+                except CallError as error:
+                    if not isinstance(error.__cause__, MannerRefused):
+                        if error.reason in READ:
+                            self._settle(manner, parts)
+                        raise
+                    manner = manner.after(error.__cause__.part, with_tools=with_tools)
+                else:
+                    self._settle(manner, parts)
+                    return value
+        finally:
+            ahead.set()
+            if self._ahead is ahead:
+                self._ahead = None
+
+    def _settle(self, manner: Manner, parts: frozenset[Part]) -> None:
+        before = self.known
+        found = replace(before, manner=before.manner.joined(manner), tried=before.tried | parts)
+        self._all[self._place] = found
+        if found.manner != before.manner:
+            name, url, model = self._place
+            self._warn(f"`{name}`: {model} at {url} {found.manner.told_after(before.manner)}")
+
+    async def _wait(self, call: Call, most: float) -> float:
+        """Wait for the call that goes ahead, so many seconds at most; those that it took."""
+        began = time.monotonic()
+        call.waiting += 1
+        try:
+            async with asyncio.timeout(most):
+                if self._ahead is not None:
+                    await self._ahead.wait()
+        except TimeoutError:
+            return most
+        finally:
+            call.waiting -= 1
+        return time.monotonic() - began
+
+
+_NOTHING = Known()
+READ = frozenset({"too long", "refusal"})
+"""Reasons of failures that an endpoint has only for requests that it has read."""
