@@ -295,6 +295,21 @@ def test_missing_insights_are_counted(provider: Running, hurried: flow.Pipeline)
     assert done.to_arrow()["insights"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_model_that_takes_neither_max_tokens_nor_temperature_is_asked_without(
+    provider: Running, leads: ModuleType, status: int
+) -> None:
+    refusal = f"refuses:max_tokens,max_completion_tokens,temperature/{status}"
+    provider.control(restore=True, paths={"/v1/chat": refusal})
+    provider.reset()
+    # An account of its own: what other tests have found out belongs to theirs.
+    api = flow.API(f"llm-{status}", f"{provider.url}/v1", breaker=False)
+    pipeline = flow.Pipeline("leads", leads.services(leads.brief, leads.insights_by(api, "demo-large")))
+    (insights,) = run(pipeline).to_arrow()["insights"].to_pylist()
+    assert all(isinstance(one, str) for one in insights["key_insights"])
+    assert provider.counts()["services"]["/v1/chat/completions"]["by_status"] == {"200": 1, str(status): 3}
+
+
 def test_a_model_says_what_it_makes_of_a_lead(provider: Running, leads: ModuleType) -> None:
     provider.control(restore=True)
     done = run(leads.job(llm="demo").pipeline)

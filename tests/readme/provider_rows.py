@@ -17,6 +17,7 @@ PHONES = Ask(
     method="POST",
 )
 BATCH = Ask(path="/v2/companies/batch")
+CHAT = "/v1/chat/completions"
 MODEL = Ask(base="/v1", path="/chat/completions", options={"prompt": "Who is {domain}?"})
 GRAPHQL = Ask(path="/graphql", options={"returns": {"title": str}, "select": {"title": "data.company.name"}})
 QUICK = Ask(account={"timeout": 0.2, "retry": 1})
@@ -201,6 +202,31 @@ ROWS: dict[str, Row] = {
     ),
     "is a model behind an OpenAI-compatible endpoint": Row(
         ends={"succeeded": 3}, calls=3, asks=MODEL, path="/v1/chat/completions"
+    ),
+    "is a model that takes no `json_schema`, no `max_tokens` or no temperature": Row(
+        plays={"paths": {CHAT: "refuses:json_schema,object_with_schema,max_tokens,temperature/500"}},
+        ends={"succeeded": 3},
+        calls=range(4, 9),
+        asks=MODEL,
+        path=CHAT,
+    ),
+    "is a model that wants a form of answer of its own": Row(
+        plays={"paths": {CHAT: "refuses:json_schema"}},
+        ends={"succeeded": 3},
+        calls=3,
+        asks=MODEL,
+        path=CHAT,
+    ),
+    "is a model that thinks aloud, or wraps its answers": Row(
+        plays={"paths": {CHAT: "dressed:think"}}, ends={"succeeded": 3}, calls=3, asks=MODEL, path=CHAT
+    ),
+    "is a model whose filter refuses a prompt": Row(
+        plays={"keys": {"Who is a.example?": "filtered"}},
+        ends={"succeeded": 2, "failed": 1},
+        calls=3,
+        reason="refusal",
+        asks=MODEL,
+        path=CHAT,
     ),
     "does something that must not be done twice": Row(
         plays={"keys": {"a.example": "reset_before_headers"}},

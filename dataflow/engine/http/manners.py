@@ -90,6 +90,12 @@ class Finder:
         self._all = known
         self._warn = warn
         self._ahead: asyncio.Event | None = None
+        self._trying = FIRST
+
+    @property
+    def _manner(self) -> Manner:
+        """The best guess: what is known, and what the call that goes ahead was led to so far."""
+        return self.known.manner if self._ahead is None else self.known.manner.joined(self._trying)
 
     @property
     def known(self) -> Known:
@@ -121,16 +127,20 @@ class Finder:
                 if self._ahead is None:
                     return await self._find(send, self.known.manner, parts=parts, with_tools=with_tools)
                 patience -= await self._wait(call, patience)
-            manner = self.known.manner
+            manner = self._manner
             try:
-                return await send(manner)
+                value = await send(manner)
             except CallError as error:
                 if not isinstance(error.__cause__, MannerRefused):
                     raise
                 refused = error.__cause__.part
-            if self.known.manner == manner and self._ahead is not None:
+            else:
+                if manner != self.known.manner:
+                    self._settle(manner, parts)
+                return value
+            if self._manner == manner and self._ahead is not None:
                 await self._wait(call, AHEAD)
-            if self.known.manner == manner:
+            if self._manner == manner:
                 further = manner.after(refused, with_tools=with_tools)
                 return await self._find(send, further, parts=parts, with_tools=with_tools)
 
@@ -146,6 +156,7 @@ class Finder:
         ahead = self._ahead = asyncio.Event()
         try:
             while True:
+                self._trying = manner
                 try:
                     value = await send(manner)
                 except CallError as error:
@@ -160,7 +171,7 @@ class Finder:
         finally:
             ahead.set()
             if self._ahead is ahead:
-                self._ahead = None
+                self._ahead, self._trying = None, FIRST
 
     def _settle(self, manner: Manner, parts: frozenset[Part]) -> None:
         before = self.known

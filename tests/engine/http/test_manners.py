@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal, TypedDict
 
 import pytest
 
 import dataflow as flow
+from dataflow.engine.http import manners
+from dataflow.engine.http.attempts import CallError
+from dataflow.engine.http.manners import Endpoints, MannerRefused
+from dataflow.services.manners import FIRST, Format, Manner, Part
 from dataflow.wiring.run import Run
 
 PATH = "/v1/chat/completions"
@@ -161,3 +167,29 @@ def test_what_the_author_puts_into_extra_is_sent_in_place_of_ours(bench: Any, to
     bench.server.control(paths={PATH: "refuses:json_schema,max_tokens"})
     run, sentences = told(bench, insight(bench, extra=own, returns=str))
     assert (run.statistics["services"]["insight"]["succeeded"], sentences) == (len(KEYS), [])
+
+
+def test_calls_that_wait_no_longer_for_a_slow_answer_ask_as_it_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manners, "AHEAD", 0.01)
+    asked: list[Manner] = []
+
+    async def ask_together() -> list[int]:
+        answered = asyncio.Event()
+
+        async def send(manner: Manner) -> int:
+            asked.append(manner)
+            if manner.format is Format.JSON_SCHEMA:
+                refused = MannerRefused(Part.FORMAT, status=500, said="")
+                raise CallError(refused.reason, refused.error) from refused
+            if len(asked) == 6:  # the refused one, and all five
+                answered.set()
+            await answered.wait()
+            return 1
+
+        finder = Endpoints({}, warn=lambda text: None).finder(("api", "url", "model"))
+        calls = [finder.ask(send, SimpleNamespace(waiting=0), parts=frozenset({Part.FORMAT})) for _ in range(5)]
+        return await asyncio.wait_for(asyncio.gather(*calls), 20)
+
+    assert asyncio.run(ask_together()) == [1] * 5
+    assert [one.format for one in asked] == [Format.JSON_SCHEMA, *[Format.OBJECT_WITH_SCHEMA] * 5]
+    assert asked[0] == FIRST
