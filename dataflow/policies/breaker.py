@@ -8,7 +8,8 @@
     half open  refuted: one failed, was cancelled or is overdue   open
 
 It judges the provider and not records: it trips when failures in a row outlast the calls that were in flight when
-they began by `threshold`, so that each of those has failed as well, or when `share` of the calls in `window` failed.
+they began by `threshold`, or when `share` of the calls in `window` failed. A refusal is an answer; one to a call from
+before the failures in a row does not end them, since who has just gone down may still answer what it had begun.
 Probes are drawn from inputs that have not failed yet. Where there are none left, and the API has answered others just
 before, each of those left may probe in turn within the attempts that were declared for it: a source that ends in
 records that always fail ends, too. Who asks for one record is not let through before `reset`.
@@ -163,7 +164,7 @@ def read_breaker(value: Any, *, where: str) -> Breaker | None:
 
 
 def record(
-    breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool], *, in_flight: int, now: float
+    breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool | None], *, in_flight: int, now: float
 ) -> BreakerStatus:
     """The status after a report of calls.
 
@@ -173,8 +174,9 @@ def record(
     Args:
         breaker: The policy.
         status: Before the report.
-        outcomes: Of the calls since the last report, in order: True for an answer, False for a failure. Calls
-            that were throttled, refused or abandoned are left out.
+        outcomes: Of the calls since the last report, in order: True for an answer, if only a refusal, False for a
+            failure, None for an answer to a call from before the failures in a row, which does not end them. Calls
+            that were abandoned are left out.
         in_flight: Calls that are on their way now.
         now: When the report came in; its calls count from then.
     """
@@ -190,9 +192,9 @@ def record(
     in_a_row, needed = status.failures, status.needed
     before = (calls, failed)
     for succeeded in outcomes:
-        calls, failed = calls + 1, failed + (not succeeded)
-        if succeeded:
-            in_a_row = 0
+        calls, failed = calls + 1, failed + (succeeded is False)
+        if succeeded is not False:
+            in_a_row = 0 if succeeded else in_a_row
             continue
         if in_a_row == 0:
             needed = breaker.threshold + in_flight
@@ -279,9 +281,9 @@ def shown_state(state: str, held: str | None) -> str:
 
 
 def trouble(calls: int, failed: int, *, reason: str) -> str:
-    """What made a breaker open, in a few words: how many of the last calls succeeded, and why the last one failed."""
+    """What made a breaker open, in a few words: how many of the last calls failed, and why the last one did."""
     why = f", {reason}" if reason else ""
-    return f"{calls - failed:,} of the last {calls:,} calls succeeded{why}"
+    return f"{failed:,} of the last {calls:,} calls failed{why}"
 
 
 def opened_for(status: BreakerStatus, now: float) -> float:

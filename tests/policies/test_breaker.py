@@ -121,6 +121,13 @@ def test_failures_open_it_when_they_outlast_the_calls_that_were_in_flight() -> N
     assert (tripped.state, tripped.answered, tripped.failed) == (State.OPEN, 0, 21)
 
 
+def test_an_answer_to_a_call_from_before_the_failures_does_not_end_them_and_counts_for_the_share() -> None:
+    status = record(BREAKER, BreakerStatus(), [True] * 100, in_flight=16, now=0)
+    status = record(BREAKER, status, [False, None] * 20, in_flight=15, now=1)
+    assert (status.state, status.failures) == (State.OPEN, 0)
+    assert (status.calls, status.failed) == (139, 20)
+
+
 @pytest.mark.parametrize(("succeeding", "state"), [(3, State.CLOSED), (1, State.OPEN)])
 def test_where_nearly_nothing_succeeds_it_opens_however_many_are_in_flight(succeeding: int, state: State) -> None:
     calls = ([False] * 9 + [True] * succeeding) * 12

@@ -12,8 +12,10 @@ from dataflow.policies.breaker import Breaker, BreakerStatus, Held
 NEWS = 0.6
 """Seconds without an input that has not failed after which there is taken to be none: partitions look every 0.25 s."""
 
-_ALIVE = {"s": True, "t": True, "r": True, "f": False, "a": None}
-"""What the first letter of an `Attempt` says of a probe: an API that refuses or throttles is there."""
+_ALIVE = {"s": True, "t": True, "r": True, "l": True, "f": False, "a": None}
+"""What the letter of an ending says of a probe: an API that refuses or throttles is there."""
+_SAID = {"s": True, "t": True, "r": True, "l": None, "f": False}
+"""What it says of other calls; one that was cancelled says nothing."""
 
 
 class Circuit:
@@ -34,7 +36,7 @@ class Circuit:
 
     def take_up(self, breaker: Breaker, request: Mapping[str, Any], *, in_flight: int, now: float) -> None:
         """Take up how the calls of a holder ended, while so many of all holders are in flight."""
-        judged = [letter == "s" for letter in request["outcomes"] if letter in "sf"]
+        judged = [_SAID[letter] for letter in request["outcomes"] if letter in _SAID]
         self._failed_by = request["failed_by"] or self._failed_by
         self.status = breakers.record(breaker, self.status, judged, in_flight=in_flight, now=now)
         if request["probes"]:

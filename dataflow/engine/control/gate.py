@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from dataflow.engine.control.health import NO_ANSWER, Health
+from dataflow.engine.control.health import LATE, NO_ANSWER, Health
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
@@ -134,6 +134,7 @@ class Gate:
         after: float | None = None,
         tokens: int | None = None,
         reason: str | None = None,
+        began: float | None = None,
     ) -> None:
         """Give a pass back.
 
@@ -143,14 +144,16 @@ class Gate:
             after: Seconds of the Retry-After of a call that was throttled.
             tokens: What it used, where that is known; else it is taken to have used what was reserved.
             reason: The class of reason of a call that failed.
+            began: When it began; an answer to a call from before the failures in a row is none to them.
         """
         self._in_flight -= 1
-        (self._report.probes if pass_.probe else self._outcomes).append(attempt[0])
+        letter = attempt[0]
         if attempt is not Attempt.SUCCEEDED:
             self._note(attempt, after, reason=reason)
         if self.health.restraint is not FREE and attempt not in NO_ANSWER:
-            self.health.answered(share=self._share)
+            letter = letter if self.health.answered(share=self._share, began=began) else LATE
             self._allowed = self.health.restraint.within(self._share)
+        (self._report.probes if pass_.probe else self._outcomes).append(letter)
         if pass_ is not _FREE:
             self._note_pass(pass_, tokens)
         if self._queue:
@@ -186,7 +189,7 @@ class Gate:
             self._link.urge()
         elif attempt is Attempt.FAILED:
             self._report.reason = reason or self._report.reason
-            if self.health.failed(in_flight=self._in_flight):
+            if self.health.failed(in_flight=self._in_flight, now=self._clock()):
                 self._link.urge()
             self._allowed = self.health.restraint.within(self._share)
             if self.health.restraint.is_outlasted:
@@ -194,10 +197,8 @@ class Gate:
                 self._pause_until = max(self._pause_until, self._clock() + HEARING)
 
     def _note_pass(self, pass_: Pass, tokens: int | None) -> None:
-        if pass_.probe:
-            self.health.probing -= 1
-            if self.health.probing == 0:
-                self._link.urge()
+        if pass_.probe and self.health.end_probe():
+            self._link.urge()
         if pass_.slot is not None and pass_.tokens and tokens is not None:
             self._report.tokens.append((pass_.slot, pass_.tokens, tokens))
 
@@ -325,8 +326,7 @@ class Gate:
             self.health.probes = self.health.probes and 0
             self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
             self._allowed = self.health.restraint.within(self._share)
-        self._told_idle = wanted == 0
-        self._arrivals = 0
+        self._told_idle, self._arrivals = wanted == 0, 0
         self._number += 1
         return {
             "protocol": PROTOCOL,

@@ -12,6 +12,8 @@ from dataflow.policies.retry import Attempt
 
 NO_ANSWER = frozenset({Attempt.FAILED, Attempt.ABANDONED})
 """Endings of calls that say nothing for an API that is there."""
+LATE = "l"
+"""Told in place of the first letter of an `Attempt`: answered, to a call from before the failures in a row."""
 
 
 class Health:
@@ -26,10 +28,21 @@ class Health:
         restraint: How many calls may be in flight while nothing succeeds.
     """
 
-    __slots__ = ("_breaker", "_in_turn", "opened_for", "probes", "probing", "restraint", "trouble", "until")
+    __slots__ = (
+        "_breaker",
+        "_failing_since",
+        "_in_turn",
+        "opened_for",
+        "probes",
+        "probing",
+        "restraint",
+        "trouble",
+        "until",
+    )
 
     def __init__(self, breaker: Breaker | None) -> None:
         self._breaker = breaker
+        self._failing_since = -math.inf
         self._in_turn = False
         self.probes: int | None = None
         self.probing = 0
@@ -53,14 +66,23 @@ class Health:
         """Whether so many calls have failed in a row that its breaker may open."""
         return self._breaker is not None and self.restraint.streak >= self._breaker.threshold
 
-    def answered(self, *, share: int) -> None:
-        """A call was answered, if only with a refusal."""
-        self.restraint = self.restraint.answered(share=share)
+    def answered(self, *, share: int, began: float | None) -> bool:
+        """A call was answered, if only with a refusal; whether that is news.
 
-    def failed(self, *, in_flight: int) -> bool:
+        It is none where the call began before the failures in a row: what an API that has just gone down was doing
+        then, it may still answer.
+        """
+        if self.restraint.streak and began is not None and began < self._failing_since:
+            return False
+        self.restraint = self.restraint.answered(share=share)
+        return True
+
+    def failed(self, *, in_flight: int, now: float) -> bool:
         """A call has failed while so many others are on their way; whether the plane should hear of it at once."""
         if self._breaker is None:
             return False
+        if not self.restraint.streak:
+            self._failing_since = now
         self.restraint = self.restraint.failed(threshold=self._breaker.threshold, in_flight=in_flight)
         return self.restraint.is_outlasted or self.restraint.streak % self._breaker.threshold == 0
 
@@ -79,6 +101,11 @@ class Health:
         self.probes -= 1
         self.probing += 1
         return True
+
+    def end_probe(self) -> bool:
+        """Note that a probe has ended; whether it was the last one."""
+        self.probing -= 1
+        return self.probing == 0
 
     def give_back(self, probe: bool) -> None:
         """Note that a call that was let through does not start."""

@@ -91,12 +91,14 @@ class Caller:
             ending, reach = Attempt.SUCCEEDED, _reach_of_answer(call)
         except AttemptError as error:
             reach = Reach.NOTHING if error.again == "always" else reach_of(error.reason, status=error.status)
-            ending, after, call.status = self._ending(call, error), error.after, error.status
+            ending = self._ending(call, error, began=began, probe=entered.probe)
+            after, call.status = error.after, error.status
             reason = error.reason
             raise
         except Verdict:
             # The provider has answered, whatever it knows.
             ending, reach = Attempt.SUCCEEDED, _reach_of_answer(call)
+            self._answered = max(self._answered, began)
             raise
         else:
             self._answered = max(self._answered, began)
@@ -106,15 +108,21 @@ class Caller:
             whole.reach = max(whole.reach, reach)
             call.seconds += self._clock() - began
             call.settle(call.cost - paid)
-            self._gate.leave(entered, ending, after=after, tokens=call.used, reason=reason)
+            self._gate.leave(entered, ending, after=after, tokens=call.used, reason=reason, began=began)
 
-    def _ending(self, call: Call, error: AttemptError) -> Attempt:
+    def _ending(self, call: Call, error: AttemptError, *, began: float, probe: bool) -> Attempt:
         """What an attempt says of the provider: nothing where others are answered and this call fails again."""
         if error.attempt is Attempt.FAILED and call.failed_at is not None and self._answered > call.failed_at:
             error.attempt = Attempt.REFUSED
-        elif error.attempt is Attempt.FAILED:
+            # It is no answer either, but must not keep a breaker open that is probed with it.
+            return Attempt.REFUSED if probe else Attempt.ABANDONED
+        if error.attempt is Attempt.FAILED:
             self._problem, self._said = error.error, error.said
             call.failed_at = self._clock() if call.failed_at is None else call.failed_at
+        elif error.reached:
+            self._answered = max(self._answered, began)
+        elif not probe:
+            return Attempt.ABANDONED
         return error.attempt
 
     async def _enter(self, call: Call, *, after: float) -> Pass:

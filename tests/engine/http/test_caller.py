@@ -160,7 +160,7 @@ def test_a_call_that_fails_again_while_others_are_answered_says_nothing_of_the_p
         assert isinstance(bad.exception(), CallError)
 
     asyncio.run(story())
-    assert [event for event in events if event != "enter"] == ["failed", "succeeded", "refused", "refused"]
+    assert [event for event in events if event != "enter"] == ["failed", "succeeded", "abandoned", "abandoned"]
 
 
 def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable
 from typing import Any
@@ -49,10 +50,10 @@ def test_an_outage_in_the_middle_is_not_paid_for_twice(bench: Any, checked: Chec
     assert len(answered) == len(set(answered)) == 80
 
 
-def bench_live(bench: Any, api: flow.API) -> Any:
+def bench_live(bench: Any, api: flow.API, *, keys: int = 80) -> Any:
     import pyarrow as pa
 
-    table = pa.table({"key": [f"k{at}.example" for at in range(80)]})
+    table = pa.table({"key": [f"k{at}.example" for at in range(keys)]})
     pipeline = flow.Pipeline("live", [bench.company(api)])
     return pipeline.run(table, output="live", key="key", catalog=bench.catalog, wait=False)
 
@@ -76,6 +77,29 @@ def test_client_errors_do_not_open_the_breaker(bench: Any) -> None:
     )
     said = run.statistics["services"]["company"]
     assert (said["calls"], said["failed"], said["waited"].get("breaker", 0)) == (40, 40, 0)
+
+
+def test_an_api_that_refuses_most_records_and_fails_for_some_is_not_taken_for_down(bench: Any) -> None:
+    keys = [f"k{at}.example" for at in range(240)]
+    bench.server.control(latency=0.01, keys={key: f"status:{422 if at % 6 else 500}" for at, key in enumerate(keys)})
+    run = bench.run(bench.company(bench.api(concurrency=8)), keys, max_failures="100%")
+    said = run.statistics["services"]["company"]
+    assert (said["failed"], said["errors"]) == (240, {"HTTP 422": 200, "HTTP 500": 40})
+    # While all that is left fails, it may be down: the last attempts of a few are made once more.
+    assert 200 + 40 * 3 <= said["calls"] <= 200 + 40 * 4
+    assert collections.Counter(entry[3] for entry in bench.log())[422] == 200
+
+
+def test_answers_to_calls_from_before_an_outage_do_not_hide_it(bench: Any) -> None:
+    api = bench.api(concurrency=30)
+    bench.server.control(latency=0.1)
+    live = bench_live(bench, api, keys=600)
+    while bench.server.counts()["calls"] < 200:
+        time.sleep(0.01)
+    bench.server.control(outage=2.0)
+    assert live.wait().statistics["services"]["company"]["succeeded"] == 600
+    down = [entry for entry in bench.log() if entry[3] != 200]
+    assert len(down) <= 30 + 10
 
 
 def poison(bench: Any, places: set[int], *, keys: int) -> list[str]:
