@@ -8,8 +8,7 @@
     half open  refuted: one failed, was cancelled or is overdue   open
 
 It judges the provider and not records: it trips when failures in a row outlast the calls that were in flight when
-they began by `threshold`, or when `share` of the calls in `window` failed. A refusal is an answer; one to a call from
-before the failures in a row does not end them, since who has just gone down may still answer what it had begun.
+they began by `threshold` (see `streak`), or when `share` of the calls in `window` failed. A refusal is an answer, too.
 Probes are drawn from inputs that have not failed yet. Where there are none left, and the API has answered others just
 before, each of those left may probe in turn within the attempts that were declared for it: a source that ends in
 records that always fail ends, too. Who asks for one record is not let through before `reset`.
@@ -21,13 +20,14 @@ anew when let go. Time is an argument; who asks, who calls and where the status 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
 
 from dataflow.errors import DeclarationError
+from dataflow.policies.streak import NONE, Streak
 
 Held = Literal["open", "closed"]
 
@@ -93,7 +93,7 @@ class Breaker:
 
     threshold: int = 5
     share: float = 0.9
-    minimum: int = 20
+    minimum: int = 100
     window: float = 60.0
     reset: float = 60.0
     maximum: float = 300.0
@@ -108,8 +108,7 @@ class BreakerStatus:
     Attributes:
         state: Its place in the table.
         held: What a hand holds it to, None when it decides itself.
-        failures: In a row, while closed.
-        needed: So many of them open it.
+        streak: Failures in a row, while closed.
         answered: When a call succeeded last, None before.
         calls: In the window in which it opened, and
         failed: those among them that failed.
@@ -122,8 +121,7 @@ class BreakerStatus:
 
     state: State = State.CLOSED
     held: Held | None = None
-    failures: int = 0
-    needed: int = 0
+    streak: Streak = NONE
     answered: float | None = None
     calls: int = 0
     failed: int = 0
@@ -164,7 +162,13 @@ def read_breaker(value: Any, *, where: str) -> Breaker | None:
 
 
 def record(
-    breaker: Breaker, status: BreakerStatus, outcomes: Sequence[bool | None], *, in_flight: int, now: float
+    breaker: Breaker,
+    status: BreakerStatus,
+    outcomes: Sequence[bool],
+    *,
+    in_flight: int,
+    now: float,
+    earlier: Collection[int] = (),
 ) -> BreakerStatus:
     """The status after a report of calls.
 
@@ -175,10 +179,10 @@ def record(
         breaker: The policy.
         status: Before the report.
         outcomes: Of the calls since the last report, in order: True for an answer, if only a refusal, False for a
-            failure, None for an answer to a call from before the failures in a row, which does not end them. Calls
-            that were abandoned are left out.
+            failure. Calls that were abandoned are left out.
         in_flight: Calls that are on their way now.
         now: When the report came in; its calls count from then.
+        earlier: Places of the calls that began before the first of the failures in a row.
     """
     if status.held is not None or not outcomes:
         return status
@@ -189,20 +193,19 @@ def record(
     slot = int(now // (breaker.window / SLOTS))
     kept = [one for one in status.slots if one[0] > slot - SLOTS]
     calls, failed = sum(one[1] for one in kept), sum(one[2] for one in kept)
-    in_a_row, needed = status.failures, status.needed
+    streak = status.streak
     before = (calls, failed)
-    for succeeded in outcomes:
-        calls, failed = calls + 1, failed + (succeeded is False)
-        if succeeded is not False:
-            in_a_row = 0 if succeeded else in_a_row
+    for place, succeeded in enumerate(outcomes):
+        calls, failed = calls + 1, failed + (not succeeded)
+        if succeeded:
+            streak = streak.answered(earlier=place in earlier)
             continue
-        if in_a_row == 0:
-            needed = breaker.threshold + in_flight
-        in_a_row += 1
-        if in_a_row >= needed or (calls >= max(breaker.minimum, needed) and failed / calls >= breaker.share):
+        streak = streak.failed(threshold=breaker.threshold, in_flight=in_flight, earlier=place in earlier)
+        enough = max(breaker.minimum, streak.needed)
+        if streak.is_outlasted or (calls >= enough and failed / calls >= breaker.share):
             return _move(replace(status, calls=calls, failed=failed), Event.TRIPPED, at=now)
     slots = _added(kept, slot=slot, calls=calls - before[0], failed=failed - before[1])
-    return replace(status, failures=in_a_row, needed=needed, slots=slots)
+    return replace(status, streak=streak, slots=slots)
 
 
 def permit(
@@ -315,7 +318,8 @@ def from_dict(values: Mapping[str, Any]) -> BreakerStatus:
     known = {one.name: values[one.name] for one in fields(BreakerStatus) if one.name in values}
     status = BreakerStatus(**known)
     slots = tuple((int(slot), int(calls), int(failed)) for slot, calls, failed in status.slots)
-    return replace(status, state=State(status.state), slots=slots, probes=tuple(status.probes))
+    streak = Streak(**values["streak"]) if "streak" in values else NONE
+    return replace(status, state=State(status.state), streak=streak, slots=slots, probes=tuple(status.probes))
 
 
 def _move(status: BreakerStatus, event: Event, *, at: float) -> BreakerStatus:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dataflow.policies.streak import NONE, Streak
+
 STEPS = 4
 """Answers after which all is allowed again."""
 
@@ -19,38 +21,44 @@ class Restraint:
 
     Attributes:
         streak: Failures in a row.
-        needed: So many of them outlast the calls that were in flight when they began.
         most: Calls that may be in flight, or None for all that are allowed.
+        usual: Calls that were in flight when it began to allow fewer.
     """
 
-    streak: int = 0
-    needed: int = 0
+    streak: Streak = NONE
     most: int | None = None
+    usual: int = 0
 
-    def failed(self, *, threshold: int, in_flight: int) -> Restraint:
+    def failed(self, *, threshold: int, in_flight: int, earlier: bool = False) -> Restraint:
         """A call has failed.
 
         Args:
             threshold: Failures in a row for each halving.
             in_flight: Calls that are still on their way.
+            earlier: Whether it began before the first failure.
         """
-        streak, needed = self.streak + 1, self.needed if self.streak else threshold + in_flight
-        if streak % threshold:
-            return replace(self, streak=streak, needed=needed)
+        # Where few may call, a few failures in a row would soon be too many of them.
+        outlasted = max(in_flight, self.usual)
+        streak = self.streak.failed(threshold=threshold, in_flight=outlasted, earlier=earlier)
+        if streak.length == self.streak.length or streak.length % threshold:
+            return replace(self, streak=streak)
         before = in_flight + 1 if self.most is None else self.most
-        return Restraint(streak=streak, needed=needed, most=max(1, before // 2))
+        return Restraint(streak=streak, most=max(1, before // 2), usual=self.usual or before)
 
-    @property
-    def is_outlasted(self) -> bool:
-        """Whether the provider has just failed so often that its breaker is about to open."""
-        return 0 < self.streak == self.needed
+    def answered(self, *, share: int, earlier: bool = False) -> Restraint:
+        """A call was answered; all may call again once so many as are allowed are reached.
 
-    def answered(self, *, share: int) -> Restraint:
-        """A call was answered; all may call again once so many as are allowed are reached."""
-        if self.most is None:
-            return FREE
-        most = self.most + max(1, share // STEPS)
-        return FREE if most >= share else Restraint(most=most)
+        One that began before the first failure is no sign that more can be borne.
+        """
+        streak = self.streak.answered(earlier=earlier)
+        if streak is not NONE:
+            return replace(self, streak=streak)
+        most = share if self.most is None else self.most + max(1, share // STEPS)
+        return FREE if most >= share else Restraint(most=most, usual=self.usual)
+
+    def begun_anew(self) -> Restraint:
+        """One call at a time, where a provider has just been found to answer again."""
+        return Restraint(most=1, usual=self.usual)
 
     def within(self, share: int) -> int:
         """The calls that may be in flight, of a share."""
@@ -58,5 +66,3 @@ class Restraint:
 
 
 FREE = Restraint()
-ONE = Restraint(most=1)
-"""Where a provider has just been found to answer again."""

@@ -115,7 +115,7 @@ def test_a_closed_breaker_has_no_limit() -> None:
 def test_failures_open_it_when_they_outlast_the_calls_that_were_in_flight() -> None:
     status = record(BREAKER, BreakerStatus(), [True] * 500 + [False], in_flight=16, now=0)
     status = record(BREAKER, status, [False] * 19, in_flight=3, now=1)
-    assert (status.state, status.failures) == (State.CLOSED, 20)
+    assert (status.state, status.streak.failures) == (State.CLOSED, 20)
     assert record(BREAKER, status, [True] + [False] * 5, in_flight=16, now=1).state is State.CLOSED
     tripped = record(BREAKER, status, [False], in_flight=1, now=1)
     assert (tripped.state, tripped.answered, tripped.failed) == (State.OPEN, 0, 21)
@@ -123,9 +123,8 @@ def test_failures_open_it_when_they_outlast_the_calls_that_were_in_flight() -> N
 
 def test_an_answer_to_a_call_from_before_the_failures_does_not_end_them_and_counts_for_the_share() -> None:
     status = record(BREAKER, BreakerStatus(), [True] * 100, in_flight=16, now=0)
-    status = record(BREAKER, status, [False, None] * 20, in_flight=15, now=1)
-    assert (status.state, status.failures) == (State.OPEN, 0)
-    assert (status.calls, status.failed) == (139, 20)
+    status = record(BREAKER, status, [False, True] * 21, in_flight=15, now=1, earlier=range(1, 41, 2))
+    assert (status.state, status.calls, status.failed) == (State.OPEN, 139, 20)
 
 
 @pytest.mark.parametrize(("succeeding", "state"), [(3, State.CLOSED), (1, State.OPEN)])

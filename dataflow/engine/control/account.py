@@ -48,6 +48,7 @@ class Member:
         waiting: Calls that wait in its queue.
         reason: What they wait for: `rate`, `concurrency` or `breaker`.
         in_flight: Calls that it had in flight.
+        usual: Calls that it had in flight before it allowed itself fewer.
         fresh: Calls that wait and have not failed yet.
         served: When it last got slots.
         shared: Where the planes of its host share what they give, or None.
@@ -61,6 +62,7 @@ class Member:
     waiting: int = 0
     reason: str | None = None
     in_flight: int = 0
+    usual: int = 0
     fresh: int = 0
     served: float = -math.inf
     shared: str | None = None
@@ -116,7 +118,7 @@ class Account:
         self.used_at = now
         self.exchanges += 1
         member.number = request["number"]
-        member.wanted, member.waiting = request["wanted"], request["waiting"]
+        member.wanted, member.waiting, member.usual = request["wanted"], request["waiting"], request["usual"]
         member.reason, member.in_flight, member.fresh = request.get("reason"), request["in_flight"], request["fresh"]
         member.until = now + max(LEASE, 4 * interval)
         with self._host.turn(member.shared, self._known(), now=now):
@@ -226,7 +228,7 @@ class Account:
         for after in request["throttled"]:
             self._cut = throttle.throttle(self._cut, now=now, observed=observed, after=after)
         if limits.breaker is not None:
-            in_flight = sum(member.in_flight for member in self.members.values())
+            in_flight = sum(member.usual for member in self.members.values())
             self.circuit.take_up(limits.breaker, request, in_flight=in_flight, now=now)
         self._settle(request, now=now)
 

@@ -12,10 +12,8 @@ from dataflow.policies.breaker import Breaker, BreakerStatus, Held
 NEWS = 0.6
 """Seconds without an input that has not failed after which there is taken to be none: partitions look every 0.25 s."""
 
-_ALIVE = {"s": True, "t": True, "r": True, "l": True, "f": False, "a": None}
-"""What the letter of an ending says of a probe: an API that refuses or throttles is there."""
-_SAID = {"s": True, "t": True, "r": True, "l": None, "f": False}
-"""What it says of other calls; one that was cancelled says nothing."""
+_ALIVE = {"s": True, "t": True, "r": True, "f": False, "a": None}
+"""What the first letter of an `Attempt` says of the API: one that refuses or throttles is there."""
 
 
 class Circuit:
@@ -36,11 +34,13 @@ class Circuit:
 
     def take_up(self, breaker: Breaker, request: Mapping[str, Any], *, in_flight: int, now: float) -> None:
         """Take up how the calls of a holder ended, while so many of all holders are in flight."""
-        judged = [_SAID[letter] for letter in request["outcomes"] if letter in _SAID]
+        told = [letter for letter in request["outcomes"] if letter not in "aA"]
+        judged = [bool(_ALIVE[letter.lower()]) for letter in told]
+        earlier = {place for place, letter in enumerate(told) if letter.isupper()}
         self._failed_by = request["failed_by"] or self._failed_by
-        self.status = breakers.record(breaker, self.status, judged, in_flight=in_flight, now=now)
+        self.status = breakers.record(breaker, self.status, judged, earlier=earlier, in_flight=in_flight, now=now)
         if request["probes"]:
-            alive = [_ALIVE[letter] for letter in request["probes"]]
+            alive = [_ALIVE[letter.lower()] for letter in request["probes"]]
             self.status = breakers.record_probes(breaker, self.status, alive, now=now)
 
     def permit(

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from dataflow.engine.control.health import LATE, NO_ANSWER, Health
+from dataflow.engine.control.health import NO_ANSWER, Health
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
@@ -144,14 +144,15 @@ class Gate:
             after: Seconds of the Retry-After of a call that was throttled.
             tokens: What it used, where that is known; else it is taken to have used what was reserved.
             reason: The class of reason of a call that failed.
-            began: When it began; an answer to a call from before the failures in a row is none to them.
+            began: When it began, None where nobody knows.
         """
         self._in_flight -= 1
-        letter = attempt[0]
+        earlier = self.health.restraint is not FREE and self.health.is_earlier(began)
+        letter = attempt[0].upper() if earlier else attempt[0]
         if attempt is not Attempt.SUCCEEDED:
-            self._note(attempt, after, reason=reason)
+            self._note(attempt, after, reason=reason, earlier=earlier)
         if self.health.restraint is not FREE and attempt not in NO_ANSWER:
-            letter = letter if self.health.answered(share=self._share, began=began) else LATE
+            self.health.answered(share=self._share, earlier=earlier)
             self._allowed = self.health.restraint.within(self._share)
         (self._report.probes if pass_.probe else self._outcomes).append(letter)
         if pass_ is not _FREE:
@@ -181,7 +182,7 @@ class Gate:
         """Exchanges with the plane so far."""
         return self._link.exchanges
 
-    def _note(self, attempt: Attempt, after: float | None, *, reason: str | None) -> None:
+    def _note(self, attempt: Attempt, after: float | None, *, reason: str | None, earlier: bool) -> None:
         if attempt is Attempt.THROTTLED:
             self._report.throttled.append(after)
             if after is not None:
@@ -189,10 +190,10 @@ class Gate:
             self._link.urge()
         elif attempt is Attempt.FAILED:
             self._report.reason = reason or self._report.reason
-            if self.health.failed(in_flight=self._in_flight, now=self._clock()):
+            if self.health.failed(in_flight=self._in_flight, earlier=earlier, now=self._clock()):
                 self._link.urge()
             self._allowed = self.health.restraint.within(self._share)
-            if self.health.restraint.is_outlasted:
+            if self.health.restraint.streak.is_outlasted:
                 # No call starts while the news of a dead provider is on its way.
                 self._pause_until = max(self._pause_until, self._clock() + HEARING)
 
@@ -314,9 +315,7 @@ class Gate:
 
     def _request(self) -> dict[str, Any]:
         now = self._clock()
-        waiting = len(self._queue)
         wanted = self._queue.slots(self._tokens) + 2 * max(0, self._arrivals)
-        valid = now < self._until
         if self._slotted:
             self._stock.is_due(now)
         if wanted == 0:
@@ -336,12 +335,13 @@ class Gate:
             "limits": self._declared,
             "shared": self._shared,
             "wanted": wanted,
-            "waiting": waiting,
+            "waiting": len(self._queue),
             "reason": self._waits.reason,
             "in_flight": self._in_flight,
+            "usual": self.health.usual(self._in_flight),
             "fresh": self._queue.fresh,
             "patient": self._queue.patient,
-            "share": self._share if valid and self._share < _NO_CAP else self._in_flight,
+            "share": self._share if now < self._until and self._share < _NO_CAP else self._in_flight,
             "in_hand": len(self._stock),
             "unused": self._stock.take_unused(),
             **self._report.take(),

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataflow.policies.breaker import Breaker
-from dataflow.policies.restraint import FREE, ONE
+from dataflow.policies.restraint import FREE
 from dataflow.policies.retry import Attempt
 
 NO_ANSWER = frozenset({Attempt.FAILED, Attempt.ABANDONED})
 """Endings of calls that say nothing for an API that is there."""
-LATE = "l"
-"""Told in place of the first letter of an `Attempt`: answered, to a call from before the failures in a row."""
 
 
 class Health:
@@ -64,34 +62,37 @@ class Health:
     @property
     def is_in_doubt(self) -> bool:
         """Whether so many calls have failed in a row that its breaker may open."""
-        return self._breaker is not None and self.restraint.streak >= self._breaker.threshold
+        return self._breaker is not None and self.restraint.streak.length >= self._breaker.threshold
 
-    def answered(self, *, share: int, began: float | None) -> bool:
-        """A call was answered, if only with a refusal; whether that is news.
+    def usual(self, in_flight: int) -> int:
+        """The calls that are in flight now, or were before fewer of them were allowed."""
+        return max(in_flight, self.restraint.usual)
 
-        It is none where the call began before the failures in a row: what an API that has just gone down was doing
-        then, it may still answer.
-        """
-        if self.restraint.streak and began is not None and began < self._failing_since:
-            return False
-        self.restraint = self.restraint.answered(share=share)
-        return True
+    def is_earlier(self, began: float | None) -> bool:
+        """Whether a call began before the first of the failures in a row."""
+        return self.restraint.streak.going_on and began is not None and began < self._failing_since
 
-    def failed(self, *, in_flight: int, now: float) -> bool:
+    def answered(self, *, share: int, earlier: bool) -> None:
+        """A call was answered, if only with a refusal."""
+        self.restraint = self.restraint.answered(share=share, earlier=earlier)
+
+    def failed(self, *, in_flight: int, earlier: bool, now: float) -> bool:
         """A call has failed while so many others are on their way; whether the plane should hear of it at once."""
         if self._breaker is None:
             return False
-        if not self.restraint.streak:
+        before, threshold = self.restraint.streak, self._breaker.threshold
+        if not before.going_on:
             self._failing_since = now
-        self.restraint = self.restraint.failed(threshold=self._breaker.threshold, in_flight=in_flight)
-        return self.restraint.is_outlasted or self.restraint.streak % self._breaker.threshold == 0
+        self.restraint = self.restraint.failed(threshold=threshold, in_flight=in_flight, earlier=earlier)
+        streak = self.restraint.streak
+        return streak.is_outlasted or (streak.length != before.length and streak.length % threshold == 0)
 
     def learn(self, told: Mapping[str, Any], *, now: float) -> None:
         """Take up what the plane says of the breaker."""
         probes, self.opened_for, self._in_turn = told["probes"], told["opened_for"], told["in_turn"]
         self.until, self.trouble = now + told["wait"], told["trouble"]
         if probes is None and self.probes is not None:
-            self.restraint = ONE
+            self.restraint = self.restraint.begun_anew()
         self.probes = None if probes is None else probes + (self.probes or 0)
 
     def begin(self) -> bool:

@@ -6,11 +6,12 @@ API that of `account`. The scheduler imports this module: nothing but the standa
 
 A request of plain values says `protocol, holder, api, number, limits`, `shared` (where the planes of its host share
 what they give, or None); `wanted` (calls to start soon), `waiting`, `reason` (what these wait for), `fresh` (those
-among them that have not failed), `patient` (whether they wait for an API that is down), `in_flight`, `share` (worked
-with), `in_hand` (slots); and what happened since the last one: `outcomes` and `probes` (first letters of `Attempt`
-or `LATE`, in order), `failed_by` (the reason of the last failure, or None), `throttled` (Retry-After of each 429, or
-None), `unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]). The
-same request sent again, after a reply was lost, counts once.
+among them that have not failed), `patient` (whether they wait for an API that is down), `in_flight`, `usual` (calls
+in flight before it allowed itself fewer), `share` (worked with), `in_hand` (slots); and what happened since the last
+one: `outcomes` and `probes` (first letters of `Attempt`, in order, in capitals where the call began before the first
+failure in a row), `failed_by` (the reason of the last failure, or None), `throttled` (Retry-After of each 429, or
+None), `unused` ([slot, tokens]), `planned` ([slot, reserved, reserved instead]), `tokens` ([slot, reserved, used]).
+The same request sent again, after a reply was lost, counts once.
 
 A reply says `now` (the plane's time), `lease` (seconds for which it holds from the moment of asking), `next`,
 `slots` (None where none is needed; `runs` of [delay, step, count], `tolerance`, `tokens` reserved for each), `share`

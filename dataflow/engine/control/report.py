@@ -11,7 +11,7 @@ class Report:
     """The endings since the last request, in order.
 
     Attributes:
-        outcomes: First letters of `Attempt`, or `LATE`, of calls that were no probes; always the same list.
+        outcomes: First letters of `Attempt` of calls that were no probes; always the same list.
         probes: The same of probes.
         throttled: Retry-After of each 429, or None.
         planned: (slot, reserved, reserved instead) of calls that said what they may use.

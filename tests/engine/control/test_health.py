@@ -1,4 +1,4 @@
-"""What a gate knows of the health of its API: which answers say that it is there, and how many calls may be made."""
+"""What a gate knows of the health of its API: which calls say that it is down, and how many may be made."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from dataflow.policies.breaker import Breaker
 def failing(*, times: int, since: float) -> Health:
     health = Health(Breaker(threshold=5))
     for at in range(times):
-        health.failed(in_flight=20, now=since + at)
+        health.failed(in_flight=20, earlier=False, now=since + at)
     return health
 
 
-@pytest.mark.parametrize(("began", "is_news"), [(9.9, False), (10.5, True), (None, True)])
-def test_an_answer_ends_failures_in_a_row_only_to_a_call_that_began_after_them(
-    began: float | None, is_news: bool
-) -> None:
+@pytest.mark.parametrize(("began", "earlier"), [(9.9, True), (10.5, False), (None, False)])
+def test_a_call_is_earlier_that_began_before_the_first_failure(began: float | None, earlier: bool) -> None:
     health = failing(times=6, since=10.0)
-    assert (health.restraint.streak, health.restraint.most) == (6, 10)
-    assert health.answered(share=20, began=began) is is_news
-    assert health.restraint.streak == (0 if is_news else 6)
+    assert health.restraint.most == 10
+    assert health.is_earlier(began) is earlier
+    health.answered(share=20, earlier=earlier)
+    assert health.is_in_doubt is earlier
+    assert health.restraint.most == (10 if earlier else 15)
 
 
-def test_every_answer_counts_where_nothing_fails() -> None:
+def test_no_call_is_earlier_where_nothing_fails() -> None:
     health = failing(times=1, since=10.0)
-    health.answered(share=20, began=11.0)
-    assert health.answered(share=20, began=5.0)
+    health.answered(share=20, earlier=False)
+    assert not health.is_earlier(5.0)
+
+
+def test_the_plane_hears_at_once_of_each_threshold_of_failures() -> None:
+    health = Health(Breaker(threshold=5))
+    told = [health.failed(in_flight=20, earlier=False, now=at) for at in range(12)]
+    assert [at for at, now in enumerate(told, 1) if now] == [5, 10]
 
 
 def test_the_last_probe_that_ends_is_told() -> None:

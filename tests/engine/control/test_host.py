@@ -33,7 +33,7 @@ class Holder:
             "limits": self.limits.to_dict(), "shared": self.shared, "wanted": wanted, "waiting": wanted,
             "reason": None, "in_flight": in_flight, "share": share, "in_hand": in_hand, "outcomes": "", "probes": "",
             "throttled": [], "unused": [], "planned": [], "tokens": [], "fresh": wanted, "patient": True,
-            "failed_by": None,
+            "failed_by": None, "usual": in_flight,
         }  # fmt: skip
         reply = self.plane.exchange(request, now=now)
         self.slots += slots_of(reply)

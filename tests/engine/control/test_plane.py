@@ -22,8 +22,17 @@ GUARDED = Limits(concurrency=None)
 
 
 def request(holder: str, number: int, *, api: str = "acme", limits: Limits = LIMITS, **given: Any) -> dict[str, Any]:
-    base = {"wanted": 5, "waiting": 5, "in_flight": 0, "share": 0, "in_hand": 0, "outcomes": "", "probes": ""}
+    base = {
+        "wanted": 5,
+        "waiting": 5,
+        "in_flight": 0,
+        "share": 0,
+        "in_hand": 0,
+        "outcomes": "",
+        "probes": "",
+    }
     base |= {"fresh": given.get("waiting", 5), "patient": True, "failed_by": None}
+    base["usual"] = given.get("in_flight", 0)
     lists: dict[str, Any] = {"throttled": [], "unused": [], "planned": [], "tokens": []}
     named = {"protocol": PROTOCOL, "holder": holder, "api": api, "number": number, "limits": limits.to_dict()}
     return {**named, **base, **lists, **given}
