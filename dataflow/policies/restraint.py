@@ -22,7 +22,7 @@ class Restraint:
     Attributes:
         streak: Failures in a row.
         most: Calls that may be in flight, or None for all that are allowed.
-        usual: Calls that were in flight when it began to allow fewer.
+        usual: Calls that were in flight beside one that failed, when it began to allow fewer.
     """
 
     streak: Streak = NONE
@@ -43,7 +43,7 @@ class Restraint:
         if streak.length == self.streak.length or streak.length % threshold:
             return replace(self, streak=streak)
         before = in_flight + 1 if self.most is None else self.most
-        return Restraint(streak=streak, most=max(1, before // 2), usual=self.usual or before)
+        return Restraint(streak=streak, most=max(1, before // 2), usual=max(self.usual, in_flight))
 
     def answered(self, *, share: int, earlier: bool = False) -> Restraint:
         """A call was answered; all may call again once so many as are allowed are reached.

@@ -46,6 +46,19 @@ MALFORMED_ATTEMPTS = 2
 NO_CONTENT = 204
 """The status of an answer that says by itself that there is nothing."""
 
+_MEANING: Mapping[type[Exception], tuple[str, str]] = {
+    EmptyAnswer: ("empty answer", "answered {status} with nothing in it, where the body should hold the answer"),
+    NotUTF8: (UNREADABLE, "the answer cannot be read: {error}"),
+    NotFinite: (
+        "unexpected answer",
+        "the answer {error}, which is no JSON; allow_nan=True of the service takes it as a float",
+    ),
+    MalformedAnswer: ("malformed answer", "the answer cannot be read: {error}"),
+    UnexpectedAnswer: ("unexpected answer", "the answer is not what returns= says: {error}"),
+    RefusedAnswer: ("refused answer", "accept= refuses the answer"),
+}
+"""The reason and the sentence of an answer that is not what was declared, by how it was read."""
+
 
 class EndpointCall:
     """What one service asks, as a coroutine function over the values of its columns."""
@@ -142,52 +155,32 @@ def read_value(
     """
     try:
         return read(found, reader)
-    except EmptyAnswer as error:
-        if status == NO_CONTENT:
-            raise
-        raise AttemptError(
-            "empty answer",
-            f"answered {status} with nothing in it, where the body should hold the answer",
-            attempt=Attempt.REFUSED,
-            status=status,
-        ) from error
-    except NotUTF8 as error:
-        raise AttemptError(
-            UNREADABLE, f"the answer cannot be read: {error}", attempt=Attempt.REFUSED, status=status
-        ) from error
-    except NotFinite as error:
-        raise AttemptError(
-            "unexpected answer",
-            f"the answer {error}, which is no JSON; allow_nan=True of the service takes it as a float",
-            attempt=Attempt.REFUSED,
-            status=status,
-        ) from error
-    except MalformedAnswer as error:
-        raise AttemptError(
-            "malformed answer",
-            f"the answer cannot be read: {error}",
-            attempt=Attempt.REFUSED,
-            again="repeatable",
-            status=status,
-            limit=MALFORMED_ATTEMPTS,
-            said=said(found) if isinstance(found, bytes) else "",
-        ) from error
-    except UnexpectedAnswer as error:
-        raise AttemptError(
-            "unexpected answer",
-            f"the answer is not what returns= says: {error}",
-            attempt=Attempt.REFUSED,
-            status=status,
-            said=said_inside(found) if isinstance(found, bytes) else "",
-        ) from error
-    except RefusedAnswer as error:
-        # The words are those of accept=, which may quote the answer.
-        raise AttemptError(
-            "refused answer",
-            "accept= refuses the answer",
-            attempt=Attempt.REFUSED,
-            status=status,
-            said=said_by(error),
-        ) from error
     except RetryLater as error:
         raise asked_again(error, status=status) from error
+    except (NotFound, ValueError) as error:
+        if type(error) not in _MEANING or (status == NO_CONTENT and isinstance(error, EmptyAnswer)):
+            raise
+        raise _unread(error, found, status=status) from error
+
+
+def _unread(error: Exception, found: Any, *, status: int) -> AttemptError:
+    reason, sentence = _MEANING[type(error)]
+    may_be_cut = type(error) is MalformedAnswer
+    return AttemptError(
+        reason,
+        sentence.format(status=status, error=error),
+        attempt=Attempt.REFUSED,
+        again="repeatable" if may_be_cut else "never",
+        status=status,
+        limit=MALFORMED_ATTEMPTS if may_be_cut else None,
+        said=_said_of(error, found),
+    )
+
+
+def _said_of(error: Exception, found: Any) -> str:
+    """What the answer or, where accept= refuses it, its author said."""
+    if isinstance(error, RefusedAnswer):
+        return said_by(error)
+    if type(error) not in (MalformedAnswer, UnexpectedAnswer) or not isinstance(found, bytes):
+        return ""
+    return said(found) if isinstance(error, MalformedAnswer) else said_inside(found)

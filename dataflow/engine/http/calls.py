@@ -11,7 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 from dataflow.engine.calling import Answers
 from dataflow.engine.control.gate import Impatient
@@ -179,62 +180,85 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
         Halted: some are left, and no new ones may be begun, and
         GuardrailReached: the run is not worth going on. In all cases those in flight have ended.
     """
-    left, stop = iter(todo), Stop()
-    made: dict[int, Call] = {}
-    callers: list[asyncio.Task[None]] = []
-    begun = active = 0
-
-    async def caller(number: int) -> None:
-        nonlocal begun, active
-
-        def begin(key: str | None = None) -> Call:
-            made[number] = calling.begin(stop, key)
-            return made[number]
-
-        active += 1
-        try:
-            for one in left:
-                begun += 1
-                if calling.halted():
-                    raise Halted
-                if stop.error is not None:
-                    return
-                await make(one, begin)
-                if active - stop.resting > calling.side_by_side:
-                    return
-        finally:
-            active -= 1
-
-    def add() -> None:
-        if begun < len(todo) and stop.error is None:
-            callers.append(asyncio.ensure_future(caller(len(callers))))
-
-    def fill() -> None:
-        """Whoever rests before another attempt takes nobody's place."""
-        if active < MOST and active - stop.resting < calling.side_by_side:
-            add()
-
-    def look() -> None:
-        if calling.lacks_probes():
-            # An input that has not failed says more of the API than those that have.
-            add()
-
-    stop.changed = fill
-    for _ in range(min(calling.side_by_side, len(todo))):
-        add()
+    crew = _Crew(calling, todo, make)
     try:
-        await _until_halted(calling, callers, made, look=look)
+        await _until_halted(calling, crew.callers, crew.made, look=crew.look)
     except (Halted, Impatient, GuardrailReached, OutputLocked, StoreError) as error:
-        # What is in flight is paid for.
-        stop.error = error
-        for number in [number for number, call in made.items() if call.only_waits]:
-            callers[number].cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        await crew.stop(error)
         raise
     finally:
-        for one in callers:
+        await crew.leave()
+
+
+class _Crew(Generic[Todo]):
+    """Who makes the calls: each of them makes one after the other.
+
+    Attributes:
+        callers: All who ever called.
+        made: The last call of each of them, by number.
+    """
+
+    def __init__(self, calling: Calling, todo: Sequence[Todo], make: Callable[[Todo, Begin], Awaitable[None]]) -> None:
+        self._calling, self._make = calling, make
+        self._left, self._waiting = iter(todo), len(todo)
+        self._stop = Stop()
+        self._active = 0
+        self.callers: list[asyncio.Task[None]] = []
+        self.made: dict[int, Call] = {}
+        self._stop.changed = self._fill
+        for _ in range(min(calling.side_by_side, len(todo))):
+            self._add()
+
+    def look(self) -> None:
+        """Call for an input that has not failed: it says more of the API than those that have."""
+        if self._calling.lacks_probes():
+            self._add()
+
+    async def stop(self, error: Exception) -> None:
+        """Begin nothing more, and wait for what is in flight: it is paid for."""
+        self._stop.error = error
+        for number in [number for number, call in self.made.items() if call.only_waits]:
+            self.callers[number].cancel()
+        await asyncio.gather(*self.callers, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Leave nobody behind."""
+        for one in self.callers:
             one.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        await asyncio.gather(*self.callers, return_exceptions=True)
+
+    async def _call(self, number: int) -> None:
+        begin = partial(self._begin, number)
+        self._active += 1
+        try:
+            for one in self._left:
+                self._waiting -= 1
+                if self._calling.halted():
+                    raise Halted
+                if self._stop.error is not None:
+                    return
+                await self._make(one, begin)
+                if self._busy > self._calling.side_by_side:
+                    return
+        finally:
+            self._active -= 1
+
+    def _begin(self, number: int, key: str | None = None) -> Call:
+        call = self.made[number] = self._calling.begin(self._stop, key)
+        return call
+
+    @property
+    def _busy(self) -> int:
+        """Those who have a place: whoever rests before another attempt takes nobody's."""
+        return self._active - self._stop.resting
+
+    def _fill(self) -> None:
+        if self._active < MOST and self._busy < self._calling.side_by_side:
+            self._add()
+
+    def _add(self) -> None:
+        if self._waiting and self._stop.error is None:
+            self.callers.append(asyncio.ensure_future(self._call(len(self.callers))))
 
 
 @contextmanager

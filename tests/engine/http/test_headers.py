@@ -11,6 +11,7 @@ import pytest
 import dataflow as flow
 
 JSON_API = "application/vnd.api+json"
+SECRET = "k3y-of-4711"
 TOLD = "accept,accept-encoding,content-type,user-agent,x-own"
 PHONES = "/v2/phones/check"
 NAME = {"name": str | None}
@@ -71,7 +72,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
 def test_an_endpoint_sends_each_header_once_as_its_author_wrote_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch, case: str, batch: int | None, auth: Any
 ) -> None:
-    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
+    monkeypatch.setenv("ACME_KEY", SECRET)
     of_api, own, expected = CASES[case]
     api, path = bench.api(headers=of_api, auth=auth), PHONES
     service = asks(api, headers=own, **ONCE)
@@ -80,7 +81,7 @@ def test_an_endpoint_sends_each_header_once_as_its_author_wrote_it(
         json = {"domains": ["{key}"]}
         service = api.post("c", path, headers=own, json=json, batch=batch, match="domain", returns=NAME, **ONCE)
     found = dict(sent(bench, service, path))
-    assert found.pop("authorization", None) == (None if auth is None else "Bearer secret")
+    assert found.pop("authorization", None) == (None if auth is None else f"Bearer {SECRET}")
     assert found == expected
 
 
@@ -123,7 +124,7 @@ def test_a_model_is_asked_with_the_headers_of_its_api(bench: Any) -> None:
 def test_a_function_sends_the_secret_once_or_what_it_says_in_its_place(
     bench: Any, monkeypatch: pytest.MonkeyPatch, auth: Any, place: str, own: bool
 ) -> None:
-    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
+    monkeypatch.setenv("ACME_KEY", SECRET)
     headers = {place: "Bearer other"} if own else {}
 
     @flow.enrichment(api=bench.api(auth=auth))
@@ -131,7 +132,7 @@ def test_a_function_sends_the_secret_once_or_what_it_says_in_its_place(
         answer = await http.post(PHONES, json={"phone": key}, headers=headers)
         return bool(answer.json()["valid"]) or True
 
-    usual = "Bearer secret" if place == "Authorization" else "secret"
+    usual = f"Bearer {SECRET}" if place == "Authorization" else SECRET
     assert sent(bench, phone)[place.lower()] == ("Bearer other" if own else usual)
 
 
@@ -139,8 +140,8 @@ def test_tokens_are_fetched_with_a_form_whatever_type_the_bodies_of_the_api_have
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACME_ID", "demo")
-    monkeypatch.setenv("ACME_KEY", "k3y-of-4711")
-    bench.server.control(auth="oauth2", logged=TOLD)
+    monkeypatch.setenv("ACME_KEY", SECRET)
+    bench.server.control(auth="oauth2", secret=SECRET, logged=TOLD)
     auth = flow.oauth2_client("ACME_ID", "ACME_KEY", token_url=f"{bench.server.url}/oauth/token")
     service = asks(bench.api(auth=auth, headers={"content-type": JSON_API, "accept": JSON_API}))
     assert bench.run(service, ["1"]).statistics["services"]["phone"]["succeeded"] == 1
