@@ -50,8 +50,7 @@ class AttemptError(Exception):
         status: The HTTP status, where there was an answer.
         after: Seconds that the provider asks to wait, or None.
         limit: At most so many attempts for this reason, or None for what the retry policy says.
-        stale: Whether a connection that had been used before broke, as idle ones do: no sign of an ill provider,
-            and once in a call no attempt.
+        stale: Whether a connection that had been used before broke, as idle ones do: once in a call no attempt.
         said: What the provider said, or an author's code; it may quote a record.
     """
 

@@ -119,7 +119,7 @@ class Caller:
         if error.attempt is Attempt.FAILED:
             self._problem, self._said = error.error, error.said
             call.failed_at = self._clock() if call.failed_at is None else call.failed_at
-        elif error.reached:
+        elif error.attempt is not Attempt.ABANDONED and error.reached:
             self._answered = max(self._answered, began)
         elif not probe:
             return Attempt.ABANDONED

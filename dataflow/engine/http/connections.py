@@ -33,13 +33,15 @@ class Sending:
 
     Attributes:
         opens: Whether a connection is opened for it.
+        idle: Seconds for which the one that it was given had been idle.
     """
 
-    __slots__ = ("leave", "opens")
+    __slots__ = ("idle", "leave", "opens")
 
     def __init__(self, leave: Callable[[], None] | None) -> None:
         self.leave = leave
         self.opens = False
+        self.idle = 0.0
 
 
 sending: contextvars.ContextVar[Sending | None] = contextvars.ContextVar("dataflow_sending", default=None)
@@ -147,9 +149,12 @@ class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
                     connection.age = age
                     break
                 conns.popleft()[0].close()
+        age = conns[0][0].age if conns else None
         found = await super()._get(key, traces)
-        if found is not None and (one := sending.get()) is not None and one.leave is not None:
-            one.leave()
+        if found is not None and (one := sending.get()) is not None:
+            one.idle = age or 0.0
+            if one.leave is not None:
+                one.leave()
         return found
 
     def _is_over(self, connection: _Connection, age: float, *, now: float) -> bool:

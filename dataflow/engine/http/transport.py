@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONNECT = 5.0
 """Seconds to set up a connection."""
 
+BUSY = 0.5
+"""Seconds up to which no server takes a connection for idle: where it breaks all the same, the provider may be down."""
+
 _HEADERS = {"Accept": "application/json", "User-Agent": "dataflow"}
 
 
@@ -84,7 +87,7 @@ class Transport:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 # It was sent nowhere, so that sending it is still the same attempt; each time a connection is used up.
                 if one.opens or not _never_arrived(error, request):
-                    raise translate(error, reused=not one.opens) from error
+                    raise translate(error, idle=None if one.opens else one.idle) from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -109,8 +112,13 @@ def _never_arrived(error: Exception, request: Request) -> bool:
     return isinstance(error, aiohttp.ClientConnectionResetError)
 
 
-def translate(error: Exception, *, reused: bool = False) -> AttemptError:
-    """What a fault of the connection means; one that had been used before may just have been closed, as idle."""
+def translate(error: Exception, *, idle: float | None = None) -> AttemptError:
+    """What a fault of the connection means; one that had been used before may just have been closed, as idle.
+
+    Args:
+        error: Of the library.
+        idle: Seconds for which the connection had been idle before; None for a new one.
+    """
     kind = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return AttemptError("certificate", "the certificate of the server is not trusted; see ca_file= of the API")
@@ -125,9 +133,9 @@ def translate(error: Exception, *, reused: bool = False) -> AttemptError:
     return AttemptError(
         "connection lost",
         f"the connection was lost ({kind})",
-        attempt=Attempt.ABANDONED if reused else Attempt.FAILED,
+        attempt=Attempt.FAILED if idle is None or idle < BUSY else Attempt.ABANDONED,
         again="repeatable",
-        stale=reused,
+        stale=idle is not None,
     )
 
 

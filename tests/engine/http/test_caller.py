@@ -163,6 +163,28 @@ def test_a_call_that_fails_again_while_others_are_answered_says_nothing_of_the_p
     assert [event for event in events if event != "enter"] == ["failed", "succeeded", "abandoned", "abandoned"]
 
 
+def test_a_connection_that_had_gone_stale_is_no_answer_of_the_provider() -> None:
+    events: list[str] = []
+    asked = caller(Turnstile(events), clock := SettableClock())
+    failing, stale = a_call(), a_call()
+
+    async def break_off() -> Any:
+        clock.advance(1)
+        raise a_reset()
+
+    async def story() -> None:
+        with pytest.raises(CallError):
+            await asked.perform(endings(error(), error(), error(), events=events), failing)
+        with pytest.raises(CallError):
+            await asked.perform(break_off, stale)
+        with pytest.raises(CallError):
+            await asked.perform(endings(error(), events=events), replace(failing, attempts=2))
+
+    asyncio.run(story())
+    assert "succeeded" not in events
+    assert events[-2:] == ["attempt", "failed"]
+
+
 def test_the_next_attempt_after_a_stale_connection_waits_for_nothing() -> None:
     events: list[str] = []
     terms = Terms(timeout=30.0, retry=Retry(initial=30, maximum=30), patience=None)

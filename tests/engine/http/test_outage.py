@@ -90,9 +90,10 @@ def test_an_api_that_refuses_most_records_and_fails_for_some_is_not_taken_for_do
     assert collections.Counter(entry[3] for entry in bench.log())[422] == 200
 
 
-def test_answers_to_calls_from_before_an_outage_do_not_hide_it(bench: Any) -> None:
+@pytest.mark.parametrize("down_as", ["status:503", "reset_before_headers"])
+def test_answers_to_calls_from_before_an_outage_do_not_hide_it(bench: Any, down_as: str) -> None:
     api = bench.api(concurrency=30)
-    bench.server.control(latency=0.1)
+    bench.server.control(latency=0.1, outage_as=down_as)
     live = bench_live(bench, api, keys=600)
     while bench.server.counts()["calls"] < 200:
         time.sleep(0.01)
