@@ -25,7 +25,18 @@ from dataflow.services.contract import (
     read_declared,
 )
 from dataflow.services.endpoint import ANY_VALUE
-from dataflow.services.manners import FIRST, Format, Manner, Message, Most, Part, format_fields, with_schema
+from dataflow.services.manners import (
+    FIRST,
+    Format,
+    Manner,
+    Message,
+    Most,
+    Part,
+    format_fields,
+    in_words,
+    with_schema,
+    without_system,
+)
 from dataflow.services.options import Options, check_options, read_policy
 from dataflow.services.schema import ANSWER, Schema, response_format
 from dataflow.services.selection import Selection, read_path
@@ -161,6 +172,7 @@ class Chat:
             Part.FORMAT: self.format if "response_format" not in self.extra else None,
             Part.MOST: self.max_tokens if "max_completion_tokens" not in self.extra else None,
             Part.TEMPERATURE: self.temperature,
+            Part.SYSTEM: self.system,
         }
         return frozenset(part for part, value in given.items() if value is not None)
 
@@ -170,8 +182,10 @@ class Chat:
             Part.FORMAT: manner.format is Format.PROMPT,
             Part.MOST: manner.most is Most.NOWHERE,
             Part.TEMPERATURE: not manner.temperature,
+            Part.SYSTEM: not manner.system,
         }
-        return frozenset(part for part in self.parts if not left_out[part])
+        told = {Part.SYSTEM} if Part.FORMAT in self.parts and in_words(manner.format) else set()
+        return frozenset(part for part in self.parts | told if not left_out[part])
 
     @property
     def with_tools(self) -> bool:
@@ -180,9 +194,10 @@ class Chat:
 
     def in_manner(self, messages: Sequence[Message], manner: Manner) -> Sequence[Message]:
         """The conversation as it is sent in one manner."""
-        if self.format is None or Part.FORMAT not in self.parts:
-            return messages
-        return with_schema(list(messages), format=manner.format, wanted=self.format)
+        said = list(messages)
+        if self.format is not None and Part.FORMAT in self.parts:
+            said = with_schema(said, format=manner.format, wanted=self.format)
+        return said if manner.system else without_system(said)
 
     def body(self, messages: Sequence[Message], manner: Manner = FIRST) -> bytes:
         """What is sent in one manner."""
@@ -234,7 +249,7 @@ def llm(
 
     How the endpoint wants to be asked is found out with the first call and told once: for the schema, `json_schema`,
     `json_object` with the schema or without it, a tool, or the prompt alone; for `max_tokens`, that or
-    `max_completion_tokens` or nothing; and whether it takes a temperature.
+    `max_completion_tokens` or nothing; and whether it takes a temperature, and a message of the system.
 
     Args:
         name: The name of the service.

@@ -1,20 +1,17 @@
-"""In which manner a chat endpoint is asked: how it is told the schema, the most tokens and the temperature. Pure.
+"""In which manner a chat endpoint is asked: how it is told the schema, the most tokens, and what is said before. Pure.
 
-Endpoints that call themselves compatible take different fields. Which of them one takes is read here from how it
-refuses the others; when it is asked so, and who remembers what was found, is the business of the engine.
+Endpoints that call themselves compatible take different fields. Which of them one takes shows in how it refuses the
+others, which is read in `refused`; when it is asked so, and who remembers what was found, is the engine's business.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
-
-from dataflow.services.said import said
 
 Schema = Mapping[str, Any]
 Message = dict[str, str]
@@ -26,6 +23,7 @@ class Part(StrEnum):
     FORMAT = "response_format"
     MOST = "max_tokens"
     TEMPERATURE = "temperature"
+    SYSTEM = "system"
 
 
 class Format(IntEnum):
@@ -59,23 +57,6 @@ _PLACES: Mapping[Most, str] = {
     Most.NOWHERE: "no limit of tokens",
 }
 
-_ABOUT = 2000
-"""Characters of what an endpoint said in which it names what it refuses."""
-_OTHERWISE = frozenset({401, 402, 403, 408, 429})
-"""Statuses that speak of the account or of the time, whatever their text names."""
-_RANGE = re.compile(
-    r"too (?:large|high|big|small)|at (?:most|least)|less than|greater than|exceed|maximum|between", re.I
-)
-"""How a number is refused that is out of range, which another field would not mend."""
-_NAMES: Mapping[Part, re.Pattern[str]] = {
-    Part.FORMAT: re.compile(
-        r"response[ _]?format|json[ _]?schema|json[ _]?object|structured[ _]output|json mode", re.I
-    ),
-    Part.MOST: re.compile(r"max[ _](?:completion[ _]|new[ _])?tokens", re.I),
-    Part.TEMPERATURE: re.compile(r"temperature", re.I),
-}
-_TOOLS = re.compile(r"tool|function[ _]call", re.I)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
@@ -85,11 +66,13 @@ class Manner:
         format: How the schema of the answer is told.
         most: Where the most tokens are said.
         temperature: Whether it is sent.
+        system: Whether what is said before has a message of its own, in the role of the system.
     """
 
     format: Format = Format.JSON_SCHEMA
     most: Most = Most.MAX_TOKENS
     temperature: bool = True
+    system: bool = True
 
     def after(self, part: Part, *, with_tools: bool = True) -> Manner:
         """The next one, where an endpoint refuses a part of this one.
@@ -100,6 +83,8 @@ class Manner:
         """
         if part is Part.TEMPERATURE:
             return replace(self, temperature=False)
+        if part is Part.SYSTEM:
+            return replace(self, system=False)
         if part is Part.MOST:
             return replace(self, most=Most(min(self.most + 1, Most.NOWHERE)))
         step = 2 if self.format is Format.OBJECT and not with_tools else 1
@@ -111,6 +96,7 @@ class Manner:
             format=max(self.format, other.format),
             most=max(self.most, other.most),
             temperature=self.temperature and other.temperature,
+            system=self.system and other.system,
         )
 
     def told_after(self, before: Manner) -> str:
@@ -122,33 +108,13 @@ class Manner:
             found.append(f"takes no {_PLACES[before.most]} and is given {_PLACES[self.most]}")
         if self.temperature is not before.temperature:
             found.append("takes no such temperature and is given none")
+        if self.system is not before.system:
+            found.append("takes no message of the system and is told its words by the user")
         return "; it ".join(found)
 
 
 FIRST = Manner()
 """The one that says most."""
-
-
-def refused_part(status: int, body: bytes, *, sent: frozenset[Part], format: Format) -> Part | None:  # noqa: A002
-    """What an endpoint refuses of what was sent, by what it says; None where it fails for something else.
-
-    The part that it names first is meant: behind it may stand what it would take instead.
-
-    Args:
-        status: Of the answer, which is an error.
-        body: Of the answer.
-        sent: The parts that the request had.
-        format: How it told the schema.
-    """
-    if status in _OTHERWISE or not sent:
-        return None
-    text = said(body, most=_ABOUT)
-    names = {**_NAMES, Part.FORMAT: _TOOLS} if format is Format.TOOL else _NAMES
-    found = {part: named.start() for part in sent if (named := names[part].search(text))}
-    if not found:
-        return None
-    part = min(found, key=lambda one: found[one])
-    return None if part is Part.MOST and _RANGE.search(text) else part
 
 
 def format_fields(format: Format, wanted: Schema) -> dict[str, Any]:  # noqa: A002
@@ -176,12 +142,25 @@ def format_fields(format: Format, wanted: Schema) -> dict[str, Any]:  # noqa: A0
     return {}
 
 
+def in_words(format: Format) -> bool:  # noqa: A002
+    """Whether the schema stands in the conversation too: there its form alone does not bind every endpoint."""
+    return format not in (Format.JSON_SCHEMA, Format.TOOL)
+
+
 def with_schema(messages: list[Message], *, format: Format, wanted: Schema) -> list[Message]:  # noqa: A002
-    """The conversation, in which the schema stands where its form alone does not bind every endpoint."""
-    if format in (Format.JSON_SCHEMA, Format.TOOL):
+    """The conversation, with the schema where it is told in words."""
+    if not in_words(format):
         return messages
     schema = msgspec.json.encode(wanted["json_schema"]["schema"]).decode()
     text = f"Answer with nothing but one JSON object of this schema: {schema}"
     if messages and messages[0]["role"] == "system":
         return [{"role": "system", "content": f"{messages[0]['content']}\n\n{text}"}, *messages[1:]]
     return [{"role": "system", "content": text}, *messages]
+
+
+def without_system(messages: list[Message]) -> list[Message]:
+    """The conversation in which the user says first what the system would."""
+    if len(messages) < 2 or messages[0]["role"] != "system":
+        return messages
+    system, first, *rest = messages
+    return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]

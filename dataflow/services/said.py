@@ -202,7 +202,15 @@ def _details(named: Mapping[str, Any], depth: int) -> str:
             told = [f"{field}: {text}" for field, text in by_field[:_SEVERAL] if text]
             if told:
                 return "; ".join(told)
-    return ""
+    return _passed_on(named.get("metadata"))
+
+
+def _passed_on(around: Any) -> str:
+    """What was said by the provider behind one that passes on its errors."""
+    raw = around.get("raw") if isinstance(around, Mapping) else None
+    if not isinstance(raw, str):
+        return ""
+    return (_of_json(raw, whole=True) if raw.lstrip()[:1] in ("{", "[") else "") or raw.strip()
 
 
 def _placed(named: Mapping[str, Any], text: str) -> str:

@@ -155,7 +155,7 @@ def _schema(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
     first = str(fields["messages"][0].get("content"))
     _, asks, schema = first.partition("JSON object of this schema: ")
     try:
-        found = json.loads(schema) if asks else None
+        found = json.JSONDecoder().raw_decode(schema)[0] if asks else None
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

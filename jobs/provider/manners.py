@@ -17,6 +17,7 @@ REFUSABLE: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "max_tokens": lambda fields: "max_tokens" in fields,
     "max_completion_tokens": lambda fields: "max_completion_tokens" in fields,
     "temperature": lambda fields: "temperature" in fields,
+    "system": lambda fields: any(one.get("role") == "system" for one in fields["messages"]),
 }
 """What an endpoint may refuse, and whether a request has it."""
 STATUS = 400
@@ -50,7 +51,7 @@ def refusal(argument: str, fields: Mapping[str, Any]) -> Answer | None:
     refused = next((name for name in names if REFUSABLE[name](fields)), None)
     if refused is None:
         return None
-    field = refused if refused in fields else "response_format"
+    field = "messages[0].role" if refused == "system" else refused if refused in fields else "response_format"
     if status == 422:
         detail = [{"type": "extra_forbidden", "loc": ["body", field], "msg": "Extra inputs are not permitted"}]
         return status, {"detail": detail}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dataflow.services.manners import FIRST, Format, Manner, Most, Part, refused_part
+from dataflow.services.manners import FIRST, Format, Manner, Most, Part, without_system
+from dataflow.services.refused import refused_part
 from dataflow.services.replies import error_inside, is_filtered
 
 ALL = frozenset(Part)
@@ -42,10 +43,74 @@ def refused(status: int, body: Any, *, sent: frozenset[Part] = ALL, told: Format
         (429, {"error": {"message": "too many tokens: lower max_tokens"}}, None),
         (500, {"error": {"message": "something went wrong"}}, None),
         (400, {"detail": [{"loc": ["body", "messages"], "msg": "bad", "input": "temperature"}]}, None),
+        (400, [{"error": {"message": 'Unknown name "maxTokens": Cannot find field.'}}], Part.MOST),
+        (400, {"error": {"message": "Unknown name at 'generation_config.response_schema'"}}, Part.FORMAT),
+        (400, {"message": "Failed to initialize samplers: failed to parse grammar"}, Part.FORMAT),
+        (
+            400,
+            {"error": {"message": "With a temperature this is not supported", "param": "response_format"}},
+            Part.FORMAT,
+        ),
+        (
+            422,
+            {"message": {"detail": [{"loc": ["body", "max_tokens"], "msg": "not beside a temperature"}]}},
+            Part.MOST,
+        ),
+        (400, {"error": {"message": "Supported parameters: temperature. Extra: response_format"}}, Part.FORMAT),
+        (422, b"unknown field `max_tokens`, expected one of `model`, `temperature`", Part.MOST),
+        (
+            400,
+            {"error": {"message": "'messages' must hold the word for json_object", "param": "messages"}},
+            Part.FORMAT,
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "Provider returned error",
+                    "metadata": {"raw": '{"error": {"param": "temperature"}}'},
+                }
+            },
+            Part.TEMPERATURE,
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "Unsupported parameter: max_tokens, the maximum. Use max_completion_tokens instead."
+                }
+            },
+            Part.MOST,
+        ),
+        (400, {"error": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 9"}}, None),
+        (400, {"error": {"message": "System role not supported"}}, Part.SYSTEM),
+        (
+            400,
+            {
+                "error": {
+                    "message": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+                    "param": "messages[0].role",
+                }
+            },
+            Part.SYSTEM,
+        ),
+        (400, {"message": "Conversation roles must alternate user/assistant/user/assistant/..."}, Part.SYSTEM),
+        (400, {"error": {"message": "Developer instruction is not enabled for models/gemma"}}, Part.SYSTEM),
+        (500, {"error": {"message": "Internal system error"}}, None),
     ],
 )
-def test_what_is_refused_is_the_part_that_is_named_first(status: int, body: Any, part: Part | None) -> None:
+def test_what_is_refused_is_the_part_that_the_error_is_about_or_names_first(
+    status: int, body: Any, part: Part | None
+) -> None:
     assert refused(status, body) is part
+
+
+def test_the_user_says_what_the_system_would_where_there_is_no_such_role() -> None:
+    user = {"role": "user", "content": "Is it warm?"}
+    assert without_system([{"role": "system", "content": "Be brief."}, user]) == [
+        {"role": "user", "content": "Be brief.\n\nIs it warm?"}
+    ]
+    assert without_system([user]) == [user]
 
 
 def test_only_what_was_sent_can_be_refused() -> None:

@@ -24,6 +24,11 @@ MESSAGE = "Unsupported parameter: use max_completion_tokens"
         ({"message": "no such plan"}, "no such plan"),
         ({"Message": "User is not authorized", "__type": "AccessDenied"}, "User is not authorized"),
         ({"errorMessage": "bad"}, "bad"),
+        (
+            {"error": {"message": "Provider returned error", "metadata": {"raw": '{"error": {"message": "no room"}}'}}},
+            "Provider returned error: no room",
+        ),
+        ({"error": {"message": "Upstream", "metadata": {"raw": "busy"}}}, "Upstream: busy"),
         ({"detail": "not here"}, "not here"),
         ({"detail": [{"loc": ["body", "email"], "msg": "field required", "type": "v"}]}, "body.email: field required"),
         ({"detail": [{"loc": ["a"], "msg": "x"}, {"loc": ["b", 0], "msg": "y"}]}, "a: x; b.0: y"),

@@ -16,7 +16,8 @@ from dataflow.engine.http.statuses import said_in_answer
 from dataflow.policies.retry import Attempt
 from dataflow.policies.tokens import TokenMeans, expected, learned
 from dataflow.services.headers import of_json
-from dataflow.services.manners import Manner, refused_part
+from dataflow.services.manners import Manner
+from dataflow.services.refused import refused_part
 from dataflow.services.replies import (
     REFUSAL,
     TOO_LONG,

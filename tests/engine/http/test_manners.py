@@ -90,6 +90,18 @@ def test_an_endpoint_that_refuses_everything_is_asked_with_nothing_but_words(ben
     assert len(sentences) == 1
 
 
+@pytest.mark.parametrize("system", [None, "You are brief."])
+def test_the_user_says_what_the_system_would_where_an_endpoint_refuses_that(
+    bench: Any, told: Told, system: str | None
+) -> None:
+    bench.server.control(paths={PATH: "refuses:json_schema,system"})
+    run, sentences = told(bench, insight(bench, system=system))
+    assert run.statistics["services"]["insight"]["succeeded"] == len(KEYS)
+    assert statuses(bench) == {"200": len(KEYS), "400": 2}
+    assert len(sentences) == 1
+    assert "no message of the system" in sentences[0]
+
+
 def test_what_was_found_out_serves_other_services_of_the_endpoint_and_further_runs(bench: Any, told: Told) -> None:
     bench.server.control(paths={PATH: "refuses:json_schema,temperature"})
     api = bench.api(f"{bench.server.url}/v1")
