@@ -25,12 +25,23 @@ TOO_LONG = "too long"
 REFUSAL = "refusal"
 """The reason of a call that the model, or a filter before or behind it, refuses to answer."""
 
-_FILTERED = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+_FILTERED = frozenset(
+    {
+        *("content_filter", "content_policy_violation", "responsibleaipolicyviolation"),
+        *("invalid_prompt", "moderation_blocked", "data_inspection_failed"),
+    }
+)
 """How it is called, in any case, that a filter has refused a prompt or an answer."""
-_REFUSING = frozenset({"content_filter", "refusal"})
-"""Ends of answers that are none."""
+_REFUSING = frozenset({"content_filter", "refusal", "safety", "prohibited_content"})
+"""Ends of answers that are none, in any case; one may say more behind a colon."""
+_CUT = frozenset({"length", "max_tokens", "model_length"})
+"""Ends of answers that were cut."""
+_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _STATUSES: Mapping[str, int] = {
     "rate_limit_exceeded": 429,
+    "rate_limited": 429,
+    "resource_exhausted": 429,
+    "insufficient_quota": 429,
     "rate_limit_error": 429,
     "too_many_requests": 429,
     "invalid_request_error": 400,
@@ -39,15 +50,19 @@ _STATUSES: Mapping[str, int] = {
     "not_found_error": 404,
     "overloaded_error": 503,
     "service_unavailable": 503,
+    "unavailable": 503,
     "timeout_error": 504,
-    **dict.fromkeys(_FILTERED, 400),
+    **dict.fromkeys((*_FILTERED, *_CODES), 400),
 }
 """What errors inside good answers are called, and the status that they stand for."""
+_TEXTS = ("text", "output_text")
+_THOUGHTS = ("reasoning_content", "reasoning")
 _UNNAMED = 500
 """That of an error whose code says nothing: what is wrong with a request mostly has one that does."""
-_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _SAID = re.compile(
-    r"maximum context length|context (?:size|window|length) (?:is )?exceeded|available context size", re.I
+    r"maximum context length|context (?:size|window|length) (?:is )?exceeded|available context size"
+    r"|prompt is too long|exceeds? (?:the )?context (?:size|window|length|limit)",
+    re.I,
 )
 
 
@@ -71,10 +86,11 @@ class Reply:
 
     Attributes:
         text: What it says; None where it says nothing.
-        finish: Why it ends: `stop`, `length`, `content_filter`, ...
+        finish: Why it ends, in small letters: `stop`, `length`, `content_filter`, ...
         refused: Whether it says that it will not answer.
         tokens: Of the input and of the output, or None where they were not counted.
         arguments: Those of the tools that it calls.
+        thoughts: What it thought, where its endpoint gives that apart.
     """
 
     text: str | None
@@ -82,6 +98,7 @@ class Reply:
     refused: bool = False
     tokens: tuple[int, int] | None = None
     arguments: tuple[str, ...] = ()
+    thoughts: str = ""
 
     @property
     def said(self) -> str:
@@ -112,11 +129,16 @@ def read_completion(body: bytes) -> Reply:
         raise UnexpectedAnswer("it holds no choices[0].message")
     return Reply(
         text=_text(message.get("content")),
-        finish=choice.get("finish_reason"),
+        finish=_finish(choice.get("finish_reason")),
         refused=bool(message.get("refusal")) or _holds_refusal(message.get("content")),
         tokens=_tokens(answer),
         arguments=_arguments(message),
+        thoughts=next((one for name in _THOUGHTS if isinstance(one := message.get(name), str) and one), ""),
     )
+
+
+def _finish(told: Any) -> str | None:
+    return told.partition(":")[0].strip().lower() if isinstance(told, str) else None
 
 
 def _holds_refusal(content: Any) -> bool:
@@ -133,8 +155,12 @@ def _arguments(message: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _text(content: Any) -> str | None:
     if isinstance(content, list):
-        parts = [one.get("text") for one in content if isinstance(one, dict) and one.get("type") == "text"]
-        content = "".join(part for part in parts if isinstance(part, str)) if parts else None
+        parts = [one.get("text") if isinstance(one, dict) and one.get("type") in _TEXTS else one for one in content]
+        told = [part for part in parts if isinstance(part, str)]
+        content = "".join(told) if told else None
+    if isinstance(content, dict):
+        # An endpoint that has read the JSON of its model.
+        content = msgspec.json.encode(content).decode()
     if content is not None and not isinstance(content, str):
         raise UnexpectedAnswer(f"the content of its message is {kind_of(content)}")
     return content
@@ -161,9 +187,9 @@ def read_reply(reply: Reply, reader: AnswerReader | None) -> Any:
     """
     if reply.refused or reply.finish in _REFUSING:
         raise NoReply(REFUSAL, "the model refuses to answer")
-    if reply.finish == "length":
+    if reply.finish in _CUT:
         raise NoReply("length", "the answer was cut, since it is longer than max_tokens or the model allows")
-    if reader is not None and (reply.text is not None or reply.arguments):
+    if reader is not None and (reply.text is not None or reply.arguments or reply.thoughts):
         return _read_json(reply, reader)
     if reply.text is None:
         raise UnexpectedAnswer("the message holds no text")
@@ -173,6 +199,9 @@ def read_reply(reply: Reply, reader: AnswerReader | None) -> Any:
 def _read_json(reply: Reply, reader: AnswerReader) -> Any:
     """The last JSON value that fits; what is wrong with the last one where none does."""
     texts = [*([] if reply.text is None else [reply.text]), *reply.arguments]
+    if not any(text.strip() for text in texts) and reply.thoughts:
+        # Some endpoints take an answer without thoughts for a thought.
+        texts = [f"<think>{reply.thoughts}"]
     problem: Exception | None = None
     for text in reversed(texts):
         if text.lstrip()[:1] in ("{", "["):
@@ -222,10 +251,22 @@ def error_inside(body: bytes) -> int | None:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    holder = choices[0] if isinstance(choices, list) and choices else answer
-    error = holder.get("error") if isinstance(holder, dict) else None
+    if not isinstance(answer, dict):
+        return None
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    says = isinstance(message, dict) and bool(message.get("content") or _arguments(message))
+    error = choice.get("error") or (None if says else answer.get("error"))
     return _status_of(error) if error else None
+
+
+def failed_generation(body: bytes) -> str | None:
+    """What a model said that its endpoint refuses as none of the JSON that was asked for; None where it says not."""
+    if b'"failed_generation"' not in body:
+        return None
+    made = _error_in(body).get("failed_generation")
+    return made if isinstance(made, str) and made.strip() else None
 
 
 def _status_of(error: Any) -> int:
@@ -244,22 +285,27 @@ def _status_of(error: Any) -> int:
 
 def is_filtered(body: bytes) -> bool:
     """Whether the body of an error says by its code that a filter refuses the prompt."""
-    try:
-        error = msgspec.json.decode(body)["error"]
-        inner = error.get("innererror")
-        codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        return False
-    return any(isinstance(one, str) and one.lower() in _FILTERED for one in codes)
+    error = _error_in(body)
+    inner, about = error.get("innererror"), error.get("metadata")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None]
+    flagged = isinstance(about, dict) and "flagged_input" in about
+    return flagged or any(isinstance(one, str) and one.lower() in _FILTERED for one in codes)
 
 
 def is_too_long(status: int, body: bytes) -> bool:
     """Whether an endpoint refuses a prompt because the model has no room for it."""
     if status not in (400, 413, 422):
         return False
-    try:
-        error = msgspec.json.decode(body)["error"]
-        told = {name: error.get(name) for name in ("code", "type", "message")}
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-        return False
+    error = _error_in(body)
+    told = {name: error.get(name) for name in ("code", "type", "message")}
     return told["code"] in _CODES or told["type"] in _CODES or bool(_SAID.search(str(told["message"])))
+
+
+def _error_in(body: bytes) -> Mapping[str, Any]:
+    """What the body of an error says by names; nothing where it is none of an endpoint of models."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    error = answer.get("error", answer) if isinstance(answer, dict) else None
+    return error if isinstance(error, dict) else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-_TAG = r"(?:think|thinking|thought|reasoning)>"
+_TAG = r"(?:[\w-]{1,20}:)?(?:think|thinking|thoughts?|reasoning)>"
 _OPENED = re.compile(rf"<{_TAG}", re.I)
 _CLOSED = re.compile(rf"</{_TAG}", re.I)
 _LANGUAGE = re.compile(r"[\w-]*\s")
@@ -26,13 +26,20 @@ _DEEP = 10_000
 
 
 def json_in(text: str) -> list[str]:
-    """The JSON values in a text, the last one first; behind them the whole text, which may be one word or number.
+    """The JSON values in a text, the last one first; behind them all its words, which may be one or a number.
 
-    Of values within each other only the outermost is given. What a model thought before it answered is left out.
+    Of values within each other only the outermost is given. What a model thought before it answered is left out; of a
+    thought that never ends only the value is given in which the text does.
     """
     said = _without_fence(_without_thoughts(text).strip())
-    found = _spans(said)
-    return found if not said or found == [said] else [*found, said]
+    spans = _spans(said)
+    thought = _open_thought(said, spans)
+    if thought is not None:
+        before = [span for span in spans if span[1] <= thought]
+        spans = before or [span for span in spans[-1:] if not said[span[1] :].strip("` \r\n\t")]
+    found = [said[start:end] for start, end in reversed(spans)]
+    words = said[:thought].strip()
+    return found if not words or found == [words] else [*found, words]
 
 
 def _without_thoughts(text: str) -> str:
@@ -59,8 +66,19 @@ def _without_fence(text: str) -> str:
     return inside[language.end() if language else 0 :].strip()
 
 
-def _spans(text: str) -> list[str]:
-    found: list[str] = []
+def _open_thought(text: str, spans: list[tuple[int, int]]) -> int | None:
+    """Where a thought begins that never ends, outside of the values."""
+    at = 0
+    for start, end in [*spans, (len(text), len(text))]:
+        if (opened := _OPENED.search(text, at, start)) is not None:
+            return opened.start()
+        at = end
+    return None
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """From where to where the values stand."""
+    found: list[tuple[int, int]] = []
     at, work = 0, _WORK * len(text) + _LEAST
     while work > 0 and (opening := _OPENING.search(text, at)) is not None:
         start = opening.start()
@@ -74,5 +92,5 @@ def _spans(text: str) -> list[str]:
             # A number of more digits than Python reads.
             at, work = start + 1, work - _DEEP
         else:
-            found.append(text[start:at])
-    return found[::-1]
+            found.append((start, at))
+    return found

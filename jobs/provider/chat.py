@@ -13,7 +13,7 @@ from typing import Any
 
 from .data import Draws
 from .faults import Fault, Kind
-from .manners import dress, filtered, refusal, schema_in
+from .manners import dress, filtered, refusal, rejected, schema_in
 
 MODELS = ("demo-small", "demo-large")
 """The models that there are."""
@@ -71,6 +71,8 @@ def complete(seed: int, fields: Mapping[str, Any], *, fault: Fault | None = None
         message["content"], finish = content[: most * _CHARACTERS], "length"
     if "tools" in fields or (fault is not None and fault.kind is Kind.DRESSED):
         dress(message, "tool" if fault is None or fault.kind is not Kind.DRESSED else fault.text)
+    if fault is not None and fault.text == "rejected":
+        return rejected(f"Here it is: {content}")
     if fault is not None and fault.kind is Kind.FILTERED:
         message["content"], finish = None, "content_filter"
     if fault is not None and fault.kind in _SPOILED:

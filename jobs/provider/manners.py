@@ -22,8 +22,8 @@ REFUSABLE: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
 """What an endpoint may refuse, and whether a request has it."""
 STATUS = 400
 """The status of a refusal where none is given."""
-DRESSES = ("think", "unopened", "lead", "fence", "closing", "several", "tool")
-"""In what an answer may stand."""
+DRESSES = ("think", "unopened", "lead", "fence", "closing", "several", "tool", "rejected")
+"""In what an answer may stand; one that is rejected stands in an error."""
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -64,6 +64,13 @@ def refusal(argument: str, fields: Mapping[str, Any]) -> Answer | None:
     return status, {"error": {"message": text, "type": "invalid_request_error", "param": field, "code": code}}
 
 
+def rejected(content: str) -> Answer:
+    """What an endpoint answers that finds no JSON in what its model says, which it gives back."""
+    text = "Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details."
+    error = {"message": text, "type": "invalid_request_error", "code": "json_validate_failed"}
+    return 400, {"error": {**error, "failed_generation": content}}
+
+
 def dress(message: dict[str, Any], how: str) -> None:
     """Put the answer that a message holds into something."""
     content = message["content"]
@@ -86,9 +93,12 @@ def dress(message: dict[str, Any], how: str) -> None:
 
 
 def filtered(where: str) -> Answer | None:
-    """What a filter in front of a model answers; None where it is behind it and only ends the answer."""
+    """What a filter in front of a model answers, with 400, or 403 as routers do; None where it only ends the answer."""
     if where == "answer":
         return None
+    if where == "403":
+        about = {"reasons": ["violence"], "flagged_input": "...", "provider_name": "demo"}
+        return 403, {"error": {"message": "The input was flagged.", "code": 403, "metadata": about}}
     text = "The response was filtered due to the prompt triggering the content management policy."
     inner = {"code": "ResponsibleAIPolicyViolation"}
     return 400, {"error": {"message": text, "param": "prompt", "code": "content_filter", "innererror": inner}}

@@ -159,6 +159,10 @@ def value(body: bytes, returns: Any) -> Any:
         ('{"summary": "s", "score": 1}', Insight, {"summary": "s", "score": 1}),
         ('```json\n{"answer": true}\n```', bool, True),
         ('\n```\n{"answer": true}\n```\n', bool, True),
+        ([{"type": "thinking", "thinking": "{}"}, {"type": "output_text", "text": '{"answer": 3}'}], int, 3),
+        (['{"answer": 3}'], int, 3),
+        ({"answer": 3}, int, 3),
+        ('{"answer": 3}<think>or {"answer": 4}, but', int, 3),
     ],
 )
 def test_an_answer_is_read_as_the_type(content: Any, returns: Any, expected: Any) -> None:
@@ -169,6 +173,7 @@ def test_an_answer_is_read_as_the_type(content: Any, returns: Any, expected: Any
     ("content", "returns", "error"),
     [
         (None, str, "holds no text"),
+        ('<think>perhaps {"answer": 3}, but then', int, "no JSON"),
         ("three", int, "no JSON"),
         ('{"answer": "3"}', int, "expected int, got str"),
         ('{"answer": 3.5}', int, "expected int, got float"),
@@ -187,7 +192,10 @@ def test_an_answer_of_another_type_is_none(content: Any, returns: Any, error: st
     ("body", "reason"),
     [
         (completion('{"answer": 3}', finish="length"), "length"),
+        (completion('{"answer": 3}', finish="MAX_TOKENS"), "length"),
         (completion('{"answer": 3}', finish="content_filter"), "refusal"),
+        (completion(None, finish="content_filter: PROHIBITED_CONTENT"), "refusal"),
+        (completion(None, finish="SAFETY"), "refusal"),
         (completion(None, refusal="No."), "refusal"),
     ],
 )
@@ -195,6 +203,19 @@ def test_what_was_cut_or_refused_is_no_answer(body: bytes, reason: str) -> None:
     with pytest.raises(NoReply) as caught:
         value(body, int)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("where", ["reasoning_content", "reasoning"])
+def test_an_answer_that_stands_where_thoughts_do_is_read_where_there_is_no_other(where: str) -> None:
+    assert value(completion(None, **{where: 'It is {3}.\n{"answer": 3}'}), int) == 3
+    assert value(completion('{"answer": 4}', **{where: '{"answer": 3}'}), int) == 4
+    with pytest.raises(MalformedAnswer):
+        value(completion("", **{where: '{"answer": 3} or so'}), int)
+
+
+@pytest.mark.parametrize("finish", [["stop"], {"reason": "stop"}, 1, None])
+def test_an_end_that_is_no_text_ends_nothing(finish: Any) -> None:
+    assert value(completion('{"answer": 3}', finish=finish), int) == 3
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"choices": []}', b"[]", b'{"choices": [{"message": 1}]}', completion(5)])
@@ -216,6 +237,8 @@ def test_what_is_no_completion_is_said(body: bytes) -> None:
 )
 def test_a_prompt_that_is_too_long_is_known_by_the_error(status: int, error: Any, expected: bool) -> None:
     assert is_too_long(status, json.dumps({"error": error}).encode()) is expected
+    if isinstance(error, dict):
+        assert is_too_long(status, json.dumps({"object": "error", **error}).encode()) is expected
 
 
 def test_what_extra_holds_is_sent_in_place_of_ours() -> None:

@@ -146,6 +146,11 @@ def test_what_two_calls_found_out_holds_together() -> None:
         ({"error": {"message": "?"}}, 500),
         ({"error": "overloaded"}, 500),
         ({"choices": [{"error": {"code": 503}, "finish_reason": "error"}]}, 503),
+        ({"choices": [{"message": {"content": ""}}], "error": {"code": 502}}, 502),
+        ({"choices": [{"message": {"content": "1"}}], "error": {"code": 502}}, None),
+        ({"error": {"code": 8, "status": "RESOURCE_EXHAUSTED"}}, 429),
+        ({"error": {"code": "context_length_exceeded"}}, 400),
+        ({"choices": ["?"], "error": {"code": 503}}, 503),
     ],
 )
 def test_an_error_inside_a_good_answer_stands_for_a_status(answer: Any, status: int | None) -> None:
@@ -157,6 +162,10 @@ def test_an_error_inside_a_good_answer_stands_for_a_status(answer: Any, status: 
     [
         ({"error": {"code": "content_filter"}}, True),
         ({"error": {"code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, True),
+        ({"error": {"code": "invalid_prompt"}}, True),
+        ({"error": {"code": "data_inspection_failed"}}, True),
+        ({"error": {"code": 403, "metadata": {"flagged_input": "...", "reasons": ["violence"]}}}, True),
+        ({"error": {"code": 403, "metadata": {"raw": "flagged_input"}}}, False),
         ({"error": {"code": 400, "message": "content_filter"}}, False),
         ({"error": "content_filter"}, False),
         ([], False),

@@ -6,6 +6,7 @@ from typing import Any
 
 from dataflow.engine.http.attempts import NO_SECRET
 from dataflow.errors import GuardrailReached, NotFound
+from dataflow.services.replies import REFUSAL
 from dataflow.services.service import Service
 
 REFUSALS = (401, 403)
@@ -34,10 +35,12 @@ class AccessCheck:
         if self._open:
             return
         status = None if error is None else status_of(error)
-        if error is None or isinstance(error, NotFound) or (status is not None and 200 <= status < 300):
+        reason = getattr(error, "reason", None)
+        heard = error is None or isinstance(error, NotFound) or reason == REFUSAL
+        if heard or (status is not None and 200 <= status < 300):
             self._open = True
             return
-        if getattr(error, "reason", None) == NO_SECRET:
+        if reason == NO_SECRET:
             raise GuardrailReached(f"`{self._service.name}`: {error}; set it, then run the same command again")
         if status in REFUSALS:
             api = self._service.api

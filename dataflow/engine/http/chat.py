@@ -24,6 +24,7 @@ from dataflow.services.replies import (
     NoReply,
     Reply,
     error_inside,
+    failed_generation,
     is_filtered,
     is_too_long,
     read_completion,
@@ -119,6 +120,8 @@ class ChatCall:
         answer = call.got(_as_told(await self._provider.send(request, as_text=True)))
         if answer.status >= 400:
             call.use(0, 0)
+            if self._chat.format is not None and (made := failed_generation(answer.body)) is not None:
+                return Reply(text=made)
             self._check_refusal(answer, manner)
         check_status(answer)
         reply: Reply = read_value(

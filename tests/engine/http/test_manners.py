@@ -164,11 +164,24 @@ def test_an_error_inside_a_good_answer_is_tried_again_as_its_code_says(
     assert said["tokens"] == {"input": tokens["prompt_tokens"], "output": tokens["completion_tokens"]}
 
 
-@pytest.mark.parametrize("where", ["filtered", "filtered:answer", "refusal"])
+@pytest.mark.parametrize("where", ["filtered", "filtered:403", "filtered:answer", "refusal"])
 def test_what_a_filter_refuses_is_a_refusal(bench: Any, told: Told, checked: Any, where: str) -> None:
     bench.server.control(keys={"About k0": where})
     failure = checked(bench, told(bench, insight(bench))[0], "insight", PATH)
     assert (failure["reason"], failure["attempts"]) == ("refusal", 1)
+
+
+def test_a_filter_that_answers_403_refuses_prompts_and_no_access(bench: Any, told: Told) -> None:
+    bench.server.control(paths={PATH: "filtered:403"})
+    run, _ = told(bench, insight(bench), max_failures="100%")
+    assert run.statistics["services"]["insight"]["errors"] == {"refusal": len(KEYS)}
+
+
+def test_what_an_endpoint_rejects_of_what_a_model_says_is_read_where_it_gives_it_back(bench: Any, told: Told) -> None:
+    bench.server.control(keys={"About k0": "dressed:rejected"})
+    run, _ = told(bench, insight(bench))
+    assert run.statistics["services"]["insight"]["succeeded"] == len(KEYS)
+    assert bench.seen(PATH)["calls"] == len(KEYS)
 
 
 def test_what_the_author_puts_into_extra_is_sent_in_place_of_ours(bench: Any, told: Told) -> None:
