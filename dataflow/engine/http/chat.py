@@ -100,28 +100,32 @@ class ChatCall:
         send = partial(self._send, messages, call)
         return await self._finder.ask(send, call, parts=self._parts, with_tools=chat.with_tools)
 
-    async def _send(self, messages: Sequence[Message], call: Call, manner: Manner) -> Reply:
-        """Make it in one manner, as a call of its own under the terms and the deadline of the whole."""
+    async def _send(self, messages: Sequence[Message], call: Call, manner: Manner) -> tuple[Reply, Manner]:
+        """Make it in one manner, or the latest of it when its turn comes.
+
+        It is a call of its own under the terms and the deadline of the whole.
+        """
         said = self._chat.in_manner(messages, manner)
         characters = sum(len(one["content"]) for one in said)
         part = call.request(expects=lambda: expected(self._means, characters=characters, most=self._chat.max_tokens))
-        body = self._chat.body(messages, manner)
-        request = Request(method="POST", url=self._chat.url, headers=self._headers, body=body)
         try:
-            reply = await self._provider.caller.perform(partial(self._attempt, request, part, manner), part)
+            reply, used = await self._provider.caller.perform(partial(self._attempt, messages, part, manner), part)
         finally:
             call.add(part)
         if reply.tokens is not None:
             sent, received = reply.tokens
             self._means = learned(self._means, characters=characters, sent=sent, received=received)
-        return reply
+        return reply, used
 
-    async def _attempt(self, request: Request, call: Call, manner: Manner) -> Reply:
+    async def _attempt(self, messages: Sequence[Message], call: Call, manner: Manner) -> tuple[Reply, Manner]:
+        manner = self._finder.latest(manner)
+        body = self._chat.body(messages, manner)
+        request = Request(method="POST", url=self._chat.url, headers=self._headers, body=body)
         answer = call.got(_as_told(await self._provider.send(request, as_text=True)))
         if answer.status >= 400:
             call.use(0, 0)
             if self._chat.format is not None and (made := failed_generation(answer.body)) is not None:
-                return Reply(text=made)
+                return Reply(text=made), manner
             self._check_refusal(answer, manner)
         check_status(answer)
         reply: Reply = read_value(
@@ -129,7 +133,7 @@ class ChatCall:
         )
         if reply.tokens is not None:
             call.use(*reply.tokens)
-        return reply
+        return reply, manner
 
     def _check_refusal(self, answer: Answer, manner: Manner) -> None:
         """Raise what an error means that is the endpoint's way to refuse the prompt, or how it was asked."""
@@ -143,7 +147,7 @@ class ChatCall:
         part = refused_part(status, body, sent=self._chat.parts_in(manner), format=manner.format)
         # A fault of the provider that names what it has taken before is a fault.
         if part is not None and not (status >= 500 and part in self._finder.known.tried):
-            raise MannerRefused(part, status=status, said=said_in_answer(answer))
+            raise MannerRefused(part, manner=manner, status=status, said=said_in_answer(answer))
 
 
 def _as_told(answer: Answer) -> Answer:

@@ -19,8 +19,11 @@ from dataflow.services.manners import FIRST, Manner, Part
 
 AHEAD = 2.0
 """Seconds at most that calls wait for the one that goes ahead: an endpoint refuses before it thinks."""
+PATIENCE = 30.0
+"""The same of calls that were refused: the one ahead is, in about the time that their refusal took."""
 
 Value = TypeVar("Value")
+Send = Callable[[Manner], Awaitable[tuple[Value, Manner]]]
 Place = tuple[str, str, str]
 """The name of an API, its url and a model: one endpoint."""
 
@@ -30,15 +33,17 @@ class MannerRefused(AttemptError):
 
     Args:
         part: What it does not take.
+        manner: In which it was asked.
         status: Of the answer.
         said: What it said.
     """
 
-    def __init__(self, part: Part, *, status: int, said: str) -> None:
+    def __init__(self, part: Part, *, manner: Manner, status: int, said: str) -> None:
         super().__init__(
             f"HTTP {status}", f"answered {status}", attempt=Attempt.REFUSED, again="never", status=status, said=said
         )
         self.part = part
+        self.manner = manner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +107,14 @@ class Finder:
         """What is known of the endpoint."""
         return self._all.get(self._place, _NOTHING)
 
+    def latest(self, manner: Manner) -> Manner:
+        """A manner with what has been found out since, such as while a call waited for its turn."""
+        guess = self._manner
+        return manner if guess == manner else manner.joined(guess)
+
     async def ask(
         self,
-        send: Callable[[Manner], Awaitable[Value]],
+        send: Send[Value],
         call: Call,
         *,
         parts: frozenset[Part],
@@ -113,7 +123,7 @@ class Finder:
         """Ask in the manner that the endpoint takes, which is found out where it is not known.
 
         Args:
-            send: Asks in one manner.
+            send: Asks in one manner, or the latest of it; gives what is answered, and the manner.
             call: Of the record.
             parts: That a request of it has where nothing is refused.
             with_tools: Whether the schema may be told as a tool.
@@ -127,26 +137,26 @@ class Finder:
                 if self._ahead is None:
                     return await self._find(send, self.known.manner, parts=parts, with_tools=with_tools)
                 patience -= await self._wait(call, patience)
-            manner = self._manner
+            manner, began = self._manner, time.monotonic()
             try:
-                value = await send(manner)
+                value, used = await send(manner)
             except CallError as error:
-                if not isinstance(error.__cause__, MannerRefused):
+                if not isinstance(refused := error.__cause__, MannerRefused):
                     raise
-                refused = error.__cause__.part
             else:
-                if manner != self.known.manner:
-                    self._settle(manner, parts)
+                if used != self.known.manner:
+                    self._settle(used, parts)
                 return value
-            if self._manner == manner and self._ahead is not None:
-                await self._wait(call, AHEAD)
-            if self._manner == manner:
-                further = manner.after(refused, with_tools=with_tools)
+            patience = min(AHEAD + time.monotonic() - began, PATIENCE)
+            if self._ahead is not None:
+                patience -= await self._wait(call, patience)
+            if self._manner in (manner, refused.manner):
+                further = refused.manner.after(refused.part, with_tools=with_tools)
                 return await self._find(send, further, parts=parts, with_tools=with_tools)
 
     async def _find(
         self,
-        send: Callable[[Manner], Awaitable[Value]],
+        send: Send[Value],
         manner: Manner,
         *,
         parts: frozenset[Part],
@@ -158,15 +168,15 @@ class Finder:
             while True:
                 self._trying = manner
                 try:
-                    value = await send(manner)
+                    value, used = await send(manner)
                 except CallError as error:
-                    if not isinstance(error.__cause__, MannerRefused):
+                    if not isinstance(refused := error.__cause__, MannerRefused):
                         if error.reason in READ:
                             self._settle(manner, parts)
                         raise
-                    manner = manner.after(error.__cause__.part, with_tools=with_tools)
+                    manner = refused.manner.after(refused.part, with_tools=with_tools)
                 else:
-                    self._settle(manner, parts)
+                    self._settle(used, parts)
                     return value
         finally:
             ahead.set()

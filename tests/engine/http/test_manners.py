@@ -201,15 +201,15 @@ def test_calls_that_wait_no_longer_for_a_slow_answer_ask_as_it_was_asked(monkeyp
     async def ask_together() -> list[int]:
         answered = asyncio.Event()
 
-        async def send(manner: Manner) -> int:
+        async def send(manner: Manner) -> tuple[int, Manner]:
             asked.append(manner)
             if manner.format is Format.JSON_SCHEMA:
-                refused = MannerRefused(Part.FORMAT, status=500, said="")
+                refused = MannerRefused(Part.FORMAT, manner=manner, status=500, said="")
                 raise CallError(refused.reason, refused.error) from refused
             if len(asked) == 6:  # the refused one, and all five
                 answered.set()
             await answered.wait()
-            return 1
+            return 1, manner
 
         finder = Endpoints({}, warn=lambda text: None).finder(("api", "url", "model"))
         calls = [finder.ask(send, SimpleNamespace(waiting=0), parts=frozenset({Part.FORMAT})) for _ in range(5)]
@@ -218,3 +218,16 @@ def test_calls_that_wait_no_longer_for_a_slow_answer_ask_as_it_was_asked(monkeyp
     assert asyncio.run(ask_together()) == [1] * 5
     assert [one.format for one in asked] == [Format.JSON_SCHEMA, *[Format.OBJECT_WITH_SCHEMA] * 5]
     assert asked[0] == FIRST
+
+
+def test_what_is_found_out_while_calls_wait_for_their_turn_serves_them(
+    bench: Any, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manners, "AHEAD", 0.01)
+    bench.server.control(latency=0.05, paths={PATH: "refuses:json_schema,max_tokens,temperature/500"})
+    api = bench.api(f"{bench.server.url}/v1", rate="25/s", concurrency=16)
+    run, sentences = told(bench, insight(bench, api=api, max_tokens=100))
+    assert run.statistics["services"]["insight"]["succeeded"] == len(KEYS)
+    assert statuses(bench)["200"] == len(KEYS)
+    assert statuses(bench)["500"] < 2 * 16
+    assert len(sentences) == 1
