@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,6 +311,34 @@ def test_a_model_that_takes_neither_max_tokens_nor_temperature_is_asked_without(
     (insights,) = run(pipeline).to_arrow()["insights"].to_pylist()
     assert all(isinstance(one, str) for one in insights["key_insights"])
     assert provider.counts()["services"]["/v1/chat/completions"]["by_status"] == {"200": 1, str(status): 3}
+
+
+@pytest.mark.slow
+def test_the_command_asks_a_model_that_takes_neither_max_tokens_nor_temperature(
+    provider: Running, tmp_path: Path
+) -> None:
+    provider.control(restore=True, paths={"/v1/chat": "refuses:max_tokens,temperature"})
+    provider.reset()
+    lines = (ROOT / "datasets" / "leads.csv").read_text().splitlines()[:21]
+    (tmp_path / "leads.csv").write_text("\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "dataflow", "run", str(ROOT / "jobs" / "lead_intelligence.py")]
+    for setting in (f"source={tmp_path / 'leads.csv'}", f"llm={provider.url}/v1", "model=demo-large"):
+        command += ["--set", setting]
+    done = subprocess.run(
+        [*command, "--catalog", str(tmp_path / "catalog")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=ROOT,
+        env={**os.environ, "PROVIDER_URL": provider.url, "LLM_KEY": "any"},
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    sentence = "takes no max_tokens and is given max_completion_tokens; it takes no such temperature"
+    assert done.stderr.count(sentence) == 1, told
+    assert provider.counts()["services"]["/v1/chat/completions"]["by_status"] == {"200": 20, "400": 2}
+    assert re.search(r"^insights +20 ", done.stdout, re.MULTILINE), told
 
 
 def test_a_model_says_what_it_makes_of_a_lead(provider: Running, leads: ModuleType) -> None:

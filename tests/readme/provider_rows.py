@@ -220,6 +220,27 @@ ROWS: dict[str, Row] = {
     "is a model that thinks aloud, or wraps its answers": Row(
         plays={"paths": {CHAT: "dressed:think"}}, ends={"succeeded": 3}, calls=3, asks=MODEL, path=CHAT
     ),
+    "is a model that takes no message of the system": Row(
+        plays={"paths": {CHAT: "refuses:system"}}, ends={"succeeded": 3}, calls=4, asks=MODEL, path=CHAT
+    ),
+    "is a model that answers by the call of a tool": Row(
+        plays={"paths": {CHAT: "dressed:tool"}}, ends={"succeeded": 3}, calls=3, asks=MODEL, path=CHAT
+    ),
+    "is a model that answers 200 with an error inside": Row(
+        plays={"keys": {"Who is a.example?": {"fault": "error_200:503", "times": 2}}},
+        ends={"succeeded": 3},
+        calls=5,
+        asks=MODEL,
+        path=CHAT,
+    ),
+    "is a model that has no room for long prompts": Row(
+        plays={"paths": {CHAT: "context_length:60"}},
+        domains=("a.example", f"{'b' * 90}.example"),
+        ends={"succeeded": 2},
+        calls=range(3, 9),
+        asks=MODEL,
+        path=CHAT,
+    ),
     "is a model whose filter refuses a prompt": Row(
         plays={"keys": {"Who is a.example?": "filtered"}},
         ends={"succeeded": 2, "failed": 1},
