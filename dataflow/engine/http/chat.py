@@ -144,9 +144,17 @@ class ChatCall:
         if is_filtered(body):
             text = "a filter of the provider refuses the prompt"
             raise AttemptError(REFUSAL, text, attempt=Attempt.REFUSED, status=status, said=said_in_answer(answer))
-        part = refused_part(status, body, sent=self._chat.parts_in(manner), format=manner.format)
+        self._check_manner(answer, manner)
+
+    def _check_manner(self, answer: Answer, manner: Manner) -> None:
+        status, body, sent = answer.status, answer.body, self._chat.parts_in(manner)
+        part = refused_part(status, body, sent=sent, format=manner.format)
+        if part is None:
+            if not sent and refused_part(status, body, sent=self._chat.parts, format=manner.format) is not None:
+                self._finder.note_vain()
+            return
         # A fault of the provider that names what it has taken before is a fault.
-        if part is not None and not (status >= 500 and part in self._finder.known.tried):
+        if not self._finder.gives_up and not (status >= 500 and part in self._finder.known.tried):
             raise MannerRefused(part, manner=manner, status=status, said=said_in_answer(answer))
 
 

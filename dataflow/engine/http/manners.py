@@ -21,6 +21,8 @@ AHEAD = 2.0
 """Seconds at most that calls wait for the one that goes ahead: an endpoint refuses before it thinks."""
 PATIENCE = 30.0
 """The same of calls that were refused: the one ahead is, in about the time that their refusal took."""
+VAIN = 3
+"""Times that every manner is tried in vain; after them an endpoint that has never answered is asked as it was."""
 
 Value = TypeVar("Value")
 Send = Callable[[Manner], Awaitable[tuple[Value, Manner]]]
@@ -96,6 +98,7 @@ class Finder:
         self._warn = warn
         self._ahead: asyncio.Event | None = None
         self._trying = FIRST
+        self._vain = 0
 
     @property
     def _manner(self) -> Manner:
@@ -106,6 +109,15 @@ class Finder:
     def known(self) -> Known:
         """What is known of the endpoint."""
         return self._all.get(self._place, _NOTHING)
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether what the endpoint refuses is hardly how it is asked: it never answered, in whatever manner."""
+        return self._vain >= VAIN and not self.known.tried
+
+    def note_vain(self) -> None:
+        """Note that the endpoint refuses parts of a request that has none of them any more."""
+        self._vain += 1
 
     def latest(self, manner: Manner) -> Manner:
         """A manner with what has been found out since, such as while a call waited for its turn."""

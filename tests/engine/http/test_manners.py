@@ -141,6 +141,16 @@ def test_a_record_whose_error_names_a_part_changes_nothing_for_the_others(bench:
     assert bench.seen(PATH)["by_key"]["About k0"] == 2
 
 
+def test_an_endpoint_that_refuses_every_manner_is_not_asked_in_all_of_them_for_each_record(
+    bench: Any, told: Told
+) -> None:
+    bench.server.control(paths={PATH: "says:400:error:bad temperature, max_tokens, response_format, tool, system role"})
+    run, sentences = told(bench, insight(bench, max_tokens=9), max_failures="100%")
+    assert run.statistics["services"]["insight"]["errors"] == {"HTTP 400": len(KEYS)}
+    assert bench.seen(PATH)["calls"] < 3 * 10 + len(KEYS)
+    assert sentences == []
+
+
 @pytest.mark.parametrize("how", ["think", "unopened", "lead", "fence", "closing", "several", "tool"])
 @pytest.mark.parametrize("returns", [Insight, int, list[int]])
 def test_an_answer_is_read_in_whatever_it_stands_and_paid_once(bench: Any, told: Told, how: str, returns: Any) -> None:
