@@ -47,7 +47,11 @@ class Options(TypedDict, total=False):
             call. A record has 5 minutes, or the timeout times the attempts where that is longer.
         retry: Attempts in all, or a `flow.Retry`. Default: that of its API, else 1.
         api: The `flow.API` under whose limits a function calls. An async one may ask for its client by a parameter
-            `http: httpx.AsyncClient`; without that, each call of the function counts as one call of the API.
+            `http: httpx.AsyncClient`: each request of it is a call of the API, with the url, secrets and headers of the
+            API, the timeout of the service and attempts of its own. Without that, each call of the function counts as
+            one call of the API: of a client that the function makes itself only what it raises is known. It is tried
+            again where `httpx`, `requests`, `aiohttp`, `urllib` and the clients of vendors raise that the connection
+            failed, that time ran out or that they were answered 429 or 503; 404 means that nothing was found.
         price: What a call of its API costs: a number, `flow.PerRecord(0.01)`, `flow.PerMillionTokens(input=, output=)`,
             or a function of the answer: of the parsed JSON of an endpoint, of what a function returned. Default: free.
         currency: Of the price. Default "USD"; a pipeline has one.
@@ -58,7 +62,8 @@ class Options(TypedDict, total=False):
         idempotent: False says that each call has an effect of its own, such as a mail: it is made once for each
             record, and never again by another run of the same output; its answer serves those. A record is told by the
             job's `key=`, else by what the service is given for it, so that of equal records as many are called for as
-            were not before. For a function with an api=.
+            were not before. For a function with an api=. True says that whatever its client sends may be sent again:
+            else a POST without an Idempotency-Key is repeated only where it was refused or did not arrive.
         cache: How long an answer of its API serves before it is paid for again: "30d" (default for enrichments),
             "forever", any duration; False keeps answers for the run that paid for them only. That nothing was found
             serves for 7 days at most.
@@ -121,7 +126,8 @@ class Condition:
 class Policy:
     """How a service is called and what its failure means; see `Options` for each field.
 
-    `ceiling` is what it and the other members of its composite may cost for one record, in trillionths.
+    `repeats_posts` is whether `idempotent=True` was written, `ceiling` what it and the other members of its composite
+    may cost for one record, in trillionths.
     """
 
     priority: Priority
@@ -138,6 +144,7 @@ class Policy:
     api: Any = None
     price: Price | None = None
     idempotent: bool = True
+    repeats_posts: bool = False
     ceiling: int | None = None
     cache: CachePolicy | None = None
     isolate: bool = False
@@ -206,6 +213,7 @@ def read_policy(options: Options, *, kind: Kind, name: str) -> Policy:
         api=options.get("api"),
         price=read_price(options, name=name),
         idempotent=options.get("idempotent") is not False,
+        repeats_posts=options.get("idempotent") is True,
         cache=_read_cache(options, kind=kind, name=name),
         isolate=options.get("isolate", False),
         version=str(options.get("version", "1")),

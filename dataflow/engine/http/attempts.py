@@ -129,6 +129,7 @@ class Terms:
         retry: What is tried again.
         patience: Seconds that a call waits for an open breaker; 0 gives up at once.
         repeatable: Whether a call whose answer was lost may be sent again.
+        repeats_posts: Whether so may each request of a function, whatever its method.
         record_limit: Seconds for one record over all attempts.
     """
 
@@ -136,6 +137,7 @@ class Terms:
     retry: Retry
     patience: float | None
     repeatable: bool = True
+    repeats_posts: bool = False
     record_limit: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -342,6 +342,7 @@ class Callers:
             retry=service.policy.retry or api.retry,
             patience=self._settings.patience,
             repeatable=service.repeatable,
+            repeats_posts=service.policy.repeats_posts,
         )
 
     def _provider(self, api: API) -> Provider:

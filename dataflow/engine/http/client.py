@@ -59,7 +59,7 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         headers = {name: value for name, value in request.headers.items() if name not in _OWN_HEADERS}
         sent = Request(method=request.method, url=str(request.url), headers=headers, body=body or None)
         whole = current_call.get(None) or self._apart()
-        call = whole.request(terms=replace(whole.terms, repeatable=sent.is_repeatable))
+        call = whole.request(terms=_terms_of(sent, request, whole.terms))
         last: list[Answer] = []
 
         async def attempt() -> Answer:
@@ -112,6 +112,13 @@ class PolicyTransport(httpx.AsyncBaseTransport):
                 "and port of its url; another host is another flow.API, or one of its allow_hosts=",
                 request=request,
             )
+
+
+def _terms_of(sent: Request, request: httpx.Request, terms: Terms) -> Terms:
+    """Under which terms one request is sent; a timeout of its own counts where it is the shorter one."""
+    own = request.extensions.get("timeout", {}).get("read")
+    timeout = min(own, terms.timeout) if own else terms.timeout
+    return replace(terms, repeatable=terms.repeats_posts or sent.is_repeatable, timeout=timeout)
 
 
 def _as_httpx(error: CallError, request: httpx.Request) -> httpx.RequestError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow.engine.http.attempts import RETRY_LATER, Answer, AttemptError
+from dataflow.engine.http.attempts import RETRY_LATER, Again, Answer, AttemptError
 from dataflow.errors import RetryLater
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
 from dataflow.services.said import said, said_by
@@ -15,11 +15,14 @@ def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
         answer: The answer.
         now_wall: Seconds since 1970, for a Retry-After that is a date.
     """
+    attempt = attempt_of_status(answer.status)
+    again: Again = "repeatable" if is_retryable_status(answer.status) else "never"
     return AttemptError(
         f"HTTP {answer.status}",
         f"answered {answer.status}",
-        attempt=attempt_of_status(answer.status),
-        again="repeatable" if is_retryable_status(answer.status) else "never",
+        attempt=attempt,
+        # Who is asked to come later has done nothing by now.
+        again="always" if attempt is Attempt.THROTTLED else again,
         status=answer.status,
         after=retry_after(answer.headers.get("Retry-After"), now_wall=now_wall),
         said=said_in_answer(answer),

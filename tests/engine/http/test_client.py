@@ -94,7 +94,8 @@ def test_params_headers_and_a_posted_json_arrive() -> None:
         ("PUT", [500, 200], 200, 2),
         ("GET", [408, 425, 200], 200, 3),
         ("POST", [503], 503, 1),
-        ("POST", [429], 429, 1),
+        ("POST", [429, 200], 200, 2),
+        ("PATCH", [502], 502, 1),
     ],
 )
 def test_statuses_come_through_after_the_retries(method: str, answers: list[int], status: int, attempts: int) -> None:
