@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -213,8 +214,8 @@ def test_a_function_that_raises_for_a_status_tells_what_the_provider_said(server
 
     run = job_of([fetched], {"fault": [f"says:400:error:{MESSAGE}"]}).run(catalog=tmp_path)
     (row,) = run.failures().to_pylist()
-    assert row["reason"] == "HTTPStatusError"
-    assert f"it was answered: {MESSAGE} (test_error_texts.py, line " in row["error"]
+    assert row["reason"] == "HTTP 400"
+    assert re.fullmatch(rf"answered 400 \(test_error_texts.py, line \d+\): {re.escape(MESSAGE)}", row["error"])
 
 
 def test_what_is_called_once_for_equal_inputs_tells_it_for_every_record(server: Running, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ RETRY_LATER = "retry later"
 """The reason of an attempt after which an author has asked to be called again."""
 UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
 """Reasons of attempts that found no provider."""
-_UNSENT = UNREACHED | {NO_SECRET, "bad request", "ConnectionRefusedError", "gaierror"}
+_UNSENT = UNREACHED | {NO_SECRET, "bad request"}
 
 
 class AttemptError(Exception):

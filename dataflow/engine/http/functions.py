@@ -11,11 +11,11 @@ from typing import Any
 
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.provider import Provider
-from dataflow.engine.http.statuses import asked_again
+from dataflow.engine.http.raised import ended_by, hear, is_asked_again, meaning_of
 from dataflow.engine.lanes import send, wait_for_room
 from dataflow.engine.patience import Once, left_behind_text
-from dataflow.errors import RetryLater
-from dataflow.services.said import said_by
+from dataflow.engine.texts import ours_of
+from dataflow.policies.effects import Reach
 
 LOOK = 0.1
 """Seconds between two looks at a function whose time may be up."""
@@ -32,12 +32,15 @@ async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any
     call.leave()
     try:
         return await function(*values)
-    except RetryLater as error:
-        raise asked_again(error) from error
-    except OSError as error:
-        kind = type(error).__name__
-        said = said_by(error)
-        raise AttemptError(kind, f"the connection failed ({kind})", again="repeatable", said=said) from error
+    except Exception as error:
+        meant = meaning_of(error)
+        if meant is None:
+            raise
+        if isinstance(meant, AttemptError) and not is_asked_again(meant):
+            # Of the requests that it made before nobody here knows.
+            call.reach = Reach.UNCLEAR
+            meant.again = "repeatable" if meant.again == "always" else meant.again
+        raise meant from error
 
 
 class InLanes:
@@ -69,7 +72,7 @@ class InLanes:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(ended.set)
 
-        errand = send(partial(self._function, *values), told=tell)
+        errand = send(partial(_heard, self._function, values), told=tell)
         try:
             await ended.wait()
         except asyncio.CancelledError:
@@ -77,6 +80,15 @@ class InLanes:
                 self._warn(left_behind_text(self._service, self._timeout))
             raise
         return errand.result()
+
+
+def _heard(function: Callable[..., Any], values: Sequence[Any]) -> Any:
+    """Call a function; what an answer says that it raises is read here, where waiting for it keeps nobody else."""
+    try:
+        return function(*values)
+    except Exception as error:
+        hear(error)
+        raise
 
 
 def in_turn(made: Callable[[Any, Call], Awaitable[Any]], threads: int) -> Callable[[Any, Call], Awaitable[Any]]:
@@ -99,13 +111,20 @@ async def apply(
 ) -> Any:
     """Call a function whose client keeps the policies, request by request, again where it asks for that.
 
-    The deadline of the record holds too.
+    What it raises when its client has made all attempts is told as for an endpoint. The deadline of the record holds
+    too.
     """
     while True:
         try:
             return await _once(function, clock, values, call)
-        except RetryLater as error:
-            await provider.caller.rest(call, asked_again(error))
+        except Exception as error:
+            meant = None if ours_of(error) else meaning_of(error)
+            if meant is None:
+                raise
+            if not (isinstance(meant, AttemptError) and is_asked_again(meant)):
+                raise ended_by(meant) from error
+            again = meant
+        await provider.caller.rest(call, again)
 
 
 async def _once(
