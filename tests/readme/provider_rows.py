@@ -46,6 +46,10 @@ def _by_its_own_client(played: Played) -> None:
     assert {call[4]["user-agent"].partition("/")[0] for call in played.log} == {"Python-urllib"}
 
 
+def _by_httpx(played: Played) -> None:
+    assert {call[4]["user-agent"].partition("/")[0] for call in played.log} == {"python-httpx"}
+
+
 def _tells_what_was_said(played: Played) -> None:
     assert "use max_completion_tokens" in played.failures[0]["error"]
 
@@ -63,6 +67,19 @@ def company(domain: str) -> str:
         return json.load(answer)["name"]
 """
 
+OWN_CLIENT = """
+CODE
+def company(domain: str) -> str:
+    with httpx.Client(base_url=url) as client:
+        return client.get(f"/v2/companies/{domain}").raise_for_status().json()["name"]
+"""
+
+POSTED = """
+CODE
+async def company(domain: str, http: httpx.AsyncClient) -> bool:
+    answer = await http.post("/v2/phones/check", json={"phone": domain})
+    return answer.raise_for_status().json()["valid"]
+"""
 
 POLLED = """
 @flow.enrichment(...)
@@ -199,6 +216,23 @@ ROWS: dict[str, Row] = {
     ),
     "is asked by a client of its vendor's": Row(
         plays={"logged": "user-agent"}, ends={"succeeded": 3}, calls=3, around=VENDOR, also=_by_its_own_client
+    ),
+    "fails now and then, and is asked by a client that a function of yours makes": Row(
+        plays={
+            "logged": "user-agent",
+            "keys": {"a.example": "503_then_ok:2", "b.example": {"fault": "reset_in_body", "times": 1}},
+        },
+        ends={"succeeded": 3},
+        calls=6,
+        around=OWN_CLIENT,
+        also=_by_httpx,
+    ),
+    "fails now and then, and a function of yours posts to it": Row(
+        plays={"keys": {"a.example": "503_then_ok:2", "b.example": {"fault": "reset_in_body", "times": 1}}},
+        ends={"succeeded": 3},
+        calls=6,
+        around=POSTED,
+        path=PHONES.path,
     ),
     "is a model behind an OpenAI-compatible endpoint": Row(
         ends={"succeeded": 3}, calls=3, asks=MODEL, path="/v1/chat/completions"

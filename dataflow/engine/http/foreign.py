@@ -51,6 +51,7 @@ _HTTPX: dict[str, _Entry] = {
 }
 _SDK: dict[str, _Entry] = {"APIConnectionError": "inside", "APITimeoutError": "inside"}
 """Clients that are generated for a provider, such as `openai` and `anthropic`, name theirs so."""
+_MODELS = frozenset({"openai", "anthropic"})
 
 TABLE: Mapping[str, Mapping[str, _Entry]] = {
     "httpx": _HTTPX,
@@ -160,6 +161,11 @@ def leaves_of(error: BaseException) -> list[BaseException]:
 def is_own_pool(error: BaseException) -> bool:
     """Whether a client waited for one of its own connections, which says nothing of the provider."""
     return any(_root(one) in ("httpx", "httpcore") and one.__name__ == "PoolTimeout" for one in type(error).__mro__)
+
+
+def is_of_model(error: BaseException) -> bool:
+    """Whether a client of a model raised it, for which 404 means that there is no such model."""
+    return any(_root(one) in _MODELS for one in type(error).__mro__)
 
 
 def _reason(error: BaseException, depth: int) -> Reason | int | None:

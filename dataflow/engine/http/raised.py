@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from dataflow.engine.http.answering import check_status
 from dataflow.engine.http.attempts import RETRY_LATER, Again, Answer, AttemptError, CallError
-from dataflow.engine.http.foreign import HEARD, Carried, Reason, answer_in, is_own_pool, leaves_of, reason_in
+from dataflow.engine.http.foreign import (
+    HEARD,
+    Carried,
+    Reason,
+    answer_in,
+    is_of_model,
+    is_own_pool,
+    leaves_of,
+    reason_in,
+)
 from dataflow.engine.http.statuses import asked_again
 from dataflow.engine.texts import place_of
 from dataflow.errors import Invalid, NotFound, Reject, RetryLater, Skip, Verdict
@@ -89,7 +98,7 @@ def _meaning(error: BaseException) -> AttemptError | NotFound | None:
         carried = Carried(status=reason)
     answer = Answer(status=carried.status, headers=carried.headers, body=carried.body)
     try:
-        check_status(answer, NOT_FOUND)
+        check_status(answer, () if is_of_model(error) else NOT_FOUND)
     except NotFound as nothing:
         return nothing
     except AttemptError as found:
