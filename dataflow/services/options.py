@@ -49,9 +49,10 @@ class Options(TypedDict, total=False):
         api: The `flow.API` under whose limits a function calls. An async one may ask for its client by a parameter
             `http: httpx.AsyncClient`: each request of it is a call of the API, with the url, secrets and headers of the
             API, the timeout of the service and attempts of its own. Without that, each call of the function counts as
-            one call of the API: of a client that the function makes itself only what it raises is known. It is tried
-            again where `httpx`, `requests`, `aiohttp`, `urllib` and the clients of vendors raise that the connection
-            failed, that time ran out or that they were answered 429 or 503; 404 means that nothing was found.
+            one call of the API: of a client that the function makes itself only what it raises is known. It is called
+            again where `httpx`, `requests`, `urllib3`, `urllib`, `aiohttp`, `openai` or `anthropic` raise that the
+            connection failed, that time ran out or that they were answered 429 or 5xx; 404 means that nothing was
+            found, but of a model. `flow.RetryLater` has it called again with either client.
         price: What a call of its API costs: a number, `flow.PerRecord(0.01)`, `flow.PerMillionTokens(input=, output=)`,
             or a function of the answer: of the parsed JSON of an endpoint, of what a function returned. Default: free.
         currency: Of the price. Default "USD"; a pipeline has one.

@@ -273,6 +273,21 @@ def test_a_post_of_our_client_is_repeated_where_that_does_no_harm(
     assert bench.seen(PHONES)["calls"] == calls
 
 
+def test_an_effect_of_a_function_that_says_itself_that_nothing_was_done_is_sent_again(bench: Any) -> None:
+    bench.server.control(keys={"a.example": {"fault": "status:429", "times": 2}})
+
+    @flow.enrichment(api=bench.api(), idempotent=False)
+    def company(key: str) -> str:
+        with httpx.Client(base_url=bench.server.url) as client:
+            if (answer := client.get(f"/v2/companies/{key}")).status_code == 429:
+                raise flow.RetryLater("too early", after=0.02)
+        return str(answer.json()["name"])
+
+    run = bench.run(company, ["a.example"])
+    assert run.statistics["services"]["company"]["succeeded"] == 1
+    assert bench.seen()["calls"] == 3
+
+
 def with_ours(api: flow.API, body: Callable[[], Any]) -> flow.Service:
     @flow.enrichment(api=api)
     async def company(key: str, http: httpx.AsyncClient) -> str:
