@@ -27,7 +27,7 @@ def part(amount: int, name: str = "n") -> Part:
     return Part(name=name, amount=amount, colour="#259b6f")
 
 
-@pytest.mark.parametrize("colour", {*plots.STATUS_COLOURS.values(), *plots.RECORD_COLOURS.values()})
+@pytest.mark.parametrize("colour", sorted({*plots.STATUS_COLOURS.values(), *plots.RECORD_COLOURS.values()}))
 @pytest.mark.parametrize("paper", [LIGHT[0], DARK[0]])
 def test_every_colour_is_legible_on_light_and_on_dark(colour: str, paper: str) -> None:
     darker, lighter = sorted([luminance(colour), luminance(paper)])

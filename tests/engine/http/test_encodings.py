@@ -54,6 +54,7 @@ def test_members_follow_each_other_and_what_follows_them_is_padding() -> None:
         (gzip.compress(bytes(600)) * 2, "gzip"),
         (BOMB, "br"),
     ],
+    ids=["gzip", "gzip twice", "deflate", "two members", "br"],
 )
 def test_nothing_is_unpacked_beyond_the_limit(body: bytes, declared: str) -> None:
     with pytest.raises(TooLong):
