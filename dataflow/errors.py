@@ -7,7 +7,7 @@
     ├── StoreError              what was written does not add up: nothing was published             exit 1
     ├── OutputLocked            another run holds the output: wait for it or stop it                exit 6
     ├── GuardrailReached        too many failures: look at them, then run again                     exit 3
-    ├── LimitReached            budget or deadline is used up: raise it and run again               exit 4
+    ├── LimitReached            budget, deadline or a quota is used up: raise it and run again      exit 4
     ├── Interrupted             stopped before the end: run again to go on                          exit 5
     ├── ClusterError            the cluster cannot be reached, was lost or does not fit             exit 75
     ├── ServiceError            a service failed and nobody is there to record it                   exit 1
@@ -93,7 +93,7 @@ class GuardrailReached(DataflowError):
 
 
 class LimitReached(DataflowError):
-    """The budget or the deadline of the run is used up; what is done is kept."""
+    """The budget or the deadline of the run, or the quota of a provider, is used up; what is done is kept."""
 
     exit_code = 4
     _render_traceback_ = _in_one_line

@@ -37,7 +37,7 @@ from dataflow.engine.tracing import serving, told_effect
 from dataflow.engine.turns import Turns
 from dataflow.engine.values import Holed, refuse_holes
 from dataflow.engine.waiting import Flights, call_async
-from dataflow.errors import GuardrailReached
+from dataflow.errors import GuardrailReached, LimitReached
 from dataflow.outcomes import Kind
 from dataflow.plan.graph import Column, Graph, Step
 from dataflow.services.context import working_for
@@ -112,7 +112,7 @@ def calling_pool(resources: Resources, services: int) -> Iterator[ThreadPoolExec
             # The pool waits for its threads, and these for answers that nobody wants any more.
             resources.flights.cancel()
             raise
-        except GuardrailReached:
+        except (GuardrailReached, LimitReached):
             # The run ends here: what other services of this partition have in flight is paid for, no more.
             if resources.callers is not None:
                 resources.callers.halt()

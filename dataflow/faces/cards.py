@@ -138,6 +138,7 @@ def api_html(api: API) -> str:
         ("timeout", f"{duration(api.timeout)} an attempt"),
         ("retry", _retry(api.retry)),
         ("breaker", "none" if api.breaker is None else _breaker(api.breaker)),
+        ("later by", ", ".join(map(str, sorted(api.later)))),
         ("headers", ", ".join(api.headers)),
         ("answers", f"{size(api.max_answer)} at most"),
         ("other hosts", ", ".join(api.allow_hosts)),

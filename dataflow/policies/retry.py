@@ -1,33 +1,28 @@
 """Retry: how an attempt ended, whether there is another one, and how long to wait before it. Pure.
 
-The clock, the draw and the header are arguments. Whether there is time for a retry is the business of `deadline`.
+The draw is an argument. What an answer means is read in `meaning`; whether there is time for a retry is the business of
+`deadline`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from dataflow.errors import DeclarationError
+from dataflow.policies.resets import LONGEST
 
 Backoff = Literal["exponential", "linear", "constant"]
 
-LONGEST = 300.0
-"""Seconds at most that a Retry-After is waited for: a record's whole deadline."""
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods that may be repeated without asking, after RFC 9110 section 9.2.2."""
 
 _RETRYABLE = frozenset({408, 425, 429})
 _DOUBLINGS = 64
-_HEADER = 100
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 class Attempt(StrEnum):
@@ -36,7 +31,7 @@ class Attempt(StrEnum):
     Attributes:
         SUCCEEDED: An answer that can be used.
         FAILED: Connect error, reset, timeout or 5xx: the provider is ill; counts for the breaker.
-        THROTTLED: 429: the provider is well and asks for less.
+        THROTTLED: 429 and whatever else says "later": the provider is well and asks for less.
         REFUSED: Other statuses, malformed answers and the like: the provider is well; counts for no policy.
         ABANDONED: Cancelled by us: says nothing about the provider.
     """
@@ -112,23 +107,6 @@ def wait_before_next(retry: Retry, *, attempts: int, draw: float, after: float |
     return max(wait, min(after, LONGEST)) if after is not None and after > 0 else wait
 
 
-def retry_after(text: str | None, *, now_wall: float) -> float | None:
-    """Seconds that a Retry-After header asks for, at most 300, or None where it says nothing to go by.
-
-    A number (a fraction too, though RFC 9110 has none) or an HTTP date. What is unparsable, negative or in the
-    past says nothing.
-
-    Args:
-        text: The value of the header, None without one.
-        now_wall: Seconds since 1970, what a date is compared with.
-    """
-    if text is None or len(text) > _HEADER:
-        return None
-    text = text.strip()
-    left = float(text) if _SECONDS.fullmatch(text) else _seconds_until(text, now_wall=now_wall)
-    return min(left, LONGEST) if left is not None and left >= 0 else None
-
-
 def is_retryable_status(status: int) -> bool:
     """Whether the same request may be answered otherwise later: 408, 425, 429 and 5xx but 501."""
     return status in _RETRYABLE or (500 <= status <= 599 and status != 501)
@@ -149,15 +127,6 @@ def _ceiling(retry: Retry, *, attempts: int) -> float:
     if retry.backoff == "linear":
         return retry.initial * attempts
     return retry.initial * 2.0 ** min(attempts - 1, _DOUBLINGS)
-
-
-def _seconds_until(text: str, *, now_wall: float) -> float | None:
-    try:
-        date = parsedate_to_datetime(text)
-        aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-        return aware.timestamp() - now_wall
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _is_attempts(value: Any) -> bool:

@@ -49,6 +49,9 @@ class API:
         allow_hosts: Other hosts of the account, `eu.acme.example` or `*.acme.example` (all below it): a path may
             then be a whole url whose host comes from a record, `https://{host}/companies`. They get the secrets
             too, and no host beside them does: a record that names one fails, and nothing is sent for it.
+        later: Statuses besides 429 by which it asks to be called later, such as `[403, 420]`: a call waits as long as
+            the answer says and is made again, and no access counts as refused. Where the answer itself says when, by
+            Retry-After, or for 403 and 420 by the header of a limit that is used up, that is known without it.
 
     Raises:
         DeclarationError: A limit or the URL cannot be understood.
@@ -66,8 +69,9 @@ class API:
     max_answer: int
     ca_file: str | None
     allow_hosts: tuple[str, ...]
+    later: frozenset[int]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         name: str,
         url: str,
@@ -82,6 +86,7 @@ class API:
         max_answer: int | str = "10MB",
         ca_file: str | None = None,
         allow_hosts: str | Sequence[str] = (),
+        later: int | Sequence[int] = (),
     ) -> None:
         check_name(name)
         where = f"API `{name}`"
@@ -102,6 +107,7 @@ class API:
             "max_answer": size(max_answer, where=f"{where}: max_answer"),
             "ca_file": ca_file,
             "allow_hosts": read_hosts(allow_hosts, where=where),
+            "later": _read_later(later, where=where),
         }
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -203,6 +209,19 @@ def _check_concurrency(concurrency: Any, *, where: str) -> None:
     whole = isinstance(concurrency, int) and not isinstance(concurrency, bool)
     if concurrency is not None and not (whole and concurrency > 0):
         raise DeclarationError(f"{where}: concurrency takes a whole number from 1, or None for no limit")
+
+
+def _read_later(later: Any, *, where: str) -> frozenset[int]:
+    listed = (later,) if isinstance(later, int) else later
+    known = isinstance(listed, (list, tuple, set, frozenset)) and all(
+        isinstance(one, int) and not isinstance(one, bool) and 400 <= one <= 599 for one in listed
+    )
+    if not known:
+        raise DeclarationError(
+            f"{where}: later takes statuses from 400 to 599, such as later=[403, 420]; for an answer with a good "
+            "status raise flow.RetryLater in accept="
+        )
+    return frozenset(listed)
 
 
 def _check_url(url: str, *, where: str) -> None:

@@ -17,7 +17,7 @@ from dataflow.engine.drive import GRACE, Engine, Report, drive, stop_after, stop
 from dataflow.engine.http.offline import SESSIONS
 from dataflow.engine.program import Program
 from dataflow.engine.result import Completion
-from dataflow.errors import DataflowError, GuardrailReached, Interrupted
+from dataflow.errors import DataflowError, GuardrailReached, Interrupted, LimitReached
 from dataflow.outcomes import Event
 from dataflow.plan.partitions import PartitionSpec
 from dataflow.plan.resolve import Answered, BucketTask, KeyTask, LookTask, Task, stages
@@ -103,7 +103,8 @@ class Driving:
         self._lost: list[Report] = []
         self._postponing = Postponing()
         self._reason: str | None = None
-        self._said, self._stopping = "", False
+        self._ended: DataflowError | None = None
+        self._stopping = False
         self._calls: dict[str, int] = {}
         repair = Repair.of(folder)
         # The passes know keys, not the records whose failures stay.
@@ -118,7 +119,7 @@ class Driving:
 
         Raises:
             GuardrailReached: The run is not good enough.
-            LimitReached: The deadline has come.
+            LimitReached: The deadline has come, or the quota of a provider is used up.
             Interrupted: Partitions are left.
         """
         try:
@@ -337,9 +338,8 @@ class Driving:
             # What was only looked at is still to be done.
             self._lost += [] if isinstance(report.spec, LookTask) else [report]
             return
-        if isinstance(report.error, GuardrailReached):
-            self._reason = self._reason or report.error.plain
-            self._said = self._said or report.error.said
+        if isinstance(report.error, GuardrailReached | LimitReached):
+            self._reason, self._ended = self._reason or report.error.plain, self._ended or report.error
             return
         if isinstance(report.error, DataflowError):
             raise report.error
@@ -379,9 +379,7 @@ class Driving:
 
     def _stop_at(self, reason: str | None) -> None:
         if reason is not None:
-            reached = GuardrailReached(reason)
-            reached.said = self._said
-            raise reached
+            raise self._ended if self._ended is not None and self._ended.plain == reason else GuardrailReached(reason)
 
     def _open_treasury(self) -> Treasury | None:
         """Hands out the money, where a budget limits it."""

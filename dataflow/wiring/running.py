@@ -67,7 +67,7 @@ def run(job: Job, *, program: Program | None = None, reference: Reference | None
         SourceError: The source cannot be read.
         OutputLocked: Another run holds the output.
         GuardrailReached: Too many failures, or too little found; what is done is kept.
-        LimitReached: The deadline has come; what is done is kept.
+        LimitReached: The deadline has come, or money or a quota is used up; what is done is kept.
         Interrupted: Stopped by a signal, or partitions are left; the same call goes on.
         ClusterError: The cluster cannot be reached, or was lost.
         StoreError: Something could not be committed or published.

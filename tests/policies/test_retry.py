@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import pytest
@@ -11,19 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.errors import DeclarationError
+from dataflow.policies.resets import LONGEST
 from dataflow.policies.retry import (
-    LONGEST,
     Attempt,
     Retry,
     attempt_of_status,
     is_retryable_status,
     read_retry,
-    retry_after,
     wait_before_next,
 )
-
-DATE = 1_445_412_480.0
-"""Wed, 21 Oct 2015 07:28:00 GMT"""
 
 retries = st.builds(
     Retry,
@@ -106,58 +101,6 @@ def test_a_wait_is_finite_and_bounded_and_there_is_one_while_attempts_are_left(
     if wait is not None:
         assert 0 <= wait <= max(retry.maximum, LONGEST)
         assert after is None or math.isnan(after) or wait >= min(after, LONGEST)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, None),
-        ("", None),
-        ("0", 0),
-        (" 120 ", 120),
-        ("1.5", 1.5),
-        ("301", 300),
-        ("99999999999", 300),
-        ("9" * 100, 300),
-        ("9" * 101, None),
-        ("-1", None),
-        ("1e3", None),
-        ("inf", None),
-        ("nan", None),
-        ("soon", None),
-        ("\u0663", None),
-        ("Wed, 21 Oct 2015 07:28:30 GMT", 30),
-        ("Wed, 21 Oct 2015 07:28:30 -0000", 30),
-        ("Wednesday, 21-Oct-15 07:28:30 GMT", 30),
-        ("Wed Oct 21 07:28:30 2015", 30),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-        ("Wed, 21 Oct 2015 07:27:59 GMT", None),
-        ("Wed, 21 Oct 2099 07:28:00 GMT", 300),
-        ("Wed, 41 Oct 2015 07:28:00 GMT", None),
-    ],
-)
-def test_a_retry_after_header(text: str | None, expected: float | None) -> None:
-    assert retry_after(text, now_wall=DATE) == expected
-
-
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be set here")
-@pytest.mark.parametrize("text", ["Wed Oct 21 07:28:30 2015", "Wed, 21 Oct 2015 07:28:30 -0000"])
-def test_a_date_without_a_zone_is_in_utc_wherever_we_are(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        left = retry_after(text, now_wall=DATE)
-    time.tzset()
-    assert left == 30
-
-
-@given(
-    text=st.text(max_size=60)
-    | st.from_regex(r"[A-Z][a-z]{2},? [0-9]{1,5}[ -](Jan|Feb|Dec)[ -][0-9]{1,6} [0-9:.]{0,10} [+-]?[0-9A-Z]{0,6}")
-)
-def test_any_header_gives_a_wait_of_up_to_five_minutes_or_none(text: str) -> None:
-    wait = retry_after(text, now_wall=DATE)
-    assert wait is None or 0 <= wait <= LONGEST
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 599])

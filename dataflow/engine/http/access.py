@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dataflow.engine.http.attempts import NO_SECRET
 from dataflow.errors import GuardrailReached, NotFound
+from dataflow.policies.meaning import Meaning, meaning_of
 from dataflow.services.replies import REFUSAL
 from dataflow.services.service import Service
 
@@ -42,7 +45,7 @@ class AccessCheck:
             return
         if reason == NO_SECRET:
             raise GuardrailReached(f"`{self._service.name}`: {error}; set it, then run the same command again")
-        if status in REFUSALS:
+        if status in REFUSALS and not is_later(error, self._service.api.later):
             api = self._service.api
             secrets = ", ".join(api.auth.secrets) if api.auth is not None else ""
             advice = f"check the secrets {secrets}" if secrets else "the API is declared without auth="
@@ -52,6 +55,22 @@ class AccessCheck:
             )
             refused.said = f"it said: {said}" if self._texts and (said := getattr(error, "said", "")) else ""
             raise refused
+
+
+def is_later(error: BaseException, later: Collection[int]) -> bool:
+    """Whether an error only means that the provider asks to be called later, as its status alone may not say."""
+    means = meaning_behind(error, later)
+    return getattr(error, "later", False) or (means is not None and means.is_later)
+
+
+def meaning_behind(error: BaseException, later: Collection[int] = ()) -> Meaning | None:
+    """What the answer means that an error of a library carries; None for one without an answer, or of our own."""
+    response: Any = getattr(error, "response", None)
+    status, headers = status_of(error), getattr(response, "headers", None)
+    if status is None or status < 400 or not isinstance(headers, Mapping):
+        return None
+    body = getattr(response, "content", b"")
+    return meaning_of(status, headers, body if isinstance(body, bytes) else b"", later=later, now_wall=time.time())
 
 
 def status_of(error: BaseException) -> int | None:

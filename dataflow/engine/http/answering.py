@@ -6,7 +6,7 @@ How often it is attempted is the caller's business.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -84,7 +84,7 @@ class EndpointCall:
 
     async def _attempt(self, request: Request, call: Call) -> Any:
         answer = call.got(await self._provider.send(request, as_text=True))
-        check_status(answer, self._endpoint.not_found)
+        check_status(answer, self._endpoint.not_found, later=self._endpoint.api.later)
         return read_value(answer.body, self._reader, status=answer.status)
 
 
@@ -115,15 +115,27 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return dict(endpoint.headers) if endpoint.json is None else of_json(endpoint.headers, endpoint.api.headers)
 
 
-def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callable[[], float] = time.time) -> None:
+def check_status(
+    answer: Answer,
+    not_found: Sequence[int] = (),
+    *,
+    later: Collection[int] = (),
+    wall: Callable[[], float] = time.time,
+) -> None:
     """Raise what a status means that is no success.
+
+    Args:
+        answer: The answer.
+        not_found: Statuses that mean that nothing is known.
+        later: Statuses besides 429 by which the API asks to be called later; they go before all others.
+        wall: Seconds since 1970.
 
     Raises:
         NotFound: It is one of `not_found`.
         AttemptError: It is any other.
     """
     status = answer.status
-    if status in not_found:
+    if status in not_found and status not in later:
         raise NotFound
     if 200 <= status < 300:
         return
@@ -135,7 +147,7 @@ def check_status(answer: Answer, not_found: Sequence[int] = (), *, wall: Callabl
             status=status,
             said=said_in_answer(answer),
         )
-    raise status_error(answer, now_wall=wall())
+    raise status_error(answer, now_wall=wall(), later=later)
 
 
 def read_value(

@@ -32,6 +32,8 @@ POSTPONEMENTS = 100
 """Times at most that a record is asked to wait before it counts as a failure."""
 NO_SECRET = "no secret"
 """The reason of a call that could not be made, since a secret of its API is not set."""
+OUT_OF_QUOTA = "quota used up"
+"""The reason of an attempt by which the provider says that the account has no more to spend."""
 RETRY_LATER = "retry later"
 """The reason of an attempt after which an author has asked to be called again."""
 UNREACHED = frozenset({"cannot connect", "no such host", "certificate"})
@@ -93,6 +95,7 @@ class CallError(Exception):
         status: The HTTP status of the last answer, or None.
         timed_out: Whether time ran out.
         not_attempted: Whether no call was made, and none will be.
+        later: Whether the provider only asked to be called later.
         said: What somebody else said about it, which the failures have behind the sentence.
         whole: The sentence with what somebody else said, where it is known as one text only.
     """
@@ -107,6 +110,7 @@ class CallError(Exception):
         status: int | None = None,
         timed_out: bool = False,
         not_attempted: bool = False,
+        later: bool = False,
         said: str = "",
         whole: str = "",
     ) -> None:
@@ -116,6 +120,7 @@ class CallError(Exception):
         self.reason = reason
         self.status = status
         self.timed_out = timed_out
+        self.later = later
         self.said = said
         self.whole = whole or (f"{error}: {said}" if said else error)
 

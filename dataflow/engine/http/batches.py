@@ -186,4 +186,4 @@ class _Batches:
 
 
 def _is_refused_whole(error: Exception) -> bool:
-    return isinstance(error, CallError) and error.status in REFUSED_WHOLE
+    return isinstance(error, CallError) and error.status in REFUSED_WHOLE and not error.later

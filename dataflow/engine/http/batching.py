@@ -88,7 +88,7 @@ class BatchCall:
             assert request is not None
             call.records = len(asked.left)
             answer = call.got(await self._provider.send(request, as_text=True))
-            check_status(answer, self._endpoint.not_found)
+            check_status(answer, self._endpoint.not_found, later=self._endpoint.api.later)
             later = self._settle(answer, asked)
             if later is not None:
                 request = self._write(asked)

@@ -246,5 +246,5 @@ def _reach_of_answer(call: Call) -> Reach:
 
 def _given_up(call: Call, error: AttemptError) -> CallError:
     text = error.error if call.attempts <= 1 else f"{error.error} ({call.attempts} attempts)"
-    late = error.reason == "timeout"
-    return CallError(error.reason, text, status=error.status, timed_out=late, said=error.said)
+    late, later = error.reason == "timeout", error.attempt is Attempt.THROTTLED
+    return CallError(error.reason, text, status=error.status, timed_out=late, later=later, said=error.said)

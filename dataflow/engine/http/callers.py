@@ -34,6 +34,7 @@ from dataflow.engine.http.memory import Memory
 from dataflow.engine.http.offline import SESSIONS, Session
 from dataflow.engine.http.provider import Provider
 from dataflow.engine.http.quality import QualityCheck
+from dataflow.engine.http.quota import QuotaCheck
 from dataflow.engine.http.sampling import sample_calls
 from dataflow.engine.http.settings import RUN_PURSE, CallSettings, Execution, Halted, Money, purse_of
 from dataflow.engine.http.sharing import Shared, share, spread_answers
@@ -128,6 +129,7 @@ class Callers:
             Impatient: A breaker is open, or a rate used up, for longer than this process waits.
             Halted: Calls are left, and no new ones may be made.
             GuardrailReached: The API refuses access at the first calls.
+            LimitReached: The quota of its account is used up.
         """
         with self.asking(step, function, columns=columns, size=size, on=on, group_of=group_of) as asked:
             if asked.making is not None:
@@ -254,15 +256,15 @@ class Callers:
     def _check(self, step: Step) -> Check:
         """What looks at how the calls of a step end, and may end the run."""
         texts = self._settings.error_texts
-        access = AccessCheck(step.service, strict=self._settings.strict, texts=texts)
-        limits = self._settings.limits.get(step.service.name)
-        if limits is None:
-            return access
-        quality = QualityCheck(step, limits=limits, texts=texts)
+        checks: list[Check] = [
+            one(step.service, strict=self._settings.strict, texts=texts) for one in (QuotaCheck, AccessCheck)
+        ]
+        if (limits := self._settings.limits.get(step.service.name)) is not None:
+            checks.append(QualityCheck(step, limits=limits, texts=texts))
 
         def check(error: BaseException | None) -> None:
-            access(error)
-            quality(error)
+            for one in checks:
+                one(error)
 
         return check
 

@@ -27,7 +27,7 @@ from dataflow.engine.http.stopping import Stop
 from dataflow.engine.http.till import Slip, Till
 from dataflow.engine.spending import spent_on
 from dataflow.engine.tally import Tally, status_of
-from dataflow.errors import DeclarationError, GuardrailReached, OutputLocked, StoreError
+from dataflow.errors import DeclarationError, GuardrailReached, LimitReached, OutputLocked, StoreError
 from dataflow.outcomes import Status
 from dataflow.policies.deadline import Deadline
 from dataflow.policies.money import amount
@@ -51,7 +51,7 @@ LOOK = 0.25
 current_call: contextvars.ContextVar[Call] = contextvars.ContextVar("dataflow_call")
 """The call that a function works for, found by the client that it was given."""
 
-NO_OUTCOMES = (Impatient, Halted, GuardrailReached, DeclarationError, OutputLocked, StoreError)
+NO_OUTCOMES = (Impatient, Halted, GuardrailReached, LimitReached, DeclarationError, OutputLocked, StoreError)
 """What is no outcome of the record that it meets: it ends more than its call."""
 
 Begin = Callable[..., Call]
@@ -178,12 +178,13 @@ async def side_by_side(calling: Calling, todo: Sequence[Todo], make: Callable[[T
     Raises:
         Impatient: A breaker, or a rate that is used up, keeps a call longer than the terms allow, and
         Halted: some are left, and no new ones may be begun, and
-        GuardrailReached: the run is not worth going on. In all cases those in flight have ended.
+        GuardrailReached: the run is not worth going on, and
+        LimitReached: it cannot go on. In all cases those in flight have ended.
     """
     crew = _Crew(calling, todo, make)
     try:
         await _until_halted(calling, crew.callers, crew.made, look=crew.look)
-    except (Halted, Impatient, GuardrailReached, OutputLocked, StoreError) as error:
+    except (Halted, Impatient, GuardrailReached, LimitReached, OutputLocked, StoreError) as error:
         await crew.stop(error)
         raise
     finally:

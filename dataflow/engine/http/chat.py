@@ -127,7 +127,7 @@ class ChatCall:
             if self._chat.format is not None and (made := failed_generation(answer.body)) is not None:
                 return Reply(text=made), manner
             self._check_refusal(answer, manner)
-        check_status(answer)
+        check_status(answer, later=self._provider.api.later)
         reply: Reply = read_value(
             answer.body, self._reader, status=answer.status, read=lambda body, _: read_completion(body)
         )

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from dataflow.engine.control.gate import Impatient
-from dataflow.engine.http.attempts import UNREACHED, Answer, Call, CallError, Request
+from dataflow.engine.http.attempts import OUT_OF_QUOTA, UNREACHED, Answer, Call, CallError, Request
 from dataflow.engine.http.bodies import UNREADABLE, legible
 from dataflow.engine.http.calls import current_call
 from dataflow.engine.http.charsets import is_json
 from dataflow.engine.http.settings import Halted
 from dataflow.engine.http.statuses import status_error
 from dataflow.policies.deadline import Deadline
-from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
+from dataflow.policies.retry import Attempt
 from dataflow.services.template import is_allowed
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class PolicyTransport(httpx.AsyncBaseTransport):
         try:
             answer = await self._provider.caller.perform(attempt, call)
         except CallError as error:
+            if error.reason == OUT_OF_QUOTA:
+                # Whatever the function makes of it: no later record will be answered either.
+                whole.refused = error
             if not last:
                 raise _as_httpx(error, request) from error
             answer = last[0]
@@ -87,9 +90,11 @@ class PolicyTransport(httpx.AsyncBaseTransport):
     async def _attempt(self, sent: Request, call: Call, last: list[Answer]) -> Answer:
         last.clear()
         answer = call.got(await self._provider.send(sent))
-        if is_retryable_status(answer.status) or attempt_of_status(answer.status) is Attempt.FAILED:
-            last.append(answer)
-            raise status_error(answer, now_wall=self._wall())
+        if answer.status >= 400:
+            error = status_error(answer, now_wall=self._wall(), later=self._provider.api.later)
+            if error.attempt is not Attempt.REFUSED or error.again != "never" or error.reason == OUT_OF_QUOTA:
+                last.append(answer)
+                raise error
         # Anything but JSON is the function's to read, by what its headers say.
         return self._legible(answer) if is_json(answer.headers.get("Content-Type")) else answer
 

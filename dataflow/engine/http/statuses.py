@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from dataflow.engine.http.attempts import RETRY_LATER, Again, Answer, AttemptError
+from collections.abc import Collection
+
+from dataflow.engine.http.attempts import OUT_OF_QUOTA, RETRY_LATER, Again, Answer, AttemptError
 from dataflow.errors import RetryLater
 from dataflow.policies.effects import Reach, reach_of_status
-from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status, retry_after
+from dataflow.policies.meaning import Meaning, meaning_of
+from dataflow.policies.retry import Attempt
 from dataflow.services.said import said, said_by
 
+TOO_MANY = 429
+"""The status that says "later" by itself."""
 
-def status_error(answer: Answer, *, now_wall: float) -> AttemptError:
+
+def status_error(answer: Answer, *, now_wall: float, later: Collection[int] = ()) -> AttemptError:
     """What an answer with a status that is no success means.
 
     Args:
         answer: The answer.
-        now_wall: Seconds since 1970, for a Retry-After that is a date.
+        now_wall: Seconds since 1970, by our clock.
+        later: Further statuses by which the API says "later".
     """
-    attempt = attempt_of_status(answer.status)
+    means = meaning_of(answer.status, answer.headers, answer.body, later=later, now_wall=now_wall)
+    reason, error = _told(answer.status, means)
     return AttemptError(
-        f"HTTP {answer.status}",
-        f"answered {answer.status}",
-        attempt=attempt,
-        again=_again(answer.status, attempt=attempt, repeatable=is_retryable_status(answer.status)),
+        reason,
+        error,
+        attempt=means.attempt,
+        again=_again(answer.status, attempt=means.attempt, repeatable=means.repeatable),
         status=answer.status,
-        after=retry_after(answer.headers.get("Retry-After"), now_wall=now_wall),
+        after=means.after,
         said=said_in_answer(answer),
     )
+
+
+def _told(status: int, means: Meaning) -> tuple[str, str]:
+    """The class of reason of an answer, and a sentence."""
+    if means.out_of_quota:
+        return OUT_OF_QUOTA, f"answered {status}: the quota of the account is used up"
+    if means.is_later and status != TOO_MANY:
+        return f"HTTP {status}", f"answered {status}, which asks to be called later"
+    return f"HTTP {status}", f"answered {status}"
 
 
 def _again(status: int, *, attempt: Attempt, repeatable: bool) -> Again:

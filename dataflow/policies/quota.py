@@ -1,0 +1,110 @@
+"""Quotas: whether an answer says that the account has no more to spend, so that waiting helps nobody. Pure.
+
+It is told by codes: short words at the places where errors have their class, whatever their spelling. Some of them say
+that money is out, and hold whatever else the answer says. Others are used for short limits too, as are sentences; they
+hold where the answer does not say that it goes on within minutes. Who pays too little by card for one record, or lacks
+a right, has used up no quota.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dataflow.policies.resets import LONGEST
+
+STATUSES = frozenset({400, 402, 403, 429})
+"""Those by which providers say it; 400 counts only with a word that means nothing else."""
+
+_WHAT = "(?:quota|credits?|balance|funds)"
+_SURE = re.compile(
+    rf"(?:insufficient|notenough|outof|no|low|exhausted)(?:account|user|api)?{_WHAT}"
+    rf"|(?:account|user|api)?{_WHAT}(?:balance)?(?:istoolow|toolow|insufficient|notenough|depleted|empty|exhausted|usedup)"
+    r"|(?:terminal)?quotaexhausted|exceededcurrentquota"
+    r"|billing(?:hard|soft|monthly)?limit(?:reached|exceeded)|hardlimitreached|billing(?:notactive|required|error)"
+    r"|(?:spend|spending|budget|cost)(?:limit|cap)?(?:reached|exceeded)|paymentrequired|accountoverdue|arrearage"
+)
+_UNSURE = re.compile(
+    r"(?:service|user|account|project|organization|plan|free|trial|usage|request|call|api|daily|weekly|monthly|yearly)*"
+    r"(?:quota|(?:daily|weekly|monthly|yearly|usage|plan|subscription|trial|credit)(?:request|call|usage|api)*limit)"
+    r"(?:is|was|hasbeen)?(?:exceeded|reached|overrun|hit)|over(?:daily|monthly|query|quota)(?:limit)?|(?:trial|subscription|plan)expired"
+)
+_ENDINGS = re.compile(r"(?:error|exception|fault)$")
+_SAID_SURELY = re.compile(
+    r"(?:your )?credit balance is too low|billing (?:hard )?limit has been reached|insufficient (?:account )?"
+    r"(?:credits?|balance|funds|quota)\b|(?:you are |you have |you've )?(?:run )?out of credits|not enough credits"
+    r"|you have no (?:more )?credits|this request requires more credits|exceeded your current quota, please check your"
+    r" plan and billing|payment required",
+    re.I,
+)
+_SAID_UNSURELY = re.compile(
+    r"(?:quota|(?:daily|monthly|usage|plan) (?:request )?limit) (?:has been |was |is )?(?:exceeded|exhausted|reached"
+    r"|used up)|(?:exceeded|reached|used up|exhausted) (?:your|the) (?:current |daily |monthly |api |free |account )*"
+    r"(?:quota|usage limit|credits|plan limit)",
+    re.I,
+)
+
+_PLACES = frozenset(
+    {"code", "type", "status", "reason", "errorcode", "errortype", "errorstatus", "error", "title", "name"}
+)
+_AROUND = frozenset({"error", "errors", "details", "detail", "fault", "innererror", "cause", "meta"})
+_TEXTS = frozenset({"message", "detail", "description", "errordescription", "errormessage", "error", "title", "msg"})
+_LONGEST, _DEEP, _SEVERAL, _SAID = 80, 4, 20, 300
+
+
+def is_quota_used_up(status: int, body: Any, *, waits: float | None) -> bool:
+    """Whether an answer says that the quota of the account is used up.
+
+    Args:
+        status: Of the answer.
+        body: Its body, parsed, or the text of one that is no JSON.
+        waits: Seconds after which it says itself that it goes on, or None.
+    """
+    if status not in STATUSES:
+        return False
+    codes, texts = [*_codes(body)], [*_texts(body)]
+    if any(map(_SURE.fullmatch, codes)):
+        return True
+    if waits is not None and 0 < waits < LONGEST:
+        return False
+    if status == 400:
+        # Its sentence may quote a record, so it has to begin with what counts.
+        return any(map(_SAID_SURELY.match, texts))
+    sentences = any(_SAID_SURELY.search(one) or _SAID_UNSURELY.search(one) for one in texts)
+    return sentences or any(map(_UNSURE.fullmatch, codes))
+
+
+def _codes(body: Any) -> Iterator[str]:
+    """The classes of an error, in small letters and without what separates their words."""
+    for name, held in _members(body, _DEEP):
+        if name in _PLACES and isinstance(held, str) and len(held) <= _LONGEST:
+            # RFC 9457 names the class of a problem by a URL.
+            yield _ENDINGS.sub("", _plain(held.rstrip("/").rpartition("/")[2]))
+
+
+def _texts(body: Any) -> Iterator[str]:
+    if isinstance(body, str):
+        yield body[:_SAID]
+    for name, held in _members(body, _DEEP):
+        if name in _TEXTS and isinstance(held, str):
+            yield held[:_SAID]
+
+
+def _members(body: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """The members of a parsed error, and of what it holds at the places where errors are."""
+    if depth == 0:
+        return
+    if isinstance(body, list):
+        for one in body[:_SEVERAL]:
+            yield from _members(one, depth - 1)
+    elif isinstance(body, Mapping):
+        named = [(_plain(str(name)), held) for name, held in body.items()]
+        yield from named
+        for name, held in named:
+            if name in _AROUND:
+                yield from _members(held, depth - 1)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
