@@ -1,9 +1,14 @@
-"""Throttling: how an API that answers 429 is called more slowly, and how it gets its rate back. Pure."""
+"""Throttling: how an API without a declared rate is called more slowly when it answers 429, and comes back. Pure.
+
+Where a rate is declared, `declared` says how much of it is used.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+
+from dataflow.policies.resets import LONGEST
 
 CUT = 0.7
 """What a 429 leaves of the rate."""
@@ -14,19 +19,17 @@ GROWTH = 0.05 / 10.0
 LEAST = 0.01
 """The rate never falls below this share of its base, or it would never come back."""
 FORGOTTEN = 1.5
-"""Without a declared rate, the cut is over when the rate has grown to this multiple of its base."""
-LONGEST = 300.0
-"""Seconds of the longest Retry-After that is obeyed."""
+"""The cut is over when the rate has grown to this multiple of its base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """How much slower an API is called than declared.
+    """How much slower an API is called than it was.
 
     Attributes:
         factor: Of the base, at `since`; grows from then on.
         since: When it was cut last; minus infinity for never.
-        base: Calls in a second, observed when it was first cut; None where a rate is declared.
+        base: Calls in a second, observed when it was first cut; None before that.
         until: No call before this time, by a Retry-After.
     """
 
@@ -36,13 +39,13 @@ class Cut:
     until: float = -math.inf
 
 
-def throttle(cut: Cut, *, now: float, observed: float | None, after: float | None = None) -> Cut:
+def throttle(cut: Cut, *, now: float, observed: float, after: float | None = None) -> Cut:
     """What a 429 makes of it: at most one cut in a second, and a pause where the answer asks for one.
 
     Args:
         cut: As it was.
         now: When the answer came.
-        observed: Calls in a second lately, for an API without a declared rate; None for one that has a rate.
+        observed: Calls in a second lately.
         after: Seconds of its Retry-After; what is negative or no number counts as none, more than 300 as 300.
     """
     if after is not None and after > 0:
@@ -50,8 +53,6 @@ def throttle(cut: Cut, *, now: float, observed: float | None, after: float | Non
     if now < cut.since + APART:
         return cut
     before = factor(cut, now=now)
-    if observed is None:
-        return replace(cut, factor=max(LEAST, min(1.0, before) * CUT), since=now, base=None)
     if cut.base is None or before >= FORGOTTEN:
         return replace(cut, factor=CUT, since=now, base=max(1.0, observed))
     return replace(cut, factor=max(LEAST, before * CUT), since=now)
@@ -62,13 +63,8 @@ def factor(cut: Cut, *, now: float) -> float:
     return cut.factor + GROWTH * max(0.0, now - cut.since) if cut.since > -math.inf else 1.0
 
 
-def declared_share(cut: Cut, *, now: float) -> float:
-    """The share of a declared rate that may be called now, 1 at most."""
-    return min(1.0, factor(cut, now=now))
-
-
 def undeclared_rate(cut: Cut, *, now: float) -> float | None:
-    """Calls in a second that an API without a declared rate takes now, or None when no cut is in force."""
+    """Calls in a second that the API takes now, or None when no cut is in force."""
     if cut.base is None:
         return None
     share = factor(cut, now=now)

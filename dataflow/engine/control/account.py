@@ -16,7 +16,7 @@ from dataflow.engine.control.limits import Limits, strictest
 from dataflow.engine.control.neighbours import HostShare, Wanting
 from dataflow.engine.control.replies import again, runs
 from dataflow.engine.control.windows import Windows
-from dataflow.policies import concurrency, rate, throttle
+from dataflow.policies import concurrency, declared, rate, throttle
 from dataflow.policies.breaker import Held
 
 INTERVAL = 0.1
@@ -46,7 +46,7 @@ class Member:
         until: When its lease ends.
         wanted: Calls that it wanted to start.
         waiting: Calls that wait in its queue.
-        reason: What they wait for: `rate`, `concurrency` or `breaker`.
+        reason: What they wait for; see `passes`.
         in_flight: Calls that it had in flight.
         usual: Calls that it had in flight before it allowed itself fewer.
         fresh: Calls that wait and have not failed yet.
@@ -96,7 +96,7 @@ class Account:
         self._limits: Limits | None = None
         self._slots = rate.Slots(free_at=-math.inf if blind is None else blind)
         self._windows = windows or Windows()
-        self._cut = throttle.Cut()
+        self._cut, self._use = throttle.Cut(), declared.Use()
         self._shares = concurrency.Shares()
         self._held = held
         self._calls: deque[tuple[int, float, int]] = deque(maxlen=OBSERVED + 1)
@@ -170,7 +170,7 @@ class Account:
             "members": {name: self._member_status(name, one) for name, one in self.members.items()},
             "held_back": sum(count for _, count in self._shares.held.values()),
             "breaker": self.circuit.shown(self._limits.breaker if self._limits else None, now=now),
-            "pause": throttle.pause(self._cut, now=now),
+            "pause": self._pause(now=now),
             "holders": len(self.members),
             "exchanges": self.exchanges,
         }
@@ -224,9 +224,12 @@ class Account:
         limits = self._known()
         outcomes: str = request["outcomes"]
         self._count(len(outcomes) + len(request["probes"]), now=now)
-        observed = None if limits.rates else self.observed(now=now)
-        for after in request["throttled"]:
-            self._cut = throttle.throttle(self._cut, now=now, observed=observed, after=after)
+        refused = request["throttled"]
+        if limits.rates:
+            ended = sum(letter not in "aA" for letter in (*outcomes, *request["probes"]))
+            self._use = declared.take_up(self._use, ended=max(ended, len(refused)), refused=refused, now=now)
+        for after in () if limits.rates else refused:
+            self._cut = throttle.throttle(self._cut, now=now, observed=self.observed(now=now), after=after)
         if limits.breaker is not None:
             in_flight = sum(member.usual for member in self.members.values())
             self.circuit.take_up(limits.breaker, request, in_flight=in_flight, now=now)
@@ -263,7 +266,7 @@ class Account:
 
     def _give(self, member: Member, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
         limits = self._known()
-        pause = throttle.pause(self._cut, now=now)
+        pause = self._pause(now=now)
         share = self._share(member, request, now=now)
         startable = (
             0 if pause > 0 else member.waiting if share is None else min(member.waiting, share - member.in_flight)
@@ -313,10 +316,14 @@ class Account:
             return None if most is None else rate.Pace(step=1 / most, tolerance=UNDECLARED)
         pace = rate.pace_of(self._limits.rates, tokens=self._estimate())
         pace = replace(pace, step=max(pace.step, self._host.slowest))
-        share = throttle.declared_share(self._cut, now=now)
+        share = declared.share_of(self._use, now=now)
         if share < 1 and pace.step == 0:
             return replace(pace, step=1 / max(1.0, share * self.observed(now=now)))
         return replace(pace, step=pace.step / share)
+
+    def _pause(self, *, now: float) -> float:
+        """Seconds for which no call may start, since the provider asks for it."""
+        return max(throttle.pause(self._cut, now=now), declared.pause(self._use, now=now))
 
     def _tolerance(self) -> float:
         return rate.pace_of(self._known().rates, tokens=self._estimate()).tolerance

@@ -21,15 +21,15 @@ from dataflow.engine.control.health import NO_ANSWER, Health
 from dataflow.engine.control.limits import Limits
 from dataflow.engine.control.link import Line, Link
 from dataflow.engine.control.passes import Impatient, Pass, Reason, Waits
+from dataflow.engine.control.patience import Patience
 from dataflow.engine.control.plane import PROTOCOL
 from dataflow.engine.control.queue import Expects, Queue, Waiter
 from dataflow.engine.control.report import Report
 from dataflow.engine.control.stock import Slot, Stock
 from dataflow.errors import ClusterError
+from dataflow.policies.resets import LONGEST
 from dataflow.policies.restraint import FREE
 from dataflow.policies.retry import Attempt
-from dataflow.policies.throttle import LONGEST
-from dataflow.services.units import about
 
 __all__ = ["Gate", "Impatient", "Line", "Pass"]
 
@@ -37,8 +37,6 @@ REPORT = 0.1
 """Seconds after the first call at which the plane hears of it, where no call has to wait."""
 HEARING = 0.05
 """Seconds that no call starts after the failure that makes the breaker open: its home hears of it within 0.02 s."""
-USED_UP = 30.0
-"""Seconds from which a wait for a long window is told to who calls; shorter ones are waited out."""
 
 _NO_CAP = 1 << 30
 _FREE = Pass()
@@ -96,7 +94,7 @@ class Gate:
         # What is going on.
         self._wake: asyncio.TimerHandle | None = None
         self._told_idle, self._closed, self._waits = True, False, Waits()
-        self._told: set[str] = set()
+        self._patience = Patience(api, self._queue, waits=self._waits, health=self.health, warn=warn)
 
     async def enter(self, *, patience: float | None = None, tokens: Expects | None = None, fresh: bool = True) -> Pass:
         """Wait until one call may start.
@@ -185,7 +183,8 @@ class Gate:
     def _note(self, attempt: Attempt, after: float | None, *, reason: str | None, earlier: bool) -> None:
         if attempt is Attempt.THROTTLED:
             self._report.throttled.append(after)
-            if after is not None:
+            if after is not None and not self._limits.rates:
+                # Of a declared rate the plane knows better whether one refusal is a word to all.
                 self._pause_until = max(self._pause_until, self._clock() + min(after, LONGEST))
             self._link.urge()
         elif attempt is Attempt.FAILED:
@@ -272,10 +271,12 @@ class Gate:
     def _obstacle(self, now: float) -> Reason | None:
         if self.health.probes == 0:
             return "breaker"
-        if now >= self._until or now < self._pause_until:
-            return "rate"
+        if now >= self._until:
+            return "plane"
+        if now < self._pause_until:
+            return "provider"
         if self._slotted and not self._stock.is_due(now):
-            return "rate"
+            return "rate" if self._limits.rates else "provider"
         return "concurrency" if self._in_flight >= self._allowed else None
 
     def _release(self, waiter: Waiter) -> None:
@@ -307,7 +308,7 @@ class Gate:
         if self._told_idle or now >= self._until or (self.health.probes == 0 and now >= self.health.until):
             self._link.urge()
         elif self.health.probes == 0:
-            self._lose_patience(self.health.until - now, now=now)
+            self._patience.wait_for_breaker(self.health.until - now, now=now)
 
     def _refused(self, error: ClusterError) -> None:
         self._until = -math.inf
@@ -325,8 +326,8 @@ class Gate:
             self.health.probes = self.health.probes and 0
             self._share = min(self._share, self._in_flight) if self._share < _NO_CAP else self._share
             self._allowed = self.health.restraint.within(self._share)
-        self._told_idle, self._arrivals = wanted == 0, 0
-        self._number += 1
+        self._told_idle = wanted == 0
+        self._arrivals, self._number = 0, self._number + 1
         return {
             "protocol": PROTOCOL,
             "holder": self.holder,
@@ -375,26 +376,7 @@ class Gate:
         if reply["warning"]:
             self._warn(reply["warning"])
         if self.health.probes == 0:
-            self._lose_patience(reply["breaker"]["wait"], now=now)
+            self._patience.wait_for_breaker(reply["breaker"]["wait"], now=now)
         if used_up := reply["used_up"]:
-            self._tell_used_up(used_up["limit"], wait=used_up["wait"])
+            self._patience.wait_for_window(used_up["limit"], wait=used_up["wait"])
         self._pump()
-
-    def _lose_patience(self, wait: float, *, now: float) -> None:
-        """Turn away whom the breaker keeps too long."""
-        if self.health.in_turn and self._queue.patient:
-            return
-        self._queue.turn_away(
-            lambda: Impatient("breaker", wait, opened_for=self.health.opened_for),
-            whom=lambda one: one.loses_patience(self._waits.since(one.before, now=now)["breaker"] + wait),
-        )
-
-    def _tell_used_up(self, limit: str, *, wait: float) -> None:
-        """A long window lets none start for a while: turn away who does not wait for ever, and tell the others once."""
-        if wait <= USED_UP:
-            return
-        problem = f"`{self.api}`: {limit} is used up"
-        self._queue.turn_away(lambda: Impatient("rate", wait, problem), whom=lambda one: one.patience is not None)
-        if self._queue and limit not in self._told:
-            self._told.add(limit)
-            self._warn(f"{problem}, next call in {about(wait)}")

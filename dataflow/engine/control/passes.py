@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Reason = Literal["rate", "concurrency", "breaker", "budget"]
+Reason = Literal["rate", "concurrency", "breaker", "budget", "provider", "plane"]
 
-REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker")
-"""What the queue of a gate waits for, in the order of `Waits.totals`; for money calls wait before they come there."""
+REASONS: tuple[Reason, ...] = ("rate", "concurrency", "breaker", "provider", "plane")
+"""What the queue of a gate waits for, in the order of `Waits.totals`; for money calls wait before they come there.
+
+`provider`: it asked to be called later, or more slowly. `plane`: the control plane has not said yet what may start.
+"""
 
 _NOTHING: Mapping[Reason, float] = MappingProxyType(dict.fromkeys(REASONS, 0.0))
 
