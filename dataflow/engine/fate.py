@@ -249,6 +249,7 @@ def count_service(step: Step, effect: Effect, *, size: int, streak: Streak | Non
         streak=streak,
         given=_given(effect),
         member_of=step.service.member_of,
+        api="" if step.service.api is None else step.service.api.name,
     )
 
 

@@ -68,6 +68,7 @@ def count_spent(services: Iterable[tuple[Service, Spent]]) -> Statistics:
             service.name: ServiceStatistics(
                 kind=service.kind,
                 priority=service.policy.priority,
+                api="" if service.api is None else service.api.name,
                 calls=spent.calls,
                 retries=spent.retries,
                 cost=spent.cost,

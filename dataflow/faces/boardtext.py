@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dataflow.faces.meters import outcome_words
+from dataflow.faces.queues import queues_of
 from dataflow.faces.render import table_text
 from dataflow.faces.texts import count, counted, duration, money, printable, rate, remaining
 
@@ -21,7 +22,8 @@ def board_text(board: Mapping[str, Any], *, status: str) -> str:
         status: That of the run, or that its driver is missed.
     """
     lines = [_head(board, status), _progress(board), _records(board)]
-    rows = [_service(one, board) for one in board["services"]]
+    queues = queues_of((one["name"], one) for one in board["services"])
+    rows = [_service(one, board, waits=one["name"] in queues) for one in board["services"]]
     lines += [table_text(("service", "outcomes", "calls/s", "in flight", "breaker", "waits for"), rows)] if rows else []
     lines += [
         f"rejected by {printable(one['service'])}, {printable(one['reason'])}: {count(one['records'])}"
@@ -61,7 +63,7 @@ def _records(board: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _service(service: Mapping[str, Any], board: Mapping[str, Any]) -> tuple[str, ...]:
+def _service(service: Mapping[str, Any], board: Mapping[str, Any], *, waits: bool) -> tuple[str, ...]:
     api = next((one for one in board["apis"] if one["name"] == service["api"]), None)
     if api is None:
         return (service["name"], ", ".join(outcome_words(service)[:3]), "", "", "", "")
@@ -74,7 +76,7 @@ def _service(service: Mapping[str, Any], board: Mapping[str, Any]) -> tuple[str,
         f"{api['rate']:.3g}{allowed}",
         f"{count(api['in_flight'])}{cap}",
         f"{api['breaker'].replace('_', ' ')}{rest}",
-        ", ".join(f"{count(calls)} {why}" for why, calls in api["waiting"].items()),
+        ", ".join(f"{count(calls)} {why}" for why, calls in api["waiting"].items() if waits),
     )
 
 

@@ -21,7 +21,8 @@ from dataflow.faces.meters import (
     pill,
     text,
 )
-from dataflow.faces.texts import count, counted, duration, money, rate, remaining, shorten, size
+from dataflow.faces.queues import Queue, queues_of
+from dataflow.faces.texts import cause, count, counted, duration, money, rate, remaining, shorten, size
 
 SILENT = 10.0
 """Seconds after which a driver that has said nothing of a running run is missed: it tells once a second."""
@@ -181,8 +182,10 @@ def _told(service: Mapping[str, Any]) -> str:
 def _services(board: Board) -> str:
     apis = {one["name"]: one for one in board["apis"]}
     budgets = {one["title"]: one for one in board["budgets"]}
+    queues = queues_of((one["name"], one) for one in board["services"])
     rows = [
-        _row(one, apis.get(one["api"]), budgets.get(f"budget of `{one['name']}`"), board) for one in board["services"]
+        _row(one, apis.get(one["api"]), budgets.get(f"budget of `{one['name']}`"), board, queue=queues.get(one["name"]))
+        for one in board["services"]
     ]
     if not rows:
         return ""
@@ -199,7 +202,12 @@ def _cell(label: str, html: str) -> str:
 
 
 def _row(
-    service: Mapping[str, Any], api: Mapping[str, Any] | None, budget: Mapping[str, Any] | None, board: Board
+    service: Mapping[str, Any],
+    api: Mapping[str, Any] | None,
+    budget: Mapping[str, Any] | None,
+    board: Board,
+    *,
+    queue: Queue | None,
 ) -> tuple[str, ...]:
     name = f'<i class="dot" style="background:{_KINDS.get(service["kind"], "#848d97")}"></i>{text(service["name"], 80)}'
     beside = [text(service["api"], 60)] if service["api"] else []
@@ -214,7 +222,7 @@ def _row(
         "" if api is None else _in_flight(api),
         "" if api is None else _breaker(api),
         _latency(service),
-        _waits(service, api),
+        "" if queue is None else _waits(queue, api),
         _cost(service, budget, board),
     )
 
@@ -253,14 +261,14 @@ def _latency(service: Mapping[str, Any]) -> str:
     return f"{duration(service['p50'])} / {duration(service['p95'])}"
 
 
-def _waits(service: Mapping[str, Any], api: Mapping[str, Any] | None) -> str:
+def _waits(queue: Queue, api: Mapping[str, Any] | None) -> str:
     now = (
-        [] if api is None else [f"{count(calls)} for {text(why, 30)}" for why, calls in sorted(api["waiting"].items())]
+        []
+        if api is None
+        else [f"{count(calls)} for {text(cause(why), 40)}" for why, calls in sorted(api["waiting"].items())]
     )
-    calls = max(service["calls"], 1)
-    past = [
-        f"{duration(s / calls)} a call for {text(why, 30)}" for why, s in service["waited"].items() if s / calls >= 0.01
-    ]
+    calls = max(queue.calls, 1)
+    past = [f"{duration(s / calls)} a call for {text(cause(why), 40)}" for why, s in queue.reasons if s / calls >= 0.01]
     under = f'<small class="under">{", ".join(past)}</small>' if past else ""
     return ", ".join(now) + under
 

@@ -55,6 +55,14 @@ def size(value: int) -> str:
     return f"{amount:.3g} {_UNITS[unit]}"
 
 
+_CAUSES = {"provider": "the provider, which asked for it", "plane": "the control plane"}
+
+
+def cause(reason: str) -> str:
+    """What calls wait for: `the rate`, `the control plane`."""
+    return _CAUSES.get(reason, f"the {reason}")
+
+
 def rate(value: float) -> str:
     """Records in a second: whole from ten on."""
     return f"{value:,.0f} records/s" if value >= 9.95 else f"{value:.2g} records/s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataflow.faces.texts import count, printable, remaining
+from dataflow.faces.texts import cause, count, printable, remaining
 from dataflow.outcomes import Traffic
 
 MOST = 3
@@ -68,7 +68,7 @@ def _phrases(one: Traffic) -> list[str]:
     found = [f"breaker {_breaker(one)}"] if one.breaker != "closed" else []
     found += [f"paused for {remaining(one.pause)} after a 429"] if one.pause > 0 else []
     reasons = sorted(one.waiting.items(), key=lambda pair: (-pair[1], pair[0]))
-    found += [f"{count(calls)} wait{'s' if calls == 1 else ''} for the {reason}" for reason, calls in reasons]
+    found += [f"{count(calls)} wait{'s' if calls == 1 else ''} for {cause(reason)}" for reason, calls in reasons]
     found += [_rate(one)] if one.in_flight or one.waiting else []
     found += [f"{count(one.in_flight)}{_of(one.concurrency)} in flight"] if one.in_flight else []
     return [phrase for phrase in found if phrase]

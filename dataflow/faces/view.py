@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dataflow.faces.texts import count, counted, duration, money, printable, rate, share
+from dataflow.faces.queues import Queue, queues_of
+from dataflow.faces.texts import cause, count, counted, duration, money, printable, rate, share
 from dataflow.outcomes import Status
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class StatisticsView:
         summary: Phrases about all records, the most important first.
         services: Outcomes by service, in listed order.
         errors: For each service with failures, its name and its classes of errors, the most frequent first.
-        waits: For each service whose calls waited, its name and what for.
+        waits: For each API whose calls waited, its name and what for: its services stand in one queue.
     """
 
     summary: tuple[str, ...]
@@ -215,7 +216,7 @@ def view_statistics(report: Mapping[str, Any]) -> StatisticsView:
     """What a report comes to; its form is that of `Statistics.report`."""
     services = report.get("services", {})
     errors = tuple((name, _errors(one["errors"])) for name, one in services.items() if one.get("errors"))
-    waits = tuple((name, waited) for name, one in services.items() if (waited := _waited(one)))
+    waits = tuple((one.name, waited) for one in queues_of(services.items()).values() if (waited := _waited(one)))
     return StatisticsView(summary=_summary(report), services=_services(services), errors=errors, waits=waits)
 
 
@@ -290,13 +291,11 @@ _NOTICED = 1.0
 """Seconds of waiting, of all calls together, below which nobody asks for the reason."""
 
 
-def _waited(service: Mapping[str, Any]) -> str:
-    """What the calls of a service waited for on average, the longest first."""
-    reasons = sorted(service.get("waited", {}).items(), key=lambda one: -one[1])
-    calls = max(service.get("calls", 0), 1)
-    return ", ".join(
-        f"{duration(seconds / calls)} a call for the {reason}" for reason, seconds in reasons if seconds >= _NOTICED
-    )
+def _waited(queue: Queue) -> str:
+    """What the calls of a queue waited for on average, the longest first."""
+    calls = max(queue.calls, 1)
+    told = [(seconds / calls, reason) for reason, seconds in queue.reasons if seconds >= _NOTICED]
+    return ", ".join(f"{duration(seconds)} a call for {cause(reason)}" for seconds, reason in told)
 
 
 def _errors(errors: Mapping[str, int]) -> str:

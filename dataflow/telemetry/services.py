@@ -22,7 +22,7 @@ STATUSES = tuple(status.value for status in Status)
 """The seven ways in which a service ends for a record, as names of counts."""
 
 _COUNTS = ("records", "calls", *STATUSES, "deduplicated", "retries")
-_WAITS = ("rate", "concurrency", "breaker", "budget")
+_WAITS = ("rate", "concurrency", "breaker", "budget", "provider", "plane")
 
 _counts = attrgetter(*_COUNTS)
 _waits = attrgetter(*_WAITS)
@@ -52,12 +52,22 @@ class Waited:
     """Seconds that calls of a service waited before they started, by what they waited for.
 
     Added up over calls that waited side by side, so it may exceed the duration of the run.
+
+    Attributes:
+        rate: For a slot of a declared rate.
+        concurrency: For a place among the calls in flight.
+        breaker: For an API that was down.
+        budget: For money.
+        provider: Since it asked to be called later, or more slowly, or had just failed.
+        plane: For the control plane to say what may start.
     """
 
     rate: float = 0.0
     concurrency: float = 0.0
     breaker: float = 0.0
     budget: float = 0.0
+    provider: float = 0.0
+    plane: float = 0.0
 
     @classmethod
     def merged(cls, parts: Sequence[Waited]) -> Waited:
@@ -120,6 +130,7 @@ class ServiceStatistics:
         streak: The longest streak of exceptions in one partition, for a local service; no part of it either.
         given: When the answers of its API were given; no part of it either.
         member_of: The composite service that it works for, or empty.
+        api: The name of the API that it calls, whose limits it shares with others; empty for a local service.
     """
 
     kind: Kind
@@ -145,6 +156,7 @@ class ServiceStatistics:
     streak: Streak | None = None
     given: Given = NOTHING_GIVEN
     member_of: str = ""
+    api: str = ""
 
     def unpaid(self) -> ServiceStatistics:
         """The same without calls and money."""
@@ -199,6 +211,7 @@ class ServiceStatistics:
             streak=_longest(part.streak for part in parts),
             given=Given.merged(part.given for part in parts),
             member_of=first.member_of,
+            api=next((part.api for part in parts if part.api), ""),
         )
 
     def as_taken_over(self, *, asked: bool) -> ServiceStatistics:
@@ -238,6 +251,7 @@ class ServiceStatistics:
             **parts,
             **shown,
             "member_of": self.member_of,
+            "api": self.api,
         }
         kept = {name: value for name, value in state.items() if value}
         return {"kind": self.kind.value, "priority": self.priority.value, **kept}
@@ -263,6 +277,7 @@ class ServiceStatistics:
             "kind": self.kind.value,
             "priority": self.priority.value,
             **({"member_of": self.member_of} if self.member_of else {}),
+            **({"api": self.api} if self.api else {}),
             **{name: getattr(self, name) for name in names},
             "cost": cleaned(self.cost),
             **({"lost_cost": cleaned(self.lost_cost)} if self.lost_cost else {}),

@@ -207,7 +207,14 @@ def test_the_report_has_the_public_names_in_their_order():
         "not_attempted retries cost duration waited errors"
     )
     assert list(report["services"]["email"]["duration"]) == ["p50", "p95", "p99", "max", "relative_error"]
-    assert list(report["services"]["email"]["waited"]) == ["rate", "concurrency", "breaker", "budget"]
+    assert list(report["services"]["email"]["waited"]) == [
+        "rate",
+        "concurrency",
+        "breaker",
+        "budget",
+        "provider",
+        "plane",
+    ]
     assert list(report["columns"]["a"]) == ["type", "nulls", "min", "max"]
 
 
