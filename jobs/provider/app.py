@@ -18,9 +18,9 @@ from .auth import CHALLENGES, Tokens, permitted, token_problem
 from .bodies import ODD, odd_body
 from .counts import Call, Ending, Tally
 from .faults import Fault, Kind, distort, fault_status, parse_fault
-from .limits import Gates, RetryAfter, retry_after_text
+from .limits import Gates, RetryAfter, retry_after_headers
 from .mischief import ACTS
-from .sayings import saying
+from .sayings import saying, used_up
 from .services import Service
 from .settings import Rule, Settings
 from .wire import JSON, Exchange, Header, Receive, Send
@@ -146,6 +146,10 @@ class Provider:
         """The fault that the settings have for this call."""
         if rule.fault is None or (rule.times is not None and visit.attempt > rule.times):
             return None
+        if rule.every is not None:
+            return (
+                rule.fault if self.gates.is_due(rule.origins.get("every", ""), rule.every, time.monotonic()) else None
+            )
         seed = self.settings.values["seed"]
         draws = data.Draws(seed, "fault", visit.service.prefix, visit.key, visit.attempt)
         return rule.fault if rule.share >= 1 or draws.share() < rule.share else None
@@ -158,11 +162,14 @@ class Provider:
                 await self._fail(visit, self.settings.values["outage_as"], rule) if down else await self._answer(visit)
             )
         if status is not None:
-            form = rule.retry_after if status in {429, 503} and "retry_after" in rule.origins else RetryAfter.NONE
-            return await _refuse(exchange, status, f"fault {fault.kind}", headers=_retry_after(form, 1.0))
+            return await _refuse(exchange, status, f"fault {fault.kind}", headers=_asked_for(rule, status))
         if fault.kind is Kind.SAYS:
             told = saying(fault.text)
-            return await exchange.answer(told.status, told.body, headers=((b"content-type", told.content_type),))
+            headers = ((b"content-type", told.content_type), *_asked_for(rule, told.status))
+            return await exchange.answer(told.status, told.body, headers=headers)
+        if fault.kind is Kind.QUOTA:
+            spent = used_up(fault.text)
+            return await exchange.answer(spent.status, spent.body, headers=((b"content-type", spent.content_type),))
         if fault.kind is Kind.SLOW:
             return await self._answer(visit) if await exchange.connection.pause(fault.number(0)) else "left"
         if fault.kind is Kind.THEN_OK:
@@ -317,8 +324,13 @@ def _media(exchange: Exchange) -> str:
 
 
 def _retry_after(form: RetryAfter, wait: float) -> tuple[Header, ...]:
-    text = retry_after_text(form, wait, unix_time=time.time())
-    return ((b"retry-after", text.encode()),) if text else ()
+    told = retry_after_headers(form, wait, unix_time=time.time())
+    return tuple((name.encode(), text.encode()) for name, text in told.items())
+
+
+def _asked_for(rule: Rule, status: int) -> tuple[Header, ...]:
+    """When to come again, on a fault of which that is asked for."""
+    return _retry_after(rule.retry_after, 1.0) if status >= 400 and "retry_after" in rule.origins else ()
 
 
 async def _refuse(exchange: Exchange, status: int, message: str, *, headers: tuple[Header, ...] = ()) -> Ending:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from .manners import DRESSES, read_refusal
-from .sayings import saying
+from .sayings import saying, used_up
 
 FIRST = 1
 """Attempts that fail of `503_then_ok` where no number is given."""
@@ -30,6 +30,7 @@ class Kind(StrEnum):
 
     STATUS = "status"
     SAYS = "says"
+    QUOTA = "quota"
     THEN_OK = "503_then_ok"
     ALWAYS_500 = "always_500"
     OUTAGE = "outage"
@@ -111,6 +112,8 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"fault {text!r} needs a status from 200 to 599, such as status:503")
     if kind is Kind.SAYS:
         saying(argument)
+    if kind is Kind.QUOTA:
+        used_up(argument)
     if kind is Kind.REFUSES:
         read_refusal(argument)
     if kind is Kind.DRESSED and argument not in DRESSES:

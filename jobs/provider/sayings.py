@@ -60,3 +60,50 @@ def saying(argument: str) -> Saying:
     if form == "text":
         return Saying(int(status), b"text/plain; charset=utf-8", text.encode())
     return Saying(int(status), b"application/json", json.dumps(_JSON[form](text)).encode())
+
+
+_PLAN = "You exceeded your current quota, please check your plan and billing details."
+_USED_UP: dict[str, tuple[int, Any]] = {
+    "openai": (429, {"error": {"message": _PLAN, "type": "insufficient_quota", "code": "insufficient_quota"}}),
+    "anthropic": (
+        400,
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "Your credit balance is too low to access the API. Please go to Plans & Billing.",
+            },
+        },
+    ),
+    "payment": (402, {"error": {"code": "payment_required", "message": "This account has no funds left."}}),
+    "google": (
+        403,
+        {"error": {"code": 403, "message": "The quota was exceeded.", "errors": [{"reason": "quotaExceeded"}]}},
+    ),
+    "problem": (
+        429,
+        {
+            "type": "https://acme.example/errors/quota-exceeded",
+            "title": "Quota exceeded",
+            "detail": "1000 of 1000 used",
+        },
+    ),
+    "text": (429, "Your monthly quota has been exceeded"),
+}
+QUOTAS = (*_USED_UP,)
+"""All forms in which a quota is said to be used up."""
+
+
+def used_up(form: str) -> Saying:
+    """The answer of an account that has no more to spend, of a fault that is written `quota` or `quota:openai`.
+
+    Raises:
+        ValueError: There is no such form.
+    """
+    try:
+        status, body = _USED_UP[form or QUOTAS[0]]
+    except KeyError:
+        raise ValueError(f"no form {form!r} of a quota that is used up; there are {', '.join(QUOTAS)}") from None
+    if isinstance(body, str):
+        return Saying(status, b"text/plain; charset=utf-8", body.encode())
+    return Saying(status, b"application/json", json.dumps(body).encode())

@@ -73,6 +73,7 @@ CALL_SETTINGS = {
     "times": Setting(
         default=None, read=_unless_null(int), about="calls of each key that the fault hits, from the first"
     ),
+    "every": Setting(default=None, read=_unless_null(_seconds), about="seconds between two calls that the fault hits"),
 }
 SETTINGS = CALL_SETTINGS | {
     "auth": Setting(default="none", read=_auth, about="what a call must show: " + ", ".join(AUTHS)),
@@ -99,10 +100,11 @@ class Rule:
         jitter: Seconds that the latency varies by, up and down.
         rate: Calls let through, or None.
         concurrency: Calls at a time, or None.
-        retry_after: The form of Retry-After on 429 and, where it was asked for, on faults with 429 and 503.
+        retry_after: The form of Retry-After on 429 and, where it was asked for, on faults that are errors.
         fault: What goes wrong, or None.
         share: Share of the calls that the fault hits.
         times: Calls of each key that the fault hits, from the first; None for all.
+        every: Seconds between two calls that the fault hits, whatever their keys; None for all.
         origins: For each setting where it was made: empty for all calls, else the path or key.
     """
 
@@ -114,6 +116,7 @@ class Rule:
     fault: Fault | None
     share: float
     times: int | None
+    every: float | None
     origins: Mapping[str, str]
 
 

@@ -269,7 +269,7 @@ def test_names_and_rates_are_read() -> None:
     argued = {"status", "says", "slow", "redirect", "encoding", "charset", "refuses", "dressed"}
     assert {str(parse_fault(kind)) for kind in Kind if kind not in argued} < set(Kind)
     assert parse_rate("5/0.5s").seconds == 0.5
-    assert set(RetryAfter) == {"seconds", "date", "negative", "1000000000", "text", "none"}
+    assert {"seconds", "date", "ms", "reset_at", "none"} < set(RetryAfter)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -49,7 +49,7 @@ def status(**given: Any) -> dict[str, dict[str, Any]]:
     request = {"protocol": PROTOCOL, "holder": "h", "api": "acme", "number": 1, "limits": Limits().to_dict()}
     counts = {"wanted": 0, "waiting": 0, "reason": None, "in_flight": 0, "share": 0, "in_hand": 0}
     past: dict[str, Any] = {"outcomes": "", "probes": "", "throttled": [], "unused": [], "planned": [], "tokens": []}
-    counts |= {"fresh": 0, "patient": True, "failed_by": None}
+    counts |= {"usual": 0, "fresh": 0, "patient": True, "failed_by": None}
     plane.exchange({**request, **counts, **past, **given}, now=1.0)
     return plane.status(1.0)
 
