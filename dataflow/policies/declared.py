@@ -5,7 +5,7 @@ on. What counts is the share of the last calls that was refused:
 
 | share refused of the last 50 calls or so | what is done |
 |---|---|
-| at most 20 % | nothing: whoever was refused waits as long as the answer asks |
+| at most 20 %, or of fewer than 10 calls | nothing: whoever was refused waits as long as the answer asks |
 | more | nobody calls until the answers allow it; then as much is used as was accepted, and 10 % more each second |
 | 90 % and more | half as much each second: the provider takes nothing now, which does not say what it takes |
 
@@ -96,11 +96,12 @@ def take_up(use: Use, *, ended: int, refused: Sequence[float | None], now: float
     if not refused:
         return _proved(replace(use, streak=use.streak + ended), now=now)
     use = replace(use, streak=0)
-    if use.refused <= (HALF if now < use.deaf_until else TOLERATED) * use.ended:
+    if use.ended < SAMPLE or use.refused <= (HALF if now < use.deaf_until else TOLERATED) * use.ended:
+        # The first few calls say little: if all paused for one of them, the next one might meet the same again.
         return use
     asked = max((min(after, LONGEST) for after in refused if after is not None and after > 0), default=0.0)
     use = replace(use, until=max(use.until, now + asked)) if asked else use
-    return _cut(use, now=now) if use.ended >= SAMPLE and now >= use.since + APART else use
+    return _cut(use, now=now) if now >= use.since + APART else use
 
 
 def share_of(use: Use, *, now: float) -> float:

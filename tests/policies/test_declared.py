@@ -101,17 +101,33 @@ def test_where_slowing_down_is_of_no_use_the_whole_rate_is_used_again() -> None:
     assert played.used(10, DEAF) >= 0.97
 
 
-def test_one_refusal_in_a_hundred_calls_is_no_pause_and_the_first_call_is() -> None:
-    assert pause(take_up(Use(), ended=1, refused=[7.0], now=0.0), now=0.0) == 7.0
+@pytest.mark.parametrize("after", [None, 1.0])
+def test_a_refusal_in_every_second_leaves_nine_tenths_of_the_rate(after: float | None) -> None:
+    refused_in = set[int]()
+
+    def accepts(now: float, draw: random.Random, accepted: list[float]) -> bool:
+        first = int(now) not in refused_in
+        refused_in.add(int(now))
+        return not first
+
+    played = Played(accepts, seconds=30, after=after)
+    assert len(played.refused) == 30
+    assert played.used(0, 30) >= 0.97
+
+
+def test_one_refusal_is_no_pause_and_the_refusals_of_all_first_calls_are() -> None:
+    assert pause(take_up(Use(), ended=1, refused=[7.0], now=0.0), now=0.0) == 0.0
+    assert pause(take_up(Use(), ended=16, refused=[7.0] * 16, now=0.0), now=0.0) == 7.0
     later = take_up(take_up(Use(), ended=99, refused=[], now=0.0), ended=1, refused=[7.0], now=1.0)
     assert pause(later, now=1.0) == 0.0
     assert share_of(later, now=1.0) == 1.0
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one_and_none_is_longer_than_five_minutes() -> None:
-    use = take_up(Use(), ended=1, refused=[60.0], now=0.0)
-    assert pause(take_up(use, ended=1, refused=[1.0, None, -4.0, math.nan], now=0.5), now=0.5) == 59.5
-    assert pause(take_up(Use(), ended=1, refused=[math.inf], now=0.0), now=0.0) == 300.0
+    use = take_up(Use(), ended=20, refused=[60.0] * 20, now=0.0)
+    others = [1.0, None, -4.0, math.nan] * 5
+    assert pause(take_up(use, ended=20, refused=others, now=0.5), now=0.5) == 59.5
+    assert pause(take_up(Use(), ended=20, refused=[math.inf] * 20, now=0.0), now=0.0) == 300.0
 
 
 @given(
