@@ -10,6 +10,7 @@ from dataflow.engine.http.attempts import NO_SECRET
 from dataflow.errors import GuardrailReached, NotFound
 from dataflow.policies.meaning import Meaning, meaning_of
 from dataflow.services.replies import REFUSAL
+from dataflow.services.said import said
 from dataflow.services.service import Service
 
 REFUSALS = (401, 403)
@@ -65,12 +66,29 @@ def is_later(error: BaseException, later: Collection[int]) -> bool:
 
 def meaning_behind(error: BaseException, later: Collection[int] = ()) -> Meaning | None:
     """What the answer means that an error of a library carries; None for one without an answer, or of our own."""
-    response: Any = getattr(error, "response", None)
-    status, headers = status_of(error), getattr(response, "headers", None)
-    if status is None or status < 400 or not isinstance(headers, Mapping):
+    status, (headers, body) = status_of(error), _answer_behind(error)
+    if status is None or status < 400 or headers is None:
         return None
-    body = getattr(response, "content", b"")
-    return meaning_of(status, headers, body if isinstance(body, bytes) else b"", later=later, now_wall=time.time())
+    return meaning_of(status, headers, body, later=later, now_wall=time.time())
+
+
+def said_behind(error: BaseException) -> str:
+    """What the provider says in the answer that an error of a library carries, empty for one without an answer."""
+    headers, body = _answer_behind(error)
+    kind = next((text for name, text in (headers or {}).items() if name.lower() == "content-type"), "")
+    return said(body, kind) if body else ""
+
+
+def _answer_behind(error: BaseException) -> tuple[Mapping[str, str] | None, bytes]:
+    """Headers and body of the answer behind an error, as far as they are there."""
+    response: Any = getattr(error, "response", None)
+    headers = getattr(response, "headers", None)
+    try:
+        body = getattr(response, "content", b"")
+    except Exception:
+        # A stream that nobody has read raises what its library likes; the headers are still there.
+        body = b""
+    return headers if isinstance(headers, Mapping) else None, body if isinstance(body, bytes) else b""
 
 
 def status_of(error: BaseException) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow.engine.http.access import meaning_behind, status_of
+from dataflow.engine.http.access import meaning_behind, said_behind, status_of
 from dataflow.engine.http.attempts import OUT_OF_QUOTA
 from dataflow.errors import LimitReached
 from dataflow.services.said import said_by
@@ -36,7 +36,7 @@ class QuotaCheck:
             f"{status_of(error)}); what is done and paid for is kept: raise it there, or wait until it is renewed, "
             "then run the same command again to go on"
         )
-        said = getattr(error, "said", "") or said_by(error)
+        said = getattr(error, "said", "") or said_behind(error) or said_by(error)
         reached.said = f"it said: {said}" if self._texts and said else ""
         raise reached
 
