@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from provider_play import Ask, Played, Row
 
-from dataflow.errors import GuardrailReached
+from dataflow.errors import GuardrailReached, LimitReached
 
 TITLE = {"title": "name"}
 FIRM = Ask(options={"returns": {"title": str}, "select": TITLE})
@@ -48,6 +48,12 @@ def _by_its_own_client(played: Played) -> None:
 
 def _by_httpx(played: Played) -> None:
     assert {call[4]["user-agent"].partition("/")[0] for call in played.log} == {"python-httpx"}
+
+
+def _waits_a_second(played: Played) -> None:
+    for key in {call[2] for call in played.log}:
+        first, second = (call[0] for call in played.log if call[2] == key)
+        assert second - first >= 0.95
 
 
 def _tells_what_was_said(played: Played) -> None:
@@ -106,6 +112,42 @@ ROWS: dict[str, Row] = {
         plays={"keys": {"a.example": {"fault": "status:429", "times": 5, "retry_after": "seconds"}}},
         ends={"succeeded": 3},
         calls=8,
+    ),
+    "says when in another way: `retry-after-ms`, `x-ratelimit-reset-requests: 1s`, `X-RateLimit-Reset`, `RateLimit`, "
+    "a date": Row(
+        plays={
+            "keys": {
+                f"{form}.example": {"fault": "status:429", "times": 1, "retry_after": form}
+                for form in ("ms", "resets", "reset_at", "ratelimit", "date")
+            }
+        },
+        domains=tuple(f"{form}.example" for form in ("ms", "resets", "reset_at", "ratelimit", "date")),
+        ends={"succeeded": 5},
+        calls=10,
+        also=_waits_a_second,
+    ),
+    "answers 403 or 420 when I am too fast, with `Retry-After`": Row(
+        plays={
+            "keys": {
+                "a.example": {"fault": "status:403", "times": 4, "retry_after": "ms"},
+                "b.example": {"fault": "status:420", "times": 1, "retry_after": "seconds"},
+            }
+        },
+        ends={"succeeded": 3},
+        calls=8,
+    ),
+    "answers 420 when I am too fast, and does not say when to come again": Row(
+        plays={"keys": {"a.example": {"fault": "status:420", "times": 2}}}, ends={"succeeded": 3}, calls=5
+    ),
+    "answers 403 when I am too fast": Row(plays={"fault": "status:403", "times": 1}, ends={"succeeded": 3}, calls=6),
+    "answers 429 now and then, within its rate": Row(
+        plays={"rate": "40/s", "fault": "status:429", "every": 0.5, "times": 1},
+        domains=tuple(f"{number}.example" for number in range(60)),
+        ends={"succeeded": 60},
+        calls=range(61, 67),
+    ),
+    "answers 429 `insufficient_quota`: the account is empty": Row(
+        plays={"fault": "quota:openai"}, stops=LimitReached, calls=range(1, 4)
     ),
     "takes a while for a job that is asked for again and again": Row(
         plays={"keys": {"a.example": {"fault": "status:202", "times": 6}}},
