@@ -18,15 +18,15 @@ class Streak:
     Attributes:
         failures: Since any call was answered.
         needed: So many of them say that nothing succeeds.
-        later: Those of calls that began after the first one, since one of these was answered.
-        later_needed: So many of them say that nothing succeeds.
+        newer: Those of calls that began after the first one, since one of these was answered.
+        newer_needed: So many of them say that nothing succeeds.
         going_on: Whether no call that began after the first failure has been answered since.
     """
 
     failures: int = 0
     needed: int = 0
-    later: int = 0
-    later_needed: int = 0
+    newer: int = 0
+    newer_needed: int = 0
     going_on: bool = False
 
     def failed(self, *, threshold: int, in_flight: int, earlier: bool = False) -> Streak:
@@ -41,8 +41,8 @@ class Streak:
         return Streak(
             failures=self.failures + 1,
             needed=self.needed if self.failures else needed,
-            later=self.later + (not earlier),
-            later_needed=self.later_needed if self.going_on else needed,
+            newer=self.newer + (not earlier),
+            newer_needed=self.newer_needed if self.going_on else needed,
             going_on=True,
         )
 
@@ -53,12 +53,12 @@ class Streak:
     @property
     def length(self) -> int:
         """The longer one of both counts."""
-        return max(self.failures, self.later)
+        return max(self.failures, self.newer)
 
     @property
     def is_outlasted(self) -> bool:
         """Whether nothing succeeds any more."""
-        return 0 < self.needed <= self.failures or 0 < self.later_needed <= self.later
+        return 0 < self.needed <= self.failures or 0 < self.newer_needed <= self.newer
 
 
 NONE = Streak()

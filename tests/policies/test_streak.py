@@ -26,7 +26,7 @@ def test_answers_to_calls_from_before_do_not_end_the_failures_of_later_ones() ->
     streak = NONE
     for _ in range(14):
         streak = many(streak, 1).answered(earlier=True)
-    assert (streak.failures, streak.later, streak.is_outlasted) == (0, 14, False)
+    assert (streak.failures, streak.newer, streak.is_outlasted) == (0, 14, False)
     assert many(streak, 1).is_outlasted
     assert many(streak, 3).answered() is NONE
 

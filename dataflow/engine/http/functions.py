@@ -11,7 +11,7 @@ from typing import Any
 
 from dataflow.engine.http.attempts import AttemptError, Call, CallError
 from dataflow.engine.http.provider import Provider
-from dataflow.engine.http.raised import ended_by, hear, is_asked_again, meaning_of
+from dataflow.engine.http.raised import ended_by, hear, is_asked_again, meant_by
 from dataflow.engine.lanes import send, wait_for_room
 from dataflow.engine.patience import Once, left_behind_text
 from dataflow.engine.texts import ours_of
@@ -25,15 +25,17 @@ async def perform(
     provider: Provider, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call
 ) -> Any:
     """Call a function that does not ask for the client: the whole call is one attempt."""
-    return await provider.caller.perform(partial(_attempt, function, values, call), call)
+    return await provider.caller.perform(partial(_attempt, provider, function, values, call), call)
 
 
-async def _attempt(function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call) -> Any:
+async def _attempt(
+    provider: Provider, function: Callable[..., Awaitable[Any]], values: Sequence[Any], call: Call
+) -> Any:
     call.leave()
     try:
         return await function(*values)
     except Exception as error:
-        meant = meaning_of(error)
+        meant = meant_by(error, later=provider.api.later)
         if meant is None:
             raise
         if isinstance(meant, AttemptError) and not is_asked_again(meant):
@@ -118,7 +120,7 @@ async def apply(
         try:
             return await _once(function, clock, values, call)
         except Exception as error:
-            meant = None if ours_of(error) else meaning_of(error)
+            meant = None if ours_of(error) else meant_by(error, later=provider.api.later)
             if meant is None:
                 raise
             if not (isinstance(meant, AttemptError) and is_asked_again(meant)):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataflow.engine.http.access import meaning_behind, said_behind, status_of
+from dataflow.engine.http.access import status_of
 from dataflow.engine.http.attempts import OUT_OF_QUOTA
 from dataflow.errors import LimitReached
-from dataflow.services.said import said_by
 from dataflow.services.service import Service
 
 
@@ -29,20 +28,13 @@ class QuotaCheck:
         Raises:
             LimitReached: The provider says that the quota is used up.
         """
-        if error is None or not self._strict or not _is_out_of_quota(error):
+        if error is None or not self._strict or getattr(error, "reason", None) != OUT_OF_QUOTA:
             return
         reached = LimitReached(
             f"`{self._service.name}`: the quota of {self._service.api.name} is used up (it answered "
             f"{status_of(error)}); what is done and paid for is kept: raise it there, or wait until it is renewed, "
             "then run the same command again to go on"
         )
-        said = getattr(error, "said", "") or said_behind(error) or said_by(error)
+        said = getattr(error, "said", "")
         reached.said = f"it said: {said}" if self._texts and said else ""
         raise reached
-
-
-def _is_out_of_quota(error: BaseException) -> bool:
-    if getattr(error, "reason", None) == OUT_OF_QUOTA:
-        return True
-    means = meaning_behind(error)
-    return means is not None and means.out_of_quota

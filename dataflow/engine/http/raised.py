@@ -6,6 +6,8 @@ answer means to a declared endpoint. What is tried again is decided by whoever c
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from dataflow.engine.http.answering import check_status
 from dataflow.engine.http.attempts import RETRY_LATER, Again, Answer, AttemptError, CallError
 from dataflow.engine.http.foreign import (
@@ -42,15 +44,19 @@ _SENTENCES: dict[Reason, tuple[str, Again]] = {
 }
 
 
-def meaning_of(error: Exception) -> AttemptError | Verdict | None:
+def meant_by(error: Exception, *, later: Collection[int]) -> AttemptError | Verdict | None:
     """What an exception of a function means; None where it is one as any other, which no other attempt would mend.
 
     Of a group, such as that of several tasks, it is what allows least.
+
+    Args:
+        error: The exception.
+        later: Statuses besides 429 by which the API asks to be called later.
     """
     leaves = leaves_of(error)
     if leaves != [error] and len(leaves) == 1 and isinstance(leaves[0], _WORDS):
         return leaves[0]
-    found = [_meaning(leaf) for leaf in leaves]
+    found = [_meaning(leaf, later) for leaf in leaves]
     if any(one is None for one in found):
         return None
     attempts = [one for one in found if isinstance(one, AttemptError)]
@@ -71,8 +77,8 @@ def ended_by(meant: AttemptError | Verdict) -> Exception:
     """What the call ends with where nothing is tried again."""
     if isinstance(meant, Verdict):
         return meant
-    late = meant.reason == "timeout"
-    return CallError(meant.reason, meant.error, status=meant.status, timed_out=late, said=meant.said)
+    late, later = meant.reason == "timeout", meant.attempt is Attempt.THROTTLED
+    return CallError(meant.reason, meant.error, status=meant.status, timed_out=late, later=later, said=meant.said)
 
 
 def hear(error: BaseException) -> None:
@@ -87,7 +93,7 @@ def hear(error: BaseException) -> None:
         return
 
 
-def _meaning(error: BaseException) -> AttemptError | NotFound | None:
+def _meaning(error: BaseException, later: Collection[int]) -> AttemptError | NotFound | None:
     if isinstance(error, RetryLater):
         return asked_again(error)
     carried = answer_in(error)
@@ -98,7 +104,7 @@ def _meaning(error: BaseException) -> AttemptError | NotFound | None:
         carried = Carried(status=reason)
     answer = Answer(status=carried.status, headers=carried.headers, body=carried.body)
     try:
-        check_status(answer, () if is_of_model(error) else NOT_FOUND)
+        check_status(answer, () if is_of_model(error) else NOT_FOUND, later=later)
     except NotFound as nothing:
         return nothing
     except AttemptError as found:

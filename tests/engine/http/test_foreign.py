@@ -21,7 +21,7 @@ import pytest
 import dataflow as flow
 from dataflow.engine.http.attempts import AttemptError
 from dataflow.engine.http.foreign import answer_in, reason_in
-from dataflow.engine.http.raised import ended_by, hear, is_asked_again, meaning_of
+from dataflow.engine.http.raised import ended_by, hear, is_asked_again, meant_by
 from dataflow.errors import NotFound
 from dataflow.policies.retry import Attempt
 
@@ -108,7 +108,7 @@ REASONS: list[tuple[Exception, str | None]] = [
 @pytest.mark.parametrize(("error", "expected"), REASONS, ids=[repr(error)[:60] for error, _ in REASONS])
 def test_what_a_client_raises_is_told_by_its_class(error: Exception, expected: str | None) -> None:
     assert reason_in(error) == expected
-    meant = meaning_of(error)
+    meant = meant_by(error, later=())
     assert (meant and getattr(meant, "reason", None)) == expected
 
 
@@ -209,26 +209,26 @@ def test_an_answer_that_an_exception_carries_means_what_it_means_to_an_endpoint(
 ) -> None:
     waits = status in (429, 503)
     for error in answers(status, {"retry-after": "7"} if waits else {}, b'{"message": "slow down"}'):
-        meant = meaning_of(error)
+        meant = meant_by(error, later=())
         assert isinstance(meant, AttemptError)
         assert (meant.reason, meant.status, meant.again, meant.attempt) == (reason, status, again, attempt)
         assert meant.after == (7 if waits else None)
 
 
 def test_what_the_provider_said_is_told_as_far_as_it_was_read() -> None:
-    said = [getattr(meaning_of(one), "said", "") for one in answers(422, {}, b'{"message": "slow down"}')]
+    said = [getattr(meant_by(one, later=()), "said", "") for one in answers(422, {}, b'{"message": "slow down"}')]
     assert [one for one in said if one == "slow down"] == ["slow down"] * 5
     assert all(said)
 
 
 def test_404_means_that_nothing_was_found() -> None:
     others = [error for error in answers(404, {}, b"") if type(error).__module__ != "openai"]
-    assert [type(meaning_of(error)) for error in others] == [NotFound] * len(others)
+    assert [type(meant_by(error, later=())) for error in others] == [NotFound] * len(others)
 
 
 def test_404_of_a_model_means_that_there_is_no_such_model() -> None:
     (error,) = [error for error in answers(404, {}, b"") if type(error).__module__ == "openai"]
-    meant = meaning_of(error)
+    meant = meant_by(error, later=())
     assert isinstance(meant, AttemptError)
     assert (meant.reason, meant.again) == ("HTTP 404", "never")
 
@@ -245,7 +245,7 @@ def test_404_of_a_model_means_that_there_is_no_such_model() -> None:
 )
 def test_what_only_looks_like_a_status_is_none(error: Exception) -> None:
     assert answer_in(error) is None
-    assert meaning_of(error) is None
+    assert meant_by(error, later=()) is None
 
 
 def test_an_exception_whose_attributes_raise_is_one_as_any_other() -> None:
@@ -254,7 +254,7 @@ def test_an_exception_whose_attributes_raise_is_one_as_any_other() -> None:
         def response(self) -> Any:
             raise RuntimeError("not now")
 
-    assert meaning_of(Odd()) is None
+    assert meant_by(Odd(), later=()) is None
 
 
 def test_an_answer_that_was_not_read_is_not_read_for_its_text() -> None:
@@ -263,25 +263,25 @@ def test_an_answer_that_was_not_read_is_not_read_for_its_text() -> None:
         yield b""
 
     response = httpx.Response(503, content=never(), request=GET)
-    meant = meaning_of(httpx.HTTPStatusError("no", request=GET, response=response))
+    meant = meant_by(httpx.HTTPStatusError("no", request=GET, response=response), later=())
     assert isinstance(meant, AttemptError)
     assert (meant.reason, meant.said) == ("HTTP 503", "no")
 
 
 def test_of_a_group_what_allows_least_counts() -> None:
     later, lost = flow.RetryLater("busy", after=3), httpx.ReadError("no")
-    assert is_asked_again(meaning_of(ExceptionGroup("tasks", [ExceptionGroup("more", [later])])))
-    both = meaning_of(ExceptionGroup("tasks", [later, lost]))
+    assert is_asked_again(meant_by(ExceptionGroup("tasks", [ExceptionGroup("more", [later])]), later=()))
+    both = meant_by(ExceptionGroup("tasks", [later, lost]), later=())
     assert isinstance(both, AttemptError)
     assert (both.reason, both.after) == ("connection lost", 3)
-    assert meaning_of(ExceptionGroup("tasks", [lost, KeyError("name")])) is None
+    assert meant_by(ExceptionGroup("tasks", [lost, KeyError("name")]), later=()) is None
     skip = flow.Skip("no")
-    assert meaning_of(ExceptionGroup("tasks", [skip])) is skip
-    assert meaning_of(skip) is None
+    assert meant_by(ExceptionGroup("tasks", [skip]), later=()) is skip
+    assert meant_by(skip, later=()) is None
 
 
 def test_a_full_pool_of_a_client_is_no_fault_of_its_provider() -> None:
-    meant = meaning_of(httpx.PoolTimeout("no"))
+    meant = meant_by(httpx.PoolTimeout("no"), later=())
     assert isinstance(meant, AttemptError)
     assert (meant.attempt, meant.reached) == (Attempt.ABANDONED, False)
 
@@ -290,7 +290,7 @@ def test_the_sentence_names_class_and_place_and_what_was_said_stands_apart() -> 
     try:
         raise ConnectionResetError(104, "by ada@acme.example")
     except OSError as error:
-        meant = meaning_of(error)
+        meant = meant_by(error, later=())
     assert isinstance(meant, AttemptError)
     assert meant.error.startswith("the connection was lost (ConnectionResetError) (test_foreign.py, line ")
     assert "ada" in str(ended_by(meant).__dict__["said"])
