@@ -65,5 +65,5 @@ def test_nobody_is_paid_to_look_at_an_address_that_is_none(published: Run) -> No
 
 def test_the_run_says_what_its_calls_waited_for(published: Run) -> None:
     waited = published.statistics["services"]["reputation"]["waited"]
-    assert waited.keys() == {"rate", "concurrency", "breaker", "budget"}
+    assert waited.keys() == {"rate", "concurrency", "breaker", "budget", "provider", "plane"}
     assert waited["breaker"] == 0

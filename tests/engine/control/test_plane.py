@@ -230,9 +230,9 @@ def test_a_429_slows_an_api_without_a_declared_rate_down_until_it_has_grown_past
     assert plane.exchange(request("a", 31, limits=QUIET), now=170.0)["slots"] is None
 
 
-def test_a_retry_after_stops_all_holders() -> None:
+def test_a_retry_after_of_the_first_calls_stops_all_holders() -> None:
     plane = Plane()
-    plane.exchange(request("a", 1, throttled=[20.0]), now=0.0)
+    plane.exchange(request("a", 1, throttled=[20.0] * 10), now=0.0)
     reply = plane.exchange(request("b", 1), now=1.0)
     assert (reply["pause"], slots_of(reply)) == (19.0, [])
 
