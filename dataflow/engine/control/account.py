@@ -99,7 +99,7 @@ class Account:
         self._cut, self._use = throttle.Cut(), declared.Use()
         self._shares = concurrency.Shares()
         self._held = held
-        self._calls: deque[tuple[int, float, int]] = deque(maxlen=OBSERVED + 1)
+        self._calls: deque[tuple[int, float, int, int]] = deque(maxlen=OBSERVED + 1)
         self._tokens: float | None = None
         self._warned: set[Limits] = set()
         self._host = HostShare(api, plane=plane)
@@ -191,8 +191,15 @@ class Account:
 
     def observed(self, *, now: float) -> float:
         """Calls that ended in a second, over the last ones."""
-        recent = [(begun, count) for second, begun, count in self._calls if second > now - OBSERVED]
-        return sum(count for _, count in recent) / max(1.0, now - recent[0][0]) if recent else 0.0
+        return self._lately(now=now)[0]
+
+    def _lately(self, *, now: float) -> tuple[float, float, int]:
+        """Calls that ended and that were accepted in a second, and how many ended in all, over the last ones."""
+        recent = [one[1:] for one in self._calls if one[0] > now - OBSERVED]
+        if not recent:
+            return 0.0, 0.0, 0
+        seconds, ended = max(1.0, now - recent[0][0]), sum(count for _, count, _ in recent)
+        return ended / seconds, (ended - sum(refused for _, _, refused in recent)) / seconds, ended
 
     def _member(self, request: Mapping[str, Any], *, now: float) -> Member:
         holder = request["holder"]
@@ -223,13 +230,14 @@ class Account:
     def _take_up(self, request: Mapping[str, Any], *, now: float) -> None:
         limits = self._known()
         outcomes: str = request["outcomes"]
-        self._count(len(outcomes) + len(request["probes"]), now=now)
         refused = request["throttled"]
+        self._count(len(outcomes) + len(request["probes"]), refused=len(refused), now=now)
         if limits.rates:
             ended = sum(letter not in "aA" for letter in (*outcomes, *request["probes"]))
             self._use = declared.take_up(self._use, ended=max(ended, len(refused)), refused=refused, now=now)
-        for after in () if limits.rates else refused:
-            self._cut = throttle.throttle(self._cut, now=now, observed=self.observed(now=now), after=after)
+        elif refused:
+            _, accepted, lately = self._lately(now=now)
+            self._cut = throttle.throttle(self._cut, now=now, refused=refused, accepted=accepted, ended=lately)
         if limits.breaker is not None:
             in_flight = sum(member.usual for member in self.members.values())
             self.circuit.take_up(limits.breaker, request, in_flight=in_flight, now=now)
@@ -255,14 +263,14 @@ class Account:
         rates = self._known().rates
         self._windows.charge(calls=calls, tokens=tokens, limits=rates, now=now, late=self._tolerance())
 
-    def _count(self, calls: int, *, now: float) -> None:
+    def _count(self, calls: int, *, refused: int, now: float) -> None:
         second = math.floor(now)
         if not self._calls or self._calls[-1][0] != second:
             # What comes after a pause was made from about now on, not from the full second.
             goes_on = self._calls and self._calls[-1][0] == second - 1
-            self._calls.append((second, second if goes_on else now - INTERVAL, 0))
-        _, begun, before = self._calls[-1]
-        self._calls[-1] = (second, begun, before + calls)
+            self._calls.append((second, second if goes_on else now - INTERVAL, 0, 0))
+        _, begun, before, earlier = self._calls[-1]
+        self._calls[-1] = (second, begun, before + calls, earlier + refused)
 
     def _give(self, member: Member, request: Mapping[str, Any], *, now: float, interval: float) -> dict[str, Any]:
         limits = self._known()
