@@ -135,7 +135,7 @@ def play(row: Row, code: str, *, server: Running, home: Path) -> None:
 
 def _check_calls(row: Row, seen: Mapping[str, Any]) -> None:
     calls = seen["calls"]
-    assert calls in row.calls if isinstance(row.calls, range) else calls == row.calls
+    assert calls in row.calls if isinstance(row.calls, range) else calls == row.calls, calls
 
 
 def _seen(server: Running, path: str) -> Mapping[str, Any]:

@@ -106,6 +106,7 @@ def lease(plane: Plane, *, wanted: int, now: float, number: int = 1) -> int:
             "wanted": wanted,
             "waiting": wanted,
             "in_flight": 0,
+            "usual": 0,
             "share": 0,
             "in_hand": 0,
             "outcomes": "",

@@ -13,7 +13,7 @@ import dataflow
 
 HOME = Path(dataflow.__file__).parent
 NEEDED = [f"engine/live/{name}.py" for name in ("boards", "scheduler", "pages", "metrics", "sight")]
-NEEDED += [f"faces/{name}.py" for name in ("page", "panels", "meters", "style", "texts")]
+NEEDED += [f"faces/{name}.py" for name in ("page", "panels", "meters", "queues", "style", "texts")]
 ROOMS = ("errors", "outcomes", "policies")
 LIBRARIES = {*sys.stdlib_module_names, "distributed", "tornado"}
 FINE = {"dataflow." + name.removesuffix(".py").replace("/", ".") for name in NEEDED} | {"dataflow.engine.control.plane"}
