@@ -105,7 +105,7 @@ def test_a_resolved_run_gives_what_one_partition_gives_in_its_order(source: Path
         several = run(source, tmp_path / "several", max_failures="100%")
         whole = tmp_path / "whole.parquet"
         pq.write_table(pq.read_table(source), whole)
-        one = run(whole, tmp_path / "one", max_failures="100%")
+        one = run(whole, tmp_path / "one", max_failures="100%", partition_size="1GB")
     assert (several.partitions, one.partitions) == (FILES, 1)
     assert several.to_arrow().equals(one.to_arrow())
     assert several.rejects()["number"].equals(one.rejects()["number"])
