@@ -9,7 +9,6 @@ the business of this module.
 from __future__ import annotations
 
 import atexit
-import bz2
 import codecs
 import gzip
 import lzma
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO
 from dataflow.errors import SourceError
 from dataflow.store.filesystem import open_file, shown, translated
 from dataflow.store.sources.encodings import misencoded
+from dataflow.store.sources.streams import streams_of_bz2, streams_of_xz
 
 BLOCK = 1 << 20
 """Bytes that are read at a time; with the arrays of a scanner they fit the second-level cache."""
@@ -57,7 +57,7 @@ class SequentialReader:
         self.file = file
         self.position = 0
         self._held = b""
-        self._lines = 0
+        self._lines = self._unpacked = 0
         self._begun = False
         self._raw = open_file(file.path)
         self._inflated = _inflate(file.compression, self._raw)
@@ -106,12 +106,14 @@ class SequentialReader:
             with translated(path):
                 return self._raw.read(BLOCK)
         try:
-            return bytes(self._inflated.read(BLOCK))
+            data = bytes(self._inflated.read(BLOCK))
         except _DAMAGE as error:
             raise SourceError(
                 f"{shown(path)}: the {self.file.compression} data is cut off or damaged "
-                f"behind {self.position:,} bytes of text; fetch the file again"
+                f"behind {self._unpacked:,} bytes of text; fetch the file again"
             ) from error
+        self._unpacked += len(data)
+        return data
 
     def _decode(self, data: bytes) -> bytes:
         decoder, encoding = self._decoder, self.file.transcode
@@ -179,9 +181,9 @@ def _inflate(compression: str | None, raw: BinaryIO) -> Any:
     if compression == "gzip":
         return gzip.GzipFile(fileobj=raw)
     if compression == "bz2":
-        return bz2.BZ2File(raw)
+        return streams_of_bz2(raw)
     if compression == "xz":
-        return lzma.LZMAFile(raw)
+        return streams_of_xz(raw)
     if compression == "zstd":
         import pyarrow as pa
 
