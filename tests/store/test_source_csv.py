@@ -368,3 +368,33 @@ def test_compressed_data_under_a_plain_name_is_told(write):
 def test_a_header_without_an_end_is_refused(write):
     with pytest.raises(SourceError, match="the first line does not end within 16 MB"):
         read_all(csv(write(b'a,"' + b"b" * (17 << 20))))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param('id,"name,city\n' + "1,a,b\n" * 5000, id="never closed"),
+        pytest.param('id,"name,city', id="never closed, and nothing behind it"),
+        pytest.param('id,"name,city\n1,a,b\n2,"x",c\n3,d,e\n', id="closed by a later quote"),
+        pytest.param('id,"name,city\n1,a,6"\n2,b,c\n3,d,e\n', id="closed by a sign for inches"),
+        pytest.param('id,"name,city\r1,a,b\r2,"x",c\r', id="old newlines"),
+    ],
+)
+def test_a_quote_in_the_header_swallows_no_records(write, data):
+    with pytest.raises(SourceError, match=r"leads.csv: a quote \(\"\) in the header is not closed .* quote=None"):
+        read_all(csv(write(data)))
+    assert read_all(csv(write(data), quote=None)).plan.schema.names == ["id", '"name', "city"]
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ('id,"First\nName",z\n1,a,b\n', ["id", "First\nName", "z"]),
+        ('"a" ,b\n1,2\n', ["a ", "b"]),
+        ('5" pipe,b\n1,2\n', ['5" pipe', "b"]),
+        ('id,"First, or\nLast"\n1,"a"\n', ["id", "First, or\nLast"]),
+        ('"all\nof it"\n', ["all\nof it"]),
+    ],
+)
+def test_a_name_may_have_quotes_and_lines_of_its_own(write, data, names):
+    assert read_all(csv(write(data))).plan.schema.names == names

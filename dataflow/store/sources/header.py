@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dataflow.errors import SourceError
 from dataflow.store.filesystem import shown
@@ -39,13 +40,16 @@ def read_head(file: TextFile, options: DelimitedOptions) -> Head:
     """Read the first record of a file and take the names of the columns from it or from `names=`.
 
     Raises:
-        SourceError: The header has a name twice, does not fit `names=`, does not end, or is no text.
+        SourceError: The header has a name twice or a quote that is not closed, does not fit `names=`, does not end, or
+            is no text.
     """
-    start, record, end = _first_record(file, options)
+    start, record, end, behind = _first_record(file, options)
     if not options.header:
         _compare_fields(file, options, fields=_fields(file, record, options=options), what="the first record")
         return Head(file=file, names=options.names, start=start)
     fields = _fields(file, record, options=options)
+    if options.quote is not None:
+        _check_quotes(file, record, options=options, behind=behind)
     if options.names is not None:
         _compare_fields(file, options, fields=fields, what="the header")
         return Head(file=file, names=options.names, start=end)
@@ -81,8 +85,8 @@ def _compare_fields(file: TextFile, options: DelimitedOptions, *, fields: Sequen
         )
 
 
-def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes, int]:
-    """The offset of the text, its first record, and the offset behind that."""
+def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes, int, bytes]:
+    """The offset of the text, its first record, the offset behind that, and the record there as far as it is known."""
     size = _FIRST_LOOK
     while True:
         opening = file.opening(size)
@@ -93,9 +97,9 @@ def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes
         text = opening[start:]
         ends, _, _ = scan(text, options.marks, place=Place.FIELD, record=0)
         if len(ends):
-            return start, text[: ends[0]], start + int(ends[0])
+            return start, text[: ends[0]], start + int(ends[0]), text[ends[0] : ends[1] if len(ends) > 1 else None]
         if len(opening) < size:
-            return start, text, len(opening)
+            return start, text, len(opening), b""
         if size >= _LONGEST:
             raise SourceError(
                 f"{shown(file.path)}: the first line does not end within 16 MB; check quote= and the file"
@@ -103,16 +107,44 @@ def _first_record(file: TextFile, options: DelimitedOptions) -> tuple[int, bytes
         size *= 16
 
 
+def _check_quotes(file: TextFile, record: bytes, *, options: DelimitedOptions, behind: bytes) -> None:
+    """Refuse a header that goes on over lines for a quote that begins no name: it would swallow records.
+
+    A name may have lines where its quotes stand right, and the next record has as many fields as the header; not where
+    it has as many as the first line alone.
+    """
+    text = file.to_utf8(record, offset=0).decode("utf-8").strip("\r\n")
+    quote, lines = options.quote or "", text.splitlines()
+    if quote not in text:
+        return
+    try:
+        fields = next(csv.reader(io.StringIO(text, newline=""), **_dialect(options), strict=True), [])
+    except csv.Error:
+        # A space behind a closing quote swallows nothing.
+        right = len(lines) == 1 and text.count(quote) % 2 == 0
+    else:
+        next_one = len(_fields(file, behind, options=options)) if len(lines) > 1 else 0
+        right = next_one in (0, len(fields)) or next_one != lines[0].count(options.delimiter) + 1
+    if not right:
+        raise SourceError(
+            f"{shown(file.path)}: a quote ({quote}) in the header is not closed on its line, so that the header has "
+            f"{len(lines):,} lines; close it, or say quote=None if quotes mean nothing in this file"
+        )
+
+
 def _fields(file: TextFile, record: bytes, *, options: DelimitedOptions) -> list[str]:
     text = file.to_utf8(record, offset=0).decode("utf-8").strip("\r\n")
     if not text:
         return []
-    lines = io.StringIO(text, newline="")
     try:
-        if options.quote is None:
-            return next(csv.reader(lines, delimiter=options.delimiter, quoting=csv.QUOTE_NONE))
-        return next(csv.reader(lines, delimiter=options.delimiter, quotechar=options.quote))
+        return next(csv.reader(io.StringIO(text, newline=""), **_dialect(options)))
     except csv.Error as error:
         raise SourceError(
             f"{shown(file.path)}: the first line cannot be read ({error}); check delimiter= and quote="
         ) from error
+
+
+def _dialect(options: DelimitedOptions) -> dict[str, Any]:
+    if options.quote is None:
+        return {"delimiter": options.delimiter, "quoting": csv.QUOTE_NONE}
+    return {"delimiter": options.delimiter, "quotechar": options.quote}
