@@ -282,7 +282,10 @@ def _rejects(environment: Environment, batch: Batch, rejected: Mask, *, key: Seq
     found = reasons(environment) if len(rows) else {}
     ordered = [found[row] for row in rows.tolist()]
     bad: Sequence[Unreadable] = batch.unreadable
-    columns: list[Any] = [_with_nulls(column, len(bad)) for column in _keys(environment, rows, key)]
+    keys = zip(key, _keys(environment, rows, key), strict=True)
+    columns: list[Any] = [
+        pa.concat_arrays([column, _remains(batch, name, column.type)]) if bad else column for name, column in keys
+    ]
     columns += [
         pa.array([one.service for one in ordered] + [UNREADABLE] * len(bad), pa.string()),
         pa.array([one.reason for one in ordered] + ["unreadable"] * len(bad), pa.string()),
@@ -353,5 +356,8 @@ def _keys(environment: Environment, rows: Any, key: Sequence[str]) -> list[Any]:
     return [join_chunks(environment.column(column)).take(arrow_array(rows)) for column in named]
 
 
-def _with_nulls(column: Any, count: int) -> Any:
-    return pa.concat_arrays([column, pa.nulls(count, column.type)]) if count else column
+def _remains(batch: Batch, name: str, kind: pa.DataType) -> pa.Array:
+    """A column of the records that cannot be read as a whole, as far as it can."""
+    if batch.remains is None or name not in batch.remains.schema.names:
+        return pa.nulls(len(batch.unreadable), kind)
+    return join_chunks(batch.remains.column(name))

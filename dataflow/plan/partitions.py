@@ -115,11 +115,13 @@ class Batch:
         table: The readable records, under the source schema fixed when planned.
         rows: int64 array, the source row number of each record of `table`.
         unreadable: The records that did not fit, in order of their rows.
+        remains: What can be read of each of those, under the source schema, null elsewhere; None where nothing can.
     """
 
     table: pa.Table
     rows: pa.Array
     unreadable: tuple[Unreadable, ...] = ()
+    remains: pa.Table | None = None
 
     def first(self, records: int) -> Batch:
         """The first so many records of it, in the order of the source."""
@@ -127,11 +129,17 @@ class Batch:
             return self
         numbers = sorted([*self.rows.to_pylist(), *(one.row for one in self.unreadable)])
         last = numbers[records - 1]
-        kept = sum(row <= last for row in self.rows.to_pylist())
+        return self.until(last)
+
+    def until(self, row: int) -> Batch:
+        """Its records up to a row of the source."""
+        kept = sum(one <= row for one in self.rows.to_pylist())
+        unreadable = tuple(one for one in self.unreadable if one.row <= row)
         return Batch(
             table=self.table.slice(0, kept),
             rows=self.rows.slice(0, kept),
-            unreadable=tuple(one for one in self.unreadable if one.row <= last),
+            unreadable=unreadable,
+            remains=None if self.remains is None else self.remains.slice(0, len(unreadable)),
         )
 
 

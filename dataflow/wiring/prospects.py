@@ -157,9 +157,4 @@ def _first(batch: Batch, size: int) -> Batch:
     """The first readable records of a slice, with those between them that are not."""
     if batch.table.num_rows <= size:
         return batch
-    following = batch.rows[size].as_py()
-    return Batch(
-        table=batch.table.slice(0, size),
-        rows=batch.rows.slice(0, size),
-        unreadable=tuple(one for one in batch.unreadable if one.row < following),
-    )
+    return batch.until(batch.rows[size].as_py() - 1)

@@ -20,6 +20,7 @@ class Everything:
     table: pa.Table
     rows: list[int]
     unreadable: tuple[Unreadable, ...]
+    remains: list[dict[str, object]]
 
     @property
     def records(self) -> list[tuple[object, ...]]:
@@ -35,10 +36,13 @@ def read_all(source: Source, wanted: Mapping[str, pa.DataType] | None = None, *,
     for batch, spec in zip(batches, plan.specs, strict=True):
         assert batch.table.schema == plan.schema
         assert len(batch.rows) == batch.table.num_rows
+        assert batch.remains is None or batch.remains.schema == plan.schema
+        assert batch.remains is None or batch.remains.num_rows == len(batch.unreadable)
         assert spec.rows in (-1, batch.table.num_rows + len(batch.unreadable))
     return Everything(
         plan=plan,
         table=pa.concat_tables([plan.schema.empty_table(), *(batch.table for batch in batches)]),
         rows=[row for batch in batches for row in batch.rows.to_pylist()],
         unreadable=tuple(record for batch in batches for record in batch.unreadable),
+        remains=[record for batch in batches if batch.remains is not None for record in batch.remains.to_pylist()],
     )

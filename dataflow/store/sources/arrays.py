@@ -16,3 +16,8 @@ def int64_array(values: npt.NDArray[np.int64]) -> pa.Array:
 def row_numbers(first: int, count: int) -> pa.Array:
     """`count` source rows, beginning with `first`."""
     return int64_array(np.arange(first, first + count, dtype=np.int64))
+
+
+def nulls(count: int, schema: pa.Schema) -> pa.Table:
+    """A table of so many records of which nothing is known."""
+    return pa.table([pa.nulls(count, column.type) for column in schema], schema=schema)

@@ -11,6 +11,7 @@ import decimal
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -94,6 +95,21 @@ def record_decoder(schema: pa.Schema, *, mixed: Collection[str]) -> RecordDecode
             finish[column.name] = finisher
     decoder = msgspec.json.Decoder(_typed("record", types))
     return RecordDecoder(columns=tuple(types), decode=decoder.decode, finish=finish)
+
+
+def read_what_fits(line: bytes, schema: pa.Schema) -> dict[str, Any]:
+    """The values of a line that is no record of the schema which fit their columns all the same."""
+    try:
+        check_depth(line)
+        found = msgspec.json.decode(line)
+    except (Refused, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    values: dict[str, Any] = {}
+    for column in schema if isinstance(found, dict) else ():
+        kind = pa.string() if by_text_type(column.type) else column.type
+        with suppress(msgspec.ValidationError):
+            values[column.name] = msgspec.convert(found.get(column.name), python_type(kind, raw=False))
+    return values
 
 
 def by_text_type(target: pa.DataType) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
@@ -17,9 +18,9 @@ import pyarrow.compute as pc
 
 from dataflow.plan.partitions import Batch, PartitionSpec, Unreadable
 from dataflow.store.filesystem import unchanged
-from dataflow.store.sources.arrays import int64_array
+from dataflow.store.sources.arrays import int64_array, nulls
 from dataflow.store.sources.content import text_file
-from dataflow.store.sources.decoding import RecordDecoder, Refused, by_text_type, record_decoder
+from dataflow.store.sources.decoding import RecordDecoder, Refused, by_text_type, read_what_fits, record_decoder
 from dataflow.store.sources.lines import lines
 from dataflow.store.sources.sequential import BLOCK
 from dataflow.store.sources.texts import convert
@@ -51,6 +52,9 @@ def read_json_lines(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
         table=pa.concat_tables([batch.table for batch in batches]).combine_chunks(),
         rows=pa.concat_arrays([batch.rows for batch in batches]),
         unreadable=tuple(record for batch in batches for record in batch.unreadable),
+        remains=pa.concat_tables(
+            [batch.remains for batch in batches if batch.remains is not None] or [nulls(0, schema)]
+        ),
     )
 
 
@@ -67,12 +71,30 @@ def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, *, schema: pa.Sch
     records: list[Record] = []
     taken: list[Line] = []
     unreadable: list[Unreadable] = []
+    left: list[Record] = []
     for line in piece:
         try:
             records.append(_record(line[1], decoder, checked=checked))
             taken.append(line)
         except Refused as error:
             unreadable.append(_refused(line, error.column, reason=error.reason))
+            left.append(read_what_fits(line[1], schema))
+    table, misfits = _typed(records, schema)
+    found = _without(table, taken, misfits=misfits)
+    if not unreadable:
+        return found
+    remains = [_typed(left, schema)[0], *([] if found.remains is None else [found.remains])]
+    unreadable += found.unreadable
+    order = np.argsort(np.array([one.row for one in unreadable], dtype=np.int64))
+    return replace(
+        found,
+        unreadable=tuple(unreadable[at] for at in order.tolist()),
+        remains=pa.concat_tables(remains).take(int64_array(order)),
+    )
+
+
+def _typed(records: Sequence[Record], schema: pa.Schema) -> tuple[pa.Table, dict[int, str | None]]:
+    """The records under the schema; those that do not fit have nulls and are listed with their column."""
     written = pa.schema([(column.name, _written(column.type)) for column in schema])
     table, misfits = _table(records, written)
     columns = []
@@ -81,23 +103,23 @@ def _read_piece(piece: Sequence[Line], decoder: RecordDecoder, *, schema: pa.Sch
         columns.append(values)
         for position in unfit:
             misfits.setdefault(position, column.name)
-    return _without(pa.table(columns, schema=schema), taken, misfits=misfits, unreadable=unreadable)
+    return pa.table(columns, schema=schema), misfits
 
 
-def _without(
-    table: pa.Table, taken: Sequence[Line], *, misfits: Mapping[int, str | None], unreadable: Sequence[Unreadable]
-) -> Batch:
-    """The batch without the records that do not fit, which join the unreadable ones."""
+def _without(table: pa.Table, taken: Sequence[Line], *, misfits: Mapping[int, str | None]) -> Batch:
+    """The batch without the records that do not fit, which are unreadable."""
     rows = np.array([row for row, _ in taken], dtype=np.int64)
-    unfit = [
-        _refused(taken[at], column, reason="a value does not fit the type of its column")
-        for at, column in misfits.items()
-    ]
-    if unfit:
-        kept = np.delete(np.arange(len(taken), dtype=np.int64), list(misfits))
-        table, rows = table.take(int64_array(kept)), rows[kept]
-    ordered = sorted((*unreadable, *unfit), key=lambda record: record.row)
-    return Batch(table=table, rows=int64_array(rows), unreadable=tuple(ordered))
+    if not misfits:
+        return Batch(table=table, rows=int64_array(rows))
+    bad = sorted(misfits)
+    kept = np.delete(np.arange(len(taken), dtype=np.int64), bad)
+    reason = "a value does not fit the type of its column"
+    return Batch(
+        table=table.take(int64_array(kept)),
+        rows=int64_array(rows[kept]),
+        unreadable=tuple(_refused(taken[at], misfits[at], reason=reason) for at in bad),
+        remains=table.take(int64_array(np.array(bad, dtype=np.int64))),
+    )
 
 
 def _record(line: bytes, decoder: RecordDecoder, *, checked: bool) -> Record:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import Batch, PartitionSpec, Unreadable
 from dataflow.store.filesystem import shown, unchanged
-from dataflow.store.sources.arrays import int64_array
+from dataflow.store.sources.arrays import int64_array, nulls
 from dataflow.store.sources.content import text_file
 from dataflow.store.sources.cuts import Marks, Positions, record_ends
 from dataflow.store.sources.options import DelimitedOptions
@@ -61,16 +61,20 @@ def read_delimited(options: Mapping[str, Any], spec: PartitionSpec, *, schema: p
     text = read_text(options, spec)
     columns, misfits = _convert(text.parsed.table, schema)
     table, numbers = pa.table(columns, schema=schema), text.numbers()
-    unreadable = list(_ragged(text, spec.first_row))
+    unreadable, remains = list(_ragged(text, spec.first_row)), None
     if misfits:
         bad = np.array(sorted(misfits), dtype=np.int64)
+        # Of a record with too many or too few fields nobody knows which is which.
+        remains = pa.concat_tables([nulls(len(unreadable), schema), table.take(int64_array(bad))])
         unreadable += _misfits(text, misfits, numbers=numbers[bad], schema=schema, first_row=spec.first_row)
         kept = np.delete(np.arange(len(numbers), dtype=np.int64), bad)
         table, numbers = table.take(int64_array(kept)), numbers[kept]
+    order = np.argsort(np.array([one.row for one in unreadable], dtype=np.int64))
     return Batch(
         table=table,
         rows=int64_array(numbers + (spec.first_row - 1)),
-        unreadable=tuple(sorted(unreadable, key=lambda record: record.row)),
+        unreadable=tuple(unreadable[at] for at in order.tolist()),
+        remains=None if remains is None else remains.take(int64_array(order)),
     )
 
 

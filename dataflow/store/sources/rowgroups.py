@@ -89,11 +89,11 @@ def read_row_groups(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
     fitted = pa.table(columns, schema=schema)
     if not misfits:
         return Batch(table=fitted, rows=row_numbers(spec.first_row, fitted.num_rows))
-    bad = sorted(misfits)
+    bad = np.array(sorted(misfits), dtype=np.int64)
     kept = int64_array(np.delete(np.arange(fitted.num_rows, dtype=np.int64), bad))
-    unreadable = tuple(_misfit(table, at, column=misfits[at], first_row=spec.first_row) for at in bad)
+    unreadable = tuple(_misfit(table, at, column=misfits[at], first_row=spec.first_row) for at in bad.tolist())
     rows = row_numbers(spec.first_row, fitted.num_rows).take(kept)
-    return Batch(table=fitted.take(kept), rows=rows, unreadable=unreadable)
+    return Batch(table=fitted.take(kept), rows=rows, unreadable=unreadable, remains=fitted.take(int64_array(bad)))
 
 
 @contextmanager
