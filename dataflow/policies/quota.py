@@ -2,8 +2,8 @@
 
 It is told by codes: short words at the places where errors have their class, whatever their spelling. Some of them say
 that money is out, and hold whatever else the answer says. Others are used for short limits too, as are sentences; they
-hold where the answer does not say that it goes on within minutes. Who pays too little by card for one record, or lacks
-a right, has used up no quota.
+hold where the answer does not say that it goes on within minutes, or that the limit is one of seconds or minutes. Who
+pays too little by card for one record, or lacks a right, has used up no quota.
 """
 
 from __future__ import annotations
@@ -45,12 +45,27 @@ _SAID_UNSURELY = re.compile(
     re.I,
 )
 
+_OF_OTHERS = re.compile(
+    r"\b(?:card|cardholder|payer|payee|customer|buyer|sender|recipient|beneficiary)\b"
+    r"|\b(?:source|bank|debit|from) account\b|^card|card$|declined",
+    re.I,
+)
+"""Who says so speaks of somebody whose money is in a record."""
+_MONEY = re.compile(r"funds|balance|payment", re.I)
+_SHORT = re.compile(r"per[ -]?(?:\d+ ?)?(?:second|minute|sec\b|min\b)|/ ?(?:s|sec|second|m|min|minute)\b", re.I)
+_LONG = re.compile(r"\bdaily|per ?day|day\b|week|month|year|annual", re.I)
+_NO_RIGHT = re.compile(r"\bpermissions?\b|\bnot (?:allowed|authori[sz]ed|permitted|entitled)\b", re.I)
+
 _PLACES = frozenset(
     {"code", "type", "status", "reason", "errorcode", "errortype", "errorstatus", "error", "title", "name"}
 )
-_AROUND = frozenset({"error", "errors", "details", "detail", "fault", "innererror", "cause", "meta"})
+_AROUND = frozenset(
+    {"error", "errors", "details", "detail", "fault", "innererror", "cause", "meta", "metadata", "violations"}
+)
+_NAMES = frozenset({"quotaid", "quotalimit"})
+"""Where an answer names the limit that was met."""
 _TEXTS = frozenset({"message", "detail", "description", "errordescription", "errormessage", "error", "title", "msg"})
-_LONGEST, _DEEP, _SEVERAL, _SAID = 80, 4, 20, 300
+_LONGEST, _DEEP, _SEVERAL, _SAID = 80, 6, 20, 300
 
 
 def is_quota_used_up(status: int, body: Any, *, waits: float | None) -> bool:
@@ -64,15 +79,26 @@ def is_quota_used_up(status: int, body: Any, *, waits: float | None) -> bool:
     if status not in STATUSES:
         return False
     codes, texts = [*_codes(body)], [*_texts(body)]
+    if any(map(_OF_OTHERS.search, (*codes, *texts))):
+        codes, texts = [[one for one in some if not _MONEY.search(one)] for some in (codes, texts)]
     if any(map(_SURE.fullmatch, codes)):
         return True
-    if waits is not None and 0 < waits < LONGEST:
+    if (waits is not None and 0 < waits < LONGEST) or _is_short(body, texts):
         return False
     if status == 400:
         # Its sentence may quote a record, so it has to begin with what counts.
         return any(map(_SAID_SURELY.match, texts))
-    sentences = any(_SAID_SURELY.search(one) or _SAID_UNSURELY.search(one) for one in texts)
-    return sentences or any(map(_UNSURE.fullmatch, codes))
+    if any(map(_UNSURE.fullmatch, codes)):
+        return True
+    said = [one for one in texts if status != 403 or not _NO_RIGHT.search(one)]
+    return any(_SAID_SURELY.search(one) or _SAID_UNSURELY.search(one) for one in said)
+
+
+def _is_short(body: Any, texts: list[str]) -> bool:
+    """Whether it speaks of a limit of seconds or minutes, and of no longer one."""
+    names = [held for name, held in _members(body, _DEEP) if name in _NAMES and isinstance(held, str)]
+    found = [one[:_SAID] for one in (*names, *texts)]
+    return any(map(_SHORT.search, found)) and not any(map(_LONG.search, found))
 
 
 def _codes(body: Any) -> Iterator[str]:

@@ -14,6 +14,9 @@ OPENAI = "You exceeded your current quota, please check your plan and billing de
 ANTHROPIC = (
     "Your credit balance is too low to access the API. Please go to Plans & Billing to upgrade or purchase credits."
 )
+CARD = "Your card has insufficient funds."
+SHEETS = "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute per user'"
+BY_MINUTE = {"violations": [{"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]}
 GOOGLE = {"domain": "usageLimits", "reason": "dailyLimitExceeded", "message": "Daily Limit Exceeded"}
 
 
@@ -42,6 +45,10 @@ GOOGLE = {"domain": "usageLimits", "reason": "dailyLimitExceeded", "message": "D
         (403, {"code": "NOT_ENOUGH_CREDITS"}),
         (403, {"errors": [{"code": "credits_exhausted"}]}),
         (403, {"message": "The monthly request limit has been reached"}),
+        (403, {"title": "Insufficient Funds", "detail": "You have insufficient funds to perform this action"}),
+        (402, {"code": "insufficient_credits", "message": "Add a card to go on"}),
+        (429, {"message": "Quota exceeded for quota metric 'Queries' and limit 'Queries per day'"}),
+        (429, {"message": "You have exceeded your monthly quota; the next plan has 10 requests per second"}),
         (400, {"code": "Arrearage", "message": "Access denied"}),
     ],
 )
@@ -56,6 +63,16 @@ def test_a_quota_that_is_used_up_is_told_by_code_or_sentence(status: int, body: 
         (429, {"error": {"errors": [{"reason": "userRateLimitExceeded"}], "status": "RESOURCE_EXHAUSTED"}}),
         (429, {"code": "ThrottlingQuotaExceededException"}),
         (402, {"error": {"code": "card_declined", "type": "card_error", "message": "Your card was declined."}}),
+        (402, {"error": {"code": "card_declined", "decline_code": "insufficient_funds", "message": CARD}}),
+        (402, {"error": {"code": "insufficient_funds", "message": CARD}}),
+        (402, {"message": "Payment required: the bank account of the customer has insufficient funds"}),
+        (400, {"code": "insufficient_funds", "message": "The source account has insufficient funds"}),
+        (429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": SHEETS}}),
+        (429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": OPENAI, "details": [BY_MINUTE]}}),
+        (429, {"message": "API calls quota exceeded! maximum admitted 10 per 1 minute"}),
+        (429, {"code": "quota_exceeded", "message": "5 requests/second"}),
+        (403, {"message": "You have no permission to see accounts whose quota is exceeded"}),
+        (403, {"message": "Not authorized to read how the monthly limit was reached"}),
         (403, {"error": "insufficient_scope"}),
         (403, {"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}),
         (400, {"message": "the note may not say: your credit balance is too low"}),
