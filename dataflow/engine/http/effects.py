@@ -183,7 +183,8 @@ class Effects:
             text = f"{lost}{_ADVICE} (API {self._api})"
             # Without a status nobody has answered: what it was lost to is in the text.
             reason = UNKNOWN if lost.status is None else lost.reason
-            error = CallError(reason, text, status=lost.status, timed_out=lost.timed_out, said=lost.said)
+            late, later = lost.timed_out, lost.later
+            error = CallError(reason, text, status=lost.status, timed_out=late, later=later, said=lost.said)
         for at in ats:
             self._note(self._ended(at, error, reach=reach))
         return error
