@@ -23,6 +23,7 @@ travels. Every class keeps all else it was given in `args`, so that it survives 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 
@@ -188,10 +189,16 @@ class RetryLater(Verdict):
 
     Args:
         reason: Why, for the record of the failure.
-        after: Seconds to wait at least, or None to leave it to the retry policy.
+        after: Seconds to wait at least, a timedelta or the text of a Retry-After header; None leaves it to the retry
+            policy.
     """
 
-    def __init__(self, reason: str = "", after: float | None = None) -> None:
+    def __init__(self, reason: str = "", after: float | timedelta | str | None = None) -> None:
+        if not isinstance(after, (int, float, timedelta, str, type(None))):
+            raise TypeError(
+                "flow.RetryLater: after takes seconds, a timedelta or the text of a Retry-After header, "
+                f"not {type(after).__name__}"
+            )
         super().__init__(reason, after)
         self.after = after
 

@@ -187,6 +187,8 @@ class Caller:
         if call.stop.error is not None:
             raise call.stop.error
         call.retries += 1
+        if call.slip is not None:
+            call.slip.repeat()
 
     def _next(self, call: Call, error: AttemptError, *, seconds: float) -> float:
         """Seconds until the next attempt, after one that took so many; raises CallError where there is none."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
+from datetime import timedelta
 
 from dataflow.engine.http.attempts import OUT_OF_QUOTA, RETRY_LATER, Again, Answer, AttemptError
 from dataflow.errors import RetryLater
 from dataflow.policies.effects import Reach, reach_of_status
 from dataflow.policies.meaning import Meaning, meaning_of
+from dataflow.policies.resets import retry_after
 from dataflow.policies.retry import Attempt
 from dataflow.services.said import said, said_by
 
@@ -52,7 +55,7 @@ def _again(status: int, *, attempt: Attempt, repeatable: bool) -> Again:
     return "repeatable" if repeatable else "never"
 
 
-def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError:
+def asked_again(error: RetryLater, *, status: int | None = None, wall: Callable[[], float] = time.time) -> AttemptError:
     """What an author's RetryLater means."""
     return AttemptError(
         RETRY_LATER,
@@ -60,9 +63,16 @@ def asked_again(error: RetryLater, *, status: int | None = None) -> AttemptError
         attempt=Attempt.REFUSED,
         again="always",
         status=status,
-        after=error.after,
+        after=_seconds(error.after, wall=wall),
         said=said_by(error),
     )
+
+
+def _seconds(after: float | timedelta | str | None, *, wall: Callable[[], float]) -> float | None:
+    """Those that an author asks to wait, in whatever form he has them."""
+    if isinstance(after, timedelta):
+        return after.total_seconds()
+    return retry_after(after, now_wall=wall()) if isinstance(after, str) else after
 
 
 def said_in_answer(answer: Answer) -> str:

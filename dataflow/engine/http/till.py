@@ -116,6 +116,10 @@ class Slip:
             self.till.release(self.held or 0, cost=cost)
             self.held = None
 
+    def repeat(self) -> None:
+        """Count that a function is called again, whose requests have slips of their own."""
+        self.till.retries += 1
+
     def take(self, call: Call) -> None:
         """Count what has come to a call since the last time; none of its requests is under way."""
         till = self.till

@@ -8,6 +8,7 @@ import json
 import socket
 import urllib.request
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,18 @@ def test_an_effect_without_our_client_is_not_sent_twice_whatever_it_raises(bench
     assert bench.seen()["calls"] == 3 + BY_ITSELF.get((make, "reset"), 0)
 
 
+# What urllib3 raises has no headers.
+@pytest.mark.parametrize("make", [make for make in OWN if make is not of_urllib3])
+def test_an_effect_without_our_client_that_is_asked_to_come_later_is_no_refused_access(bench: Any, make: Make) -> None:
+    bench.server.control(keys={"a.example": {"fault": "status:403", "retry_after": "seconds"}})
+    service = make(bench.api(), bench.server.url, idempotent=False)
+    run = bench.run(service, ["a.example", "b.example"], max_failures="100%")
+    (failure,) = run.failures().to_pylist()
+    assert failure["reason"] == "HTTP 403"
+    assert "which asks to be called later" in failure["error"]
+    assert run.statistics["services"]["company"]["succeeded"] == 1
+
+
 def posting(api: flow.API, *, headers: dict[str, str], **options: Any) -> flow.Service:
     @flow.enrichment(api=api, **options)
     async def phone(key: str, http: httpx.AsyncClient) -> bool:
@@ -337,8 +350,33 @@ def test_a_function_may_ask_to_be_called_again_from_anywhere_in_it(
 ) -> None:
     bench.server.control(keys={"a.example": {"fault": "status:202", "times": 5}})
     run = bench.run(make(bench.api(), body), ["a.example", "b.example"])
-    assert run.statistics["services"]["company"]["succeeded"] == 2
+    said = run.statistics["services"]["company"]
+    assert (said["succeeded"], said["retries"]) == (2, 5)
     assert bench.seen()["calls"] == 7
+
+
+@pytest.mark.parametrize("after", ["1", "1500ms", timedelta(seconds=1), 1])
+@pytest.mark.parametrize("make", [with_ours, plain])
+def test_a_function_may_hand_on_what_a_provider_says_of_when_to_come_again(bench: Any, make: Any, after: Any) -> None:
+    async def body() -> None:
+        raise flow.RetryLater(after=after)
+
+    bench.server.control(fault="status:202", times=1)
+    assert bench.run(make(bench.api(), body), ["a.example"]).statistics["services"]["company"]["succeeded"] == 1
+    first, second = (entry[0] for entry in bench.log())
+    assert second - first >= 0.95
+
+
+def test_what_is_no_wait_is_told_where_the_function_asks_for_it(bench: Any) -> None:
+    async def body() -> None:
+        raise flow.RetryLater(after=[3])  # type: ignore[arg-type]
+
+    bench.server.control(fault="status:202", times=1)
+    run = bench.run(with_ours(bench.api(), body), ["a.example"], max_failures="100%")
+    (failure,) = run.failures().to_pylist()
+    assert failure["reason"] == "TypeError"
+    assert "flow.RetryLater: after takes seconds, a timedelta or the text of a Retry-After" in failure["error"]
+    assert "test_functions.py, line" in failure["error"]
 
 
 @pytest.mark.parametrize(("own", "of_service"), [(0.2, None), (None, 0.2), (30, 0.2)])
