@@ -3,6 +3,7 @@
 | answer | means |
 |---|---|
 | 429, a status of `later=`, 403 or 420 that says when to come again, another 4xx with Retry-After | later |
+| 400, 403 or 420 with a code that says so, such as `rateLimitExceeded` or `ThrottlingException` | later |
 | 400, 402, 403, 429 with a code or a sentence that says so | the quota of the account is used up |
 | 5xx | the provider is ill; whether it may be tried again is decided by its status |
 | 401, any other | refused |
@@ -15,12 +16,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.policies.quota import is_quota_used_up
+from dataflow.policies.quota import is_asked_for_less, is_quota_used_up
 from dataflow.policies.resets import Resets
 from dataflow.policies.retry import Attempt, attempt_of_status, is_retryable_status
 
 TELLS_BY_RESET = frozenset({403, 420})
 """Statuses that mean "later" where a limit is used up; with any other it may be the last call that a limit allowed."""
+TELLS_BY_CODE = frozenset({400, 403, 420})
+"""Statuses that mean "later" where the class of the error says so."""
 _LONGEST = 64 * 1024
 
 
@@ -60,7 +63,7 @@ def meaning_of(
     """
     found = _parsed(body)
     resets = Resets(headers, now_wall=now_wall, body=found)
-    sure = status == 429 or status in later
+    sure = status == 429 or status in later or (status in TELLS_BY_CODE and is_asked_for_less(found))
     asked = resets.asked if resets.asked is not None or status not in TELLS_BY_RESET else resets.used_up
     after = resets.told if sure else asked
     if is_quota_used_up(status, found, waits=asked if asked is not None else after if sure else None):

@@ -1,9 +1,10 @@
 """Quotas: whether an answer says that the account has no more to spend, so that waiting helps nobody. Pure.
 
-It is told by codes: short words at the places where errors have their class, whatever their spelling. Some of them say
-that money is out, and hold whatever else the answer says. Others are used for short limits too, as are sentences; they
-hold where the answer does not say that it goes on within minutes, or that the limit is one of seconds or minutes. Who
-pays too little by card for one record, or lacks a right, has used up no quota.
+Whether it only says that calls come too fast is read here, too. Either is told by codes: short words at the places
+where errors have their class, whatever their spelling. Some of them say that money is out, and hold whatever else the
+answer says. Others are used for short limits too, as are sentences; they hold where the answer does not say that it
+goes on within minutes, or that the limit is one of seconds or minutes. Who pays too little by card for one record, or
+lacks a right, has used up no quota.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _UNSURE = re.compile(
     r"(?:service|user|account|project|organization|plan|free|trial|usage|request|call|api|daily|weekly|monthly|yearly)*"
     r"(?:quota|(?:daily|weekly|monthly|yearly|usage|plan|subscription|trial|credit)(?:request|call|usage|api)*limit)"
     r"(?:is|was|hasbeen)?(?:exceeded|reached|overrun|hit)|over(?:daily|monthly|query|quota)(?:limit)?|(?:trial|subscription|plan)expired"
+)
+_LESS = re.compile(
+    r"(?:user|project|request|api|secondary)*ratelimit(?:ed|exceeded|reached)|throttl(?:ed|ing)|toomanyrequests|slowdown"
 )
 _ENDINGS = re.compile(r"(?:error|exception|fault)$")
 _SAID_SURELY = re.compile(
@@ -94,6 +98,15 @@ def is_quota_used_up(status: int, body: Any, *, waits: float | None) -> bool:
     return any(_SAID_SURELY.search(one) or _SAID_UNSURELY.search(one) for one in said)
 
 
+def is_asked_for_less(body: Any) -> bool:
+    """Whether the class of an error says that calls come too fast, whatever its status.
+
+    Args:
+        body: Of the answer, parsed, or the text of one that is no JSON.
+    """
+    return any(map(_LESS.fullmatch, _codes(body)))
+
+
 def _is_short(body: Any, texts: list[str]) -> bool:
     """Whether it speaks of a limit of seconds or minutes, and of no longer one."""
     names = [held for name, held in _members(body, _DEEP) if name in _NAMES and isinstance(held, str)]
@@ -105,8 +118,8 @@ def _codes(body: Any) -> Iterator[str]:
     """The classes of an error, in small letters and without what separates their words."""
     for name, held in _members(body, _DEEP):
         if name in _PLACES and isinstance(held, str) and len(held) <= _LONGEST:
-            # RFC 9457 names the class of a problem by a URL.
-            yield _ENDINGS.sub("", _plain(held.rstrip("/").rpartition("/")[2]))
+            # RFC 9457 names the class of a problem by a URL, others by a name with its space before a `#`.
+            yield _ENDINGS.sub("", _plain(re.split("[/#]", held.rstrip("/"))[-1]))
 
 
 def _texts(body: Any) -> Iterator[str]:

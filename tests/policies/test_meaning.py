@@ -80,3 +80,26 @@ def test_a_body_that_says_when_to_come_again_is_heard_and_a_strange_one_does_no_
     assert meaning(429, body=b'{"retry_after": 1.5}').after == 1.5
     for body in (b"\xff\xfe", b"[" * 60_000, b"{" * 100_000, b"null"):
         assert meaning(429, body=body) == Meaning(attempt=Attempt.THROTTLED, repeatable=True)
+
+
+def _google(reason: str) -> bytes:
+    return json.dumps({"error": {"code": 403, "errors": [{"reason": reason}], "message": "no"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_later"),
+    [
+        (403, _google("rateLimitExceeded"), True),
+        (403, _google("userRateLimitExceeded"), True),
+        (400, b'{"__type": "com.acme#ThrottlingException"}', True),
+        (400, b'{"code": "ThrottlingException"}', True),
+        (403, b'{"error": "too_many_requests"}', True),
+        (403, _google("accessNotConfigured"), False),
+        (403, b'{"message": "you may not change the rate limit"}', False),
+        (400, b'{"errors": [{"name": "rate_limit", "code": "invalid_rate_limit"}]}', False),
+        (404, b'{"code": "rate_limited"}', False),
+        (401, b'{"code": "rate_limited"}', False),
+    ],
+)
+def test_a_code_that_says_that_calls_come_too_fast_means_later(status: int, body: bytes, is_later: bool) -> None:
+    assert meaning_of(status, {}, body, now_wall=NOW).is_later is is_later
