@@ -35,7 +35,13 @@ def test_a_line_keeps_the_cells_that_fit_their_columns(write, target):
 
 
 def test_a_json_line_keeps_the_values_that_fit_their_columns(write):
-    lines = ['{"lead":"A","n":1}', '{"lead":"B","n":"x","day":"2026-01-02"}', '{"lead":"H","n":2.5}', '{"lead":"D', "[1]"]
+    lines = [
+        '{"lead":"A","n":1}',
+        '{"lead":"B","n":"x","day":"2026-01-02"}',
+        '{"lead":"H","n":2.5}',
+        '{"lead":"D',
+        "[1]",
+    ]
     lines += ['{"lead":"E","n":5,"day":"never"}', '{"lead":"F","n":6}', '{"lead":"G","n":99999999999999999999}']
     found = read_all(jsonl(write("\n".join(lines), "leads.jsonl"), schema=TYPES))
     assert [one.row for one in found.unreadable] == [2, 3, 4, 5, 6, 8]
