@@ -11,7 +11,8 @@ import pytest
 from source_reading import read_all
 
 from dataflow.errors import SourceError
-from dataflow.store.filesystem import describe, find, natural, shown, unchanged
+from dataflow.store.filesystem import describe, natural, shown, unchanged
+from dataflow.store.listing import find
 from dataflow.store.sources import Source, csv, files, infer_source, jsonl, parquet, read
 
 NAMES = {

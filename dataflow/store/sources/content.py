@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import SourceFile
-from dataflow.store.filesystem import open_file, read_range, shown, translated
+from dataflow.store.filesystem import open_file, plain_name, read_range, shown, translated
 from dataflow.store.sources.encodings import misencoded, transparent
 from dataflow.store.sources.sequential import BLOCK, PackedFile, SequentialReader, read_in_order
 
@@ -135,7 +135,8 @@ def text_file(path: str, *, fingerprint: str, encoding: str = "utf-8", structure
         encoding: The normalised name of its encoding.
         structure: The ASCII characters by which its format finds records: newlines, delimiter, quote.
     """
-    compression = next((name for end, name in COMPRESSIONS.items() if path.lower().endswith(end)), None)
+    last = plain_name(path).lower()
+    compression = next((name for end, name in COMPRESSIONS.items() if last.endswith(end)), None)
     transcode = None if transparent(encoding, structure) else encoding
     packed = None
     if compression or transcode:

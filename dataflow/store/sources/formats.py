@@ -45,8 +45,8 @@ def csv(
     inflated once when planned and once more in each worker process, since it cannot be entered in the middle.
 
     Args:
-        path: A file, folder, glob or URL, or several of them. A folder is read with its sub-folders, without
-            names that begin with `.` or `_`.
+        path: A file, folder, glob or URL, or several of them. A folder is read with its sub-folders. A folder
+            and the wildcards of a glob pass over names that begin with `.` or `_`, unless it is written out.
         delimiter: One ASCII character; by default a tab for names ending in `.tsv`, else a comma.
         quote: Encloses fields that hold delimiters or newlines, doubled to mean itself; `"` since nearly all
             programs write it. It only counts where a field begins. None where quotes are ordinary characters.

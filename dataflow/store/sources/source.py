@@ -14,7 +14,8 @@ import pyarrow as pa
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import Batch, PartitionSpec, SourceFile, SourcePlan
 from dataflow.plan.sizes import PartitionSize
-from dataflow.store.filesystem import find, shown
+from dataflow.store.filesystem import plain_name, shown
+from dataflow.store.listing import find
 from dataflow.store.sources.content import COMPRESSIONS
 from dataflow.store.sources.options import DelimitedOptions, JsonLinesOptions, RowGroupOptions, make_options
 
@@ -116,7 +117,7 @@ def read_table(source: Source, *, wanted: Mapping[str, pa.DataType] | None = Non
 
 def format_by_name(path: str) -> str | None:
     """The format that the end of a file's name tells, behind that of a compression."""
-    name = path.lower().partition("?")[0]
+    name = plain_name(path).lower()
     for end in COMPRESSIONS:
         name = name.removesuffix(end)
     return next((known for end, known in SUFFIXES.items() if name.endswith(end)), None)
@@ -168,4 +169,4 @@ def _check_alike(files: Sequence[SourceFile], given: str) -> None:
 
 
 def _tabs(files: Sequence[SourceFile]) -> bool:
-    return all(".tsv" in file.path.lower().rsplit("/", 1)[-1] for file in files)
+    return all(".tsv" in plain_name(file.path).lower() for file in files)
