@@ -21,7 +21,7 @@ class SourceFile:
     Attributes:
         path: Absolute path, or the URL for a remote file.
         size: Bytes.
-        fingerprint: Etag where the file system gives one, else size and modification time.
+        fingerprint: Etag where the file system gives one, else size and modification time, else a digest of its bytes.
     """
 
     path: str

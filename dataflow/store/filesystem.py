@@ -6,13 +6,17 @@ as it is, so credentials belong into the environment of the process and are refu
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
@@ -22,6 +26,11 @@ from dataflow.plan.partitions import SourceFile
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+_TAGS = ("ETag", "etag", "Content-MD5", "Digest")
+_CONTENT = "content-"
+_SETTLED = 60.0
+"""Seconds behind which a file does not change any more within the second that Last-Modified names (RFC 9110)."""
+_BLOCK = 1 << 20
 _REMOTE_THREADS = 32
 
 Item = TypeVar("Item")
@@ -33,12 +42,16 @@ def is_remote(path: str) -> bool:
     return bool(_URL.match(path)) and not path.startswith(("file://", "local://"))
 
 
+def _is_web(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
 def shown(path: str) -> str:
     """The path as messages may name it: without user, password and signed query."""
     if not is_remote(path):
         return path
     text = re.sub(r"://[^/@]*@", "://", path)
-    return re.sub(r"\?.*", "?…", text) if text.startswith(("http://", "https://")) else text
+    return re.sub(r"\?.*", "?…", text) if _is_web(text) else text
 
 
 def plain_name(path: str) -> str:
@@ -47,7 +60,7 @@ def plain_name(path: str) -> str:
     Elsewhere `?` and `#` are characters of the name. Of a chained URL the first address names the file.
     """
     address = next((part for part in path.split("::") if "://" in part), path) if is_remote(path) else path
-    if address.startswith(("http://", "https://")):
+    if _is_web(address):
         address = re.split(r"[?#]", address, maxsplit=1)[0]
     return address.rsplit("/", 1)[-1]
 
@@ -96,7 +109,7 @@ def describe_found(path: str, info: Mapping[str, Any]) -> SourceFile:
         raise SourceError(f"{shown(path)}: is a folder, not a file")
     if info.get("size") is None:
         raise SourceError(f"{shown(path)}: the server does not tell its size; download the file first")
-    return SourceFile(path=path, size=int(info["size"]), fingerprint=_fingerprint(info))
+    return SourceFile(path=path, size=int(info["size"]), fingerprint=_fingerprint(path, info))
 
 
 @contextmanager
@@ -106,7 +119,9 @@ def unchanged(path: str, fingerprint: str) -> Iterator[None]:
     Raises:
         SourceError: The fingerprint is another one than when the run was planned.
     """
-    _compare(path, fingerprint)
+    # A look at the content costs as much as reading, and afterwards it tells of both.
+    if not fingerprint.startswith(_CONTENT):
+        _compare(path, fingerprint)
     yield
     _compare(path, fingerprint)
 
@@ -117,7 +132,24 @@ def open_file(path: str) -> BinaryIO:
         if not is_remote(path):
             return Path(path).open("rb")
         system, name = filesystem(path)
-        return cast(BinaryIO, system.open(name, "rb"))
+        if not is_enterable(path):
+            from dataflow.store.web import fetched
+
+            return fetched(system, name)
+        file = cast(BinaryIO, system.open(name, "rb"))
+        # An archive closes when its file system is forgotten; so the file remembers it.
+        weakref.finalize(file, id, system)
+        return file
+
+
+def is_enterable(path: str) -> bool:
+    """Whether the file can be read from its middle: all but those of a web server that only sends them whole."""
+    if not _is_web(path):
+        return True
+    from dataflow.store.web import sends_parts
+
+    with translated(path):
+        return sends_parts(*filesystem(path))
 
 
 def read_range(path: str, start: int, *, stop: int) -> bytes:
@@ -125,6 +157,10 @@ def read_range(path: str, start: int, *, stop: int) -> bytes:
     with translated(path):
         if is_remote(path):
             system, name = filesystem(path)
+            if _is_web(path):
+                from dataflow.store.web import read_part
+
+                return read_part(system, name, start=start, stop=stop)
             return cast(bytes, system.cat_file(name, start=start, end=None if stop < 0 else stop))
         with Path(path).open("rb") as file:
             file.seek(start)
@@ -168,7 +204,9 @@ def _culprit(path: str, error: OSError) -> str:
 
 
 def _compare(path: str, fingerprint: str) -> None:
-    if describe(path).fingerprint != fingerprint:
+    with translated(path):
+        now = _content(path) if fingerprint.startswith(_CONTENT) else describe(path).fingerprint
+    if now != fingerprint:
         raise SourceError(f"{shown(path)}: the file has changed since the run was planned; run again to plan anew")
 
 
@@ -180,10 +218,23 @@ def _describe_local(path: str) -> SourceFile:
     return SourceFile(path=path, size=status.st_size, fingerprint=f"{status.st_size}-{status.st_mtime_ns}")
 
 
-def _fingerprint(info: Mapping[str, Any]) -> str:
-    for key in ("ETag", "etag"):
+def _fingerprint(path: str, info: Mapping[str, Any]) -> str:
+    for key in _TAGS:
         if info.get(key):
             return str(info[key]).removeprefix("W/").strip('"')
-    times = [info[key] for key in _TIMES if info.get(key) is not None]
-    moment = times[0] if times else ""
-    return f"{info['size']}-{moment.timestamp() if isinstance(moment, datetime) else moment}"
+    moment = next((info[key] for key in _TIMES if info.get(key) is not None), None)
+    if moment is not None:
+        return f"{info['size']}-{moment.timestamp() if isinstance(moment, datetime) else moment}"
+    header = info.get("Last-Modified")
+    if header and time.time() - parsedate_to_datetime(header).timestamp() > _SETTLED:
+        return f"{info['size']}-{header}"
+    return _content(path)
+
+
+def _content(path: str) -> str:
+    """What the file holds, in place of what its server does not tell."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open_file(path) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return _CONTENT + digest.hexdigest()

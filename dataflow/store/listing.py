@@ -137,10 +137,9 @@ def _refuse_tables(files: Iterable[str], *, names: Names) -> None:
         names: The names right in a folder; none where there is no such folder.
     """
     for folder in dict.fromkeys(_table_root(file.rpartition("/")[0]) for file in files):
-        held = set(names(folder))
-        kind = next((kind for log, kind in _LOGS.items() if log in held), None)
-        if kind is None and "metadata" in held:
-            kind = next(("Iceberg" for one in names(f"{folder}/metadata") if one.endswith(".metadata.json")), None)
+        kind = next((kind for log, kind in _LOGS.items() if names(f"{folder}/{log}")), None)
+        if kind is None and any(one.endswith(".metadata.json") for one in names(f"{folder}/metadata")):
+            kind = "Iceberg"
         if kind is not None:
             raise SourceError(
                 f"{shown(folder)}: is a table of {kind}, whose files also hold rows that were removed; read it with "

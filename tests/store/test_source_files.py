@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import time
@@ -269,8 +270,11 @@ def test_chained_urls_are_read(tmp_path):
 
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("in/x.csv", "a\n1\n")
+        archive.writestr("in/y.csv.gz", gzip.compress(b"a\n" + b"1\n" * 500_000))
     source = csv(f"zip://in/x.csv::file://{tmp_path}/x.zip")
     assert read_all(source).records == [("1",)]
+    packed = csv(f"zip://in/y.csv.gz::file://{tmp_path}/x.zip")
+    assert read_all(packed, target=100_000).records == [("1",)] * 500_000
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl", "parquet"])

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import SourceFile
-from dataflow.store.filesystem import open_file, plain_name, read_range, shown, translated
+from dataflow.store.filesystem import is_enterable, open_file, plain_name, read_range, shown, translated
 from dataflow.store.sources.encodings import misencoded, transparent
 from dataflow.store.sources.sequential import BLOCK, PackedFile, SequentialReader, read_in_order
 
@@ -41,7 +41,7 @@ class TextFile:
 
     def opening(self, size: int) -> bytes:
         """The first `size` bytes, fewer only where the file ends before."""
-        if self.packed is None:
+        if self.packed is None or not self.packed.changes_text:
             return read_range(self.path, 0, stop=size)
         with closing(SequentialReader(self.packed)) as reader:
             return reader.read(size)
@@ -117,7 +117,7 @@ class TextFile:
     def refuse_disguised(self, opening: bytes) -> None:
         """Raise a `SourceError` where the first bytes tell of a compression that the name does not."""
         disguise = next((end for magic, end in _MAGIC.items() if opening.startswith(magic)), None)
-        if self.packed is None and disguise:
+        if (self.packed is None or self.packed.compression is None) and disguise:
             raise SourceError(
                 f"{shown(self.path)}: holds {disguise} data though its name does not say so; rename or unpack it"
             )
@@ -139,14 +139,14 @@ def text_file(path: str, *, fingerprint: str, encoding: str = "utf-8", structure
     compression = next((name for end, name in COMPRESSIONS.items() if last.endswith(end)), None)
     transcode = None if transparent(encoding, structure) else encoding
     packed = None
-    if compression or transcode:
+    if compression or transcode or not is_enterable(path):
         packed = PackedFile(path=path, fingerprint=fingerprint, compression=compression, transcode=transcode)
     return TextFile(path=path, fingerprint=fingerprint, encoding="utf-8" if transcode else encoding, packed=packed)
 
 
 def expected_size(file: TextFile, found: SourceFile) -> int:
     """Bytes of text in the whole file: its size, or for a packed one an estimate from its first block."""
-    if file.packed is None:
+    if file.packed is None or not file.packed.changes_text:
         return found.size
     with closing(SequentialReader(file.packed)) as reader:
         first = len(reader.read(BLOCK))

@@ -1,4 +1,4 @@
-"""Files that can only be read from their beginning: compressed ones, and encodings that must be decoded in order.
+"""Files that can only be read from their beginning: packed ones, encodings decoded in order, what is sent only whole.
 
 A reader that stands behind one slice is kept, so that the next slice of the file goes on from there: slices
 read in order cost one pass over the file for each process. Whoever reads no more closes them: a run that ends, a
@@ -44,6 +44,11 @@ class PackedFile:
     fingerprint: str
     compression: str | None
     transcode: str | None
+
+    @property
+    def changes_text(self) -> bool:
+        """Whether its text is not the bytes of the file as they are."""
+        return self.compression is not None or self.transcode is not None
 
 
 class SequentialReader:
