@@ -15,7 +15,7 @@ from typing import BinaryIO
 from dataflow.errors import SourceError
 from dataflow.plan.partitions import SourceFile
 from dataflow.store.filesystem import is_enterable, open_file, plain_name, read_range, shown, translated
-from dataflow.store.sources.encodings import misencoded, transparent
+from dataflow.store.sources.encodings import misencoded, transparent, utf8_share
 from dataflow.store.sources.sequential import BLOCK, PackedFile, SequentialReader, read_in_order
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
@@ -112,7 +112,7 @@ class TextFile:
             offset += len(block)
             if offset >= position:
                 break
-        return misencoded(self.path, self.encoding, line=lines)
+        return misencoded(self.path, self.encoding, line=lines, share=utf8_share(self.blocks()))
 
     def refuse_disguised(self, opening: bytes) -> None:
         """Raise a `SourceError` where the first bytes tell of a compression that the name does not."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 
 from dataflow.errors import SourceError
 from dataflow.store.filesystem import read_range, shown
@@ -48,9 +50,40 @@ def transparent(encoding: str, structure: str) -> bool:
     )
 
 
-def misencoded(path: str, encoding: str, *, line: int) -> SourceError:
-    """The error for a byte on this line that has no meaning in the encoding, with advice from the first bytes."""
-    if read_range(path, 0, stop=2).startswith(_UTF16):
+def utf8_share(blocks: Iterable[bytes]) -> tuple[int, int]:
+    """How many lines of a text are no UTF-8, and how many are though they are not ASCII."""
+    other, found, held = 0, 0, b""
+    for block in chain(blocks, (b"\n",)):
+        pieces = (held + block).split(b"\n")
+        held = pieces.pop()
+        for piece in pieces:
+            if piece.isascii():
+                continue
+            try:
+                piece.decode()
+            except UnicodeDecodeError:
+                other += 1
+            else:
+                found += 1
+    return other, found
+
+
+def misencoded(path: str, encoding: str, *, line: int, share: tuple[int, int] = (0, 0)) -> SourceError:
+    """The error for a byte on this line that has no meaning in the encoding, with advice from what the file holds.
+
+    Args:
+        path: As in `SourceFile.path`.
+        encoding: The one it was read in.
+        line: The number of the line, from 1.
+        share: What `utf8_share` tells of the whole file.
+    """
+    other, found = share
+    if encoding == "utf-8" and found >= max(other, 1):
+        advice = (
+            f"{found:,} other lines beyond ASCII are, {other:,} in all {'is' if other == 1 else 'are'} not: "
+            "another encoding= would garble the others, so write such lines anew as UTF-8 or take them out"
+        )
+    elif read_range(path, 0, stop=2).startswith(_UTF16):
         advice = 'the file begins like UTF-16: try encoding="utf-16"'
     elif encoding == "utf-8":
         advice = 'try encoding="latin-1", or "cp1252" where a Windows program wrote the file'
