@@ -21,6 +21,7 @@ from dataflow.store.sources.inference import infer_types
 from dataflow.store.sources.options import DelimitedOptions, Types, check_known, listed, value_type
 from dataflow.store.sources.records import unclosed
 from dataflow.store.sources.slices import cut_specs, even_target, inflation_limit, whole_spec
+from dataflow.store.sources.strangers import refuse_strangers
 from dataflow.store.sources.texts import convertible
 
 FORMAT = "csv"
@@ -75,6 +76,7 @@ def _columns(files: Sequence[SourceFile], heads: Sequence[Head]) -> tuple[str, .
     columns = tuple(dict.fromkeys(name for head in heads for name in head.names or ()))
     if not columns:
         raise SourceError(f"{shown(files[0].path)}: is empty, so it has no header; give names=[...] with header=False")
+    refuse_strangers([(head.file.path, head.names or ()) for head in heads])
     return columns
 
 

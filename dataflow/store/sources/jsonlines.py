@@ -17,6 +17,7 @@ from dataflow.store.sources.lines import cut_lines, lines
 from dataflow.store.sources.options import JsonLinesOptions, Types, value_type
 from dataflow.store.sources.shapes import MOST_KEYS, Shape
 from dataflow.store.sources.slices import cut_specs, even_target, inflation_limit, whole_spec
+from dataflow.store.sources.strangers import refuse_strangers
 
 FORMAT = "jsonl"
 
@@ -61,6 +62,7 @@ def plan_json_lines(
     if not options.infer:
         return _plan(files, specs, choices=declared_only(options.schema), target_bytes=target_bytes)
     root = Shape()
+    refuse_strangers([(file.path, tuple(scan.shape.fields)) for file, scan in zip(files, scans, strict=True)])
     for scan in scans:
         root.merge(scan.shape)
     _check(files, sum(spec.rows for spec in specs), records=sum(scan.records for scan in scans), root=root)

@@ -29,6 +29,7 @@ from dataflow.store.sources.arrays import int64_array, row_numbers
 from dataflow.store.sources.drift import Seen, unify
 from dataflow.store.sources.options import duplicates, listed
 from dataflow.store.sources.shapes import EXACT
+from dataflow.store.sources.strangers import refuse_strangers
 
 FORMAT = "parquet"
 
@@ -63,6 +64,7 @@ def plan_row_groups(files: Sequence[SourceFile], *, target_bytes: int, records: 
     different: dict[int, Seen] = {}
     for file, footer in zip(files, footers, strict=True):
         different.setdefault(id(footer.schema), Seen(schema=footer.schema, path=shown(file.path)))
+    refuse_strangers([(seen.path, seen.schema.names) for seen in different.values()])
     unified = unify(list(different.values()))
     ours = all(footer.ours for footer in footers)
     pairs = zip(files, footers, strict=True)
