@@ -14,6 +14,7 @@ from dataflow.engine.arrow import bring_pandas_in
 from dataflow.errors import DeclarationError
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.types import is_text
+from dataflow.store.sources.texts import convert, convertible
 from dataflow.wiring.binding import bind_pipeline
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 
@@ -84,7 +85,11 @@ def _typed(values: list[Any], wanted: pa.DataType | None, name: str, needs: Need
     texts = is_text(found.type) and is_text(wanted)
     if numbers or texts or pa.types.is_nested(wanted):
         return pa.array(values, wanted)
-    if pa.types.is_temporal(wanted) or pa.types.is_decimal(wanted):
+    if is_text(found.type) and convertible(wanted) and (pa.types.is_temporal(wanted) or pa.types.is_decimal(wanted)):
+        read = convert(pa.chunked_array([found]), wanted)
+        if read.misfits is None:
+            return read.values.combine_chunks()
+    elif pa.types.is_temporal(wanted) or pa.types.is_decimal(wanted):
         return found.cast(wanted)
     raise TypeError("another type than declared")
 

@@ -405,3 +405,12 @@ def test_a_quote_in_the_header_swallows_no_records(write, data):
 )
 def test_a_name_may_have_quotes_and_lines_of_its_own(write, data, names):
     assert read_all(csv(write(data))).plan.schema.names == names
+
+
+@pytest.mark.parametrize("target", [pa.decimal128(38, 9), pa.decimal128(38, 2)])
+def test_a_decimal_with_too_many_digits_rejects_its_record_and_no_other(tmp_path, target):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,b\n{2**128 + 1},x\n1.10,y\n{'1' * 45},z\n{'0' * 40}2,w\n")
+    found = read_all(csv(path, schema={"a": target}))
+    assert found.records == [(Decimal("1.10"), "y"), (Decimal(2), "w")]
+    assert [(record.row, record.column) for record in found.unreadable] == [(1, "a"), (3, "a")]

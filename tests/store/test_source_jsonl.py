@@ -273,3 +273,23 @@ def test_shapes_merge_to_what_one_shape_would_have_seen():
         (left if number < 2 else right).observe(value)
     left.merge(right)
     assert left == whole
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize(
+    "target", [pa.decimal128(38, 9), pa.decimal128(38, 2), pa.decimal32(9, 2), pa.decimal256(76, 2)]
+)
+def test_a_decimal_with_too_many_digits_rejects_its_record_and_no_other(write, target, *, nested, quoted):
+    numbers = [str(2**128 + 1), str(2**256 + 1), "1" * 45, "1" * 90, "1.10", "-0.5", "1.125"]
+    cells = [f'"{number}"' if quoted else number for number in numbers]
+    lines = [f'{{"a":{{"x":{cell}}}}}' if nested else f'{{"a":{cell}}}' for cell in cells]
+    found = read_all(jsonl(write(*lines), schema={"a": pa.struct([("x", target)]) if nested else target}))
+    fitting = {
+        row: Decimal(number)
+        for row, number in enumerate(numbers, 1)
+        if abs(Decimal(number)) < Decimal(10) ** (target.precision - target.scale)
+        and -Decimal(number).as_tuple().exponent <= target.scale
+    }
+    assert dict(zip(found.rows, [one["x"] if nested else one for (one,) in found.records], strict=True)) == fitting
+    assert sorted([*fitting, *(record.row for record in found.unreadable)]) == [1, 2, 3, 4, 5, 6, 7]

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import re
 import time as time_module
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow.store.sources.texts import convert, convertible
@@ -108,20 +109,64 @@ def test_a_column_without_any_valid_value_is_refused_quickly(target, text):
     assert time_module.process_time() - started < 3
 
 
+DECIMALS = {pa.decimal32: 9, pa.decimal64: 18, pa.decimal128: 38, pa.decimal256: 76}
+
+
+@st.composite
+def decimal_types(draw):
+    kind = draw(st.sampled_from(list(DECIMALS)))
+    precision = draw(st.integers(1, DECIMALS[kind]))
+    # What has a scale far past its precision, pyarrow cannot print in 32 and 64 bits.
+    most = precision + 9 if kind in (pa.decimal128, pa.decimal256) else precision
+    return kind(precision, draw(st.one_of(st.integers(0, precision), st.integers(-9, most))))
+
+
+@st.composite
+def decimal_texts(draw):
+    """Signs, zeros before and behind, and digits about as many as the types hold."""
+    digits = st.text("0123456789", max_size=80)
+    zeros = st.integers(0, 45).map("0".__mul__)
+    sign, point = draw(st.sampled_from(["", "", "-", "+", "--"])), draw(st.sampled_from([".", ".", "", ",", "E"]))
+    return sign + draw(zeros) + draw(digits) + draw(zeros) + point + draw(zeros) + draw(digits) + draw(zeros)
+
+
+def as_python_takes_it(text, target):
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", text):
+        return BAD
+    scaled = Fraction(Decimal(text)) * Fraction(10) ** target.scale
+    return Decimal(text) if scaled.denominator == 1 and abs(scaled) < 10**target.precision else BAD
+
+
+@settings(max_examples=500)
 @given(
-    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3).map(lambda number: f"{number:f}")),
-    st.sampled_from([pa.decimal128(5, 2), pa.decimal128(38, 3), pa.decimal256(60, 2)]),
+    st.lists(
+        st.one_of(decimal_texts(), st.decimals(allow_nan=False, allow_infinity=False, places=3).map("{:f}".format)),
+        min_size=1,
+        max_size=5,
+    ),
+    decimal_types(),
 )
-def test_decimals_are_taken_alone_as_they_are_among_others(texts, target):
-    alone = [converted(target, [text])[0] for text in texts]
-    assert converted(target, texts) == alone
-    for text, value in zip(texts, alone, strict=True):
-        assert value == (Decimal(text) if fits(text, target) else BAD)
+def test_decimals_are_taken_as_python_takes_them_or_not_at_all(texts, target):
+    expected = [as_python_takes_it(text, target) for text in texts]
+    assert converted(target, texts) == expected
+    assert [converted(target, [text])[0] for text in texts] == expected
 
 
-def fits(text, target):
-    scaled = Fraction(text) * 10**target.scale
-    return scaled.denominator == 1 and abs(scaled) < 10**target.precision and abs(Fraction(text)) < 10**38
+@given(decimal_types(), st.data())
+def test_the_largest_and_the_smallest_decimal_of_every_type_are_taken_and_the_next_is_not(target, data):
+    sign = data.draw(st.sampled_from([1, -1]))
+    places = Decimal(1).scaleb(-target.scale)
+    with localcontext(prec=200):
+        largest, smallest = sign * (10**target.precision - 1) * places, sign * places
+        beyond = [sign * 10**target.precision * places, smallest / 10, largest + smallest / 10]
+        texts = [f"{number:f}" for number in (largest, smallest, *beyond)]
+        assert converted(target, texts) == [largest, smallest, BAD, BAD, BAD]
+
+
+@pytest.mark.parametrize("target", [pa.decimal128(38, 9), pa.decimal128(38, 2), pa.decimal32(9, 2)])
+@pytest.mark.parametrize("text", [str(2**128 + 1), str(2**256 + 1), "1" * 45, "1" * 38, f"{2**128 + 1}.5", "1e5"])
+def test_a_decimal_with_too_many_digits_never_becomes_another(target, text):
+    assert converted(target, [text, "0" * 50 + "1.10" + "0" * 50]) == [BAD, Decimal("1.10")]
 
 
 def test_an_empty_column_has_the_target_type():

@@ -519,3 +519,15 @@ def test_threads_may_share_a_pipeline() -> None:
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="catalogue"):
         pipeline.call({"email": "a"}, catalogue="x")
+
+
+@pytest.mark.parametrize("text", [str(2**128 + 1), "1" * 45, "1e5", "nan"])
+def test_text_that_is_no_decimal_of_the_declared_type_never_becomes_another(text: str) -> None:
+    @flow.transformation(into="twice")
+    def double(amount: Decimal) -> Decimal:
+        return 2 * amount
+
+    pipeline = flow.Pipeline("twice", [double])
+    assert pipeline.call({"amount": "1.5"}).data["twice"] == 3
+    with pytest.raises(DeclarationError, match="column `amount`: is str, but its first reader declares decimal"):
+        pipeline.call({"amount": text})

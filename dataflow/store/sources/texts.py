@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataflow.services.types import is_text
+from dataflow.store.sources.decimals import decimal_shape, parse_decimals
 
 _TRUE = r"(?i)^(true|t|yes|y|1)$"
 _FALSE = r"(?i)^(false|f|no|n|0)$"
@@ -132,14 +133,6 @@ def _sift_integers(text: pa.Array, target: pa.DataType) -> pa.Array:
     return _only(wide, _between(wide, str(lowest), highest=str(lowest + 2**target.bit_width - 1))).cast(target)
 
 
-def _sift_decimals(text: pa.Array, target: pa.DataType) -> pa.Array:
-    """Decimals by way of the widest, since one with too many digits would stop a cast."""
-    wide = text.cast(pa.decimal256(2 * _WIDEST, _WIDEST))
-    exact = pc.equal(pc.round(wide, ndigits=target.scale), wide)
-    largest = "9" * min(target.precision - target.scale, _WIDEST) + "." + "9" * target.scale
-    return _only(wide, pc.and_(exact, _between(wide, "-" + largest, highest=largest))).cast(target)
-
-
 def _between(values: pa.Array, lowest: str, *, highest: str) -> pa.Array:
     low, high = pa.array([lowest, highest]).cast(values.type)
     return pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
@@ -194,10 +187,9 @@ _RULES = (
     ),
     _Rule(
         accepts=pa.types.is_decimal,
-        shape=_always(r"^[+-]?([0-9]{1,38}\.?[0-9]{0,38}|\.[0-9]{1,38})$"),
-        parse=_cast,
+        shape=decimal_shape,
+        parse=parse_decimals,
         strict=True,
-        sift=_sift_decimals,
     ),
     _Rule(accepts=pa.types.is_boolean, shape=_always(f"({_TRUE})|({_FALSE})"), parse=_boolean),
     _Rule(accepts=pa.types.is_date, shape=_always(_DATE + "$"), parse=_moment),
