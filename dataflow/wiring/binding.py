@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from dataflow.store.catalog import Catalog
 from dataflow.store.dataset import Dataset
 from dataflow.store.filesystem import is_remote
 from dataflow.store.sources import Source, csv, infer_source, parquet, read_table
+from dataflow.store.sources.options import listed
 
 _PANDAS = (Container.SERIES, Container.DATAFRAME)
 
@@ -111,7 +113,25 @@ def lookup_tables(pipeline: Pipeline, catalog: Catalog) -> dict[str, pa.Table]:
 
 
 def read_lookup(service: Service, catalog: Catalog) -> pa.Table:
-    """The table of one lookup: the keys of a text file stay text, its other columns are inferred."""
+    """The table of one lookup: the keys of a text file stay text, its other columns are inferred.
+
+    Raises:
+        DeclarationError: It lacks a column that `on=` names, or is none.
+        SourceError: It cannot be read.
+    """
+    table = _lookup_table(service, catalog)
+    missing = next((key for key in service.lookup.on.values() if key not in table.column_names), None)
+    if missing is not None:
+        near = difflib.get_close_matches(missing, table.column_names, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else f"it has {listed(table.column_names)}"
+        raise DeclarationError(
+            f"`{service.name}`: the table has no column `{missing}`, which on= names; {advice} "
+            '(where the column of the records has another name, write on={"column": "column of the table"})'
+        )
+    return table
+
+
+def _lookup_table(service: Service, catalog: Catalog) -> pa.Table:
     table = service.lookup.table
     if isinstance(table, pa.Table):
         return table
@@ -126,7 +146,7 @@ def read_lookup(service: Service, catalog: Catalog) -> pa.Table:
         )
     if str(table).lower().split(".")[-1] in ("csv", "tsv") or ".csv." in str(table).lower():
         text = dict.fromkeys(service.lookup.on.values(), pa.string())
-        return read_table(csv(table, schema=text, infer=True))
+        return read_table(csv(table, infer=True), wanted=text)
     return read_table(named_source(table, catalog))
 
 

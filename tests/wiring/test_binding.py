@@ -165,3 +165,22 @@ def test_what_pandas_wrote_is_bound_like_anything_else(tmp_path: Path) -> None:
     pd.DataFrame({"email": ["A"]}, index=[7]).to_parquet(tmp_path / "a.parquet")
     run = pipeline(email).run(tmp_path / "a.parquet", "out", catalog=str(tmp_path / "catalog"))
     assert "email" in pq.read_table(run.path).column_names
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", None])
+def test_a_table_without_the_column_of_its_key_is_named_by_its_lookup(tmp_path: Path, suffix: str | None) -> None:
+    table = pa.table({"code": ["1"], "value": ["a"]})
+    path = tmp_path / f"codes.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    elif suffix is not None:
+        path.write_text("code,value\n1,a\n" if suffix == "csv" else '{"code": "1", "value": "a"}\n')
+    service = flow.lookup("value", table=table if suffix is None else path, on={"status": "cod"})
+    for use in (
+        lambda: lookup_tables(pipeline(service), Catalog(tmp_path)),
+        lambda: flow.Pipeline("p", [service]).apply(pa.table({"status": ["1"]})),
+    ):
+        with pytest.raises(
+            DeclarationError, match=r"`value`: .* no column `cod`, which on= names; did you mean `code`"
+        ):
+            use()

@@ -16,10 +16,11 @@ from dataflow.errors import SourceError
 from dataflow.plan.partitions import SourceFile
 from dataflow.store.filesystem import is_enterable, open_file, plain_name, read_range, shown, translated
 from dataflow.store.sources.encodings import misencoded, transparent, utf8_share
+from dataflow.store.sources.foreign import foreign_by_bytes
 from dataflow.store.sources.sequential import BLOCK, PackedFile, SequentialReader, read_in_order
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
-_MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"PK\x03\x04": ".zip"}
+_MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}
 _SURE = 1.25
 
 
@@ -115,12 +116,16 @@ class TextFile:
         return misencoded(self.path, self.encoding, line=lines, share=utf8_share(self.blocks()))
 
     def refuse_disguised(self, opening: bytes) -> None:
-        """Raise a `SourceError` where the first bytes tell of a compression that the name does not."""
+        """Raise a `SourceError` where the first bytes tell of a compression that the name does not, or of no text."""
         disguise = next((end for magic, end in _MAGIC.items() if opening.startswith(magic)), None)
         if (self.packed is None or self.packed.compression is None) and disguise:
             raise SourceError(
                 f"{shown(self.path)}: holds {disguise} data though its name does not say so; rename or unpack it"
             )
+        if self.packed is None or self.packed.transcode is None:
+            foreign = foreign_by_bytes(self.path, opening)
+            if foreign:
+                raise SourceError(f"{shown(self.path)}: {foreign}")
 
     def _open(self) -> BinaryIO | SequentialReader:
         return open_file(self.path) if self.packed is None else SequentialReader(self.packed)

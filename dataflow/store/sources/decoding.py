@@ -18,6 +18,8 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 import pyarrow as pa
 
+from dataflow.services.nonfinite import decode_nonfinite
+from dataflow.services.selection import NotFinite
 from dataflow.services.types import is_text
 from dataflow.store.sources.shapes import EXACT
 
@@ -73,7 +75,8 @@ class RecordDecoder:
         except msgspec.ValidationError as error:
             raise Refused(*_misfit(str(error), self.columns)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Refused("the line is no JSON object") from error
+            reason = _flaw(line)
+            raise Refused(reason, _named(reason, self.columns)) from error
         return record
 
 
@@ -185,7 +188,31 @@ def loads(line: bytes) -> Any:
     try:
         return json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise Refused("the line is no JSON") from error
+        raise Refused(_flaw(line)) from error
+
+
+def _flaw(line: bytes) -> str:
+    """Why a line is refused that the decoder cannot read."""
+    try:
+        decode_nonfinite(line, json.loads, allowed=False)
+    except NotFinite as error:
+        return f"the line {error}, which is no JSON; write null or text in its place"
+    except (ValueError, RecursionError):
+        pass
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"the line is no JSON object: {error.msg[:1].lower()}{error.msg[1:]} at character {error.pos + 1:,}"
+    except (ValueError, RecursionError):
+        return "the line is no JSON object"
+    return "the line has a text with half a surrogate pair (\\ud800 to \\udfff), which is no character"
+
+
+def _named(reason: str, columns: tuple[str, ...]) -> str | None:
+    """The column that holds what is no number, as far as the reason names it."""
+    _, _, path = reason.partition(" at `")
+    fitting = [name for name in columns if path.startswith((f"{name}`", f"{name}.", f"{name}["))]
+    return max(fitting, key=len) if fitting else None
 
 
 def _refuse_constant(word: str) -> Any:

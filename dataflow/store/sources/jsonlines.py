@@ -33,11 +33,13 @@ class Scan:
         shape: Of all its records together.
         specs: Its slices.
         records: Lines that hold an object.
+        refused: Why its first line that is no JSON is none.
     """
 
     shape: Shape
     specs: tuple[PartitionSpec, ...]
     records: int = 0
+    refused: str | None = None
 
 
 def plan_json_lines(
@@ -65,7 +67,7 @@ def plan_json_lines(
     refuse_strangers([(file.path, tuple(scan.shape.fields)) for file, scan in zip(files, scans, strict=True)])
     for scan in scans:
         root.merge(scan.shape)
-    _check(files, sum(spec.rows for spec in specs), records=sum(scan.records for scan in scans), root=root)
+    _check(files, scans, rows=sum(spec.rows for spec in specs), root=root)
     choices = choose(root, schema=options.schema, wanted=wanted)
     if specs and not choices:
         raise SourceError(f"{shown(files[0].path)}: no object has any key; name the columns with schema={{...}}")
@@ -88,10 +90,11 @@ def _plan(
     )
 
 
-def _check(files: Sequence[SourceFile], rows: int, *, records: int, root: Shape) -> None:
-    if rows and not records:
+def _check(files: Sequence[SourceFile], scans: Sequence[Scan], *, rows: int, root: Shape) -> None:
+    if rows and not any(scan.records for scan in scans):
+        why = next((f" ({scan.refused})" for scan in scans if scan.refused), "")
         raise SourceError(
-            f"{shown(files[0].path)}: none of {rows:,} lines holds a JSON object; "
+            f"{shown(files[0].path)}: none of {rows:,} lines holds a JSON object{why}; "
             "if one object is spread over several lines, write one object a line"
         )
     if root.crowded:
@@ -113,22 +116,22 @@ def _measure(found: SourceFile, target_bytes: int, records: int | None) -> Scan:
 
 def _scan(found: SourceFile, target_bytes: int, most: int | None) -> Scan:
     file = text_file(found.path, fingerprint=found.fingerprint)
-    start, shape, records = _start(file), Shape(), 0
+    start, shape, records, refused = _start(file), Shape(), 0, None
 
     def observed() -> Iterator[int]:
-        nonlocal records
+        nonlocal records, refused
         for line, stop in lines(file.blocks(start), start=start):
             try:
                 record = loads(line)
-            except Refused:
-                record = None
+            except Refused as error:
+                record, refused = None, refused or error.reason
             if type(record) is dict:
                 records += 1
                 shape.observe(record)
             yield stop
 
     specs = _specs(found, file, stops=observed(), start=start, size=(target_bytes, most))
-    return Scan(shape=shape, specs=specs, records=records)
+    return Scan(shape=shape, specs=specs, records=records, refused=refused)
 
 
 def _specs(

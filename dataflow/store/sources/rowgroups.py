@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from dataflow.errors import SourceError
 from dataflow.plan.graph import PUBLISHED
 from dataflow.plan.partitions import Batch, PartitionSpec, SourceFile, SourcePlan, Unreadable, number_specs
-from dataflow.store.filesystem import each, is_remote, open_file, shown, translated, unchanged
+from dataflow.store.filesystem import each, is_remote, open_file, read_range, shown, translated, unchanged
 from dataflow.store.sources.arrays import int64_array, row_numbers
 from dataflow.store.sources.drift import Seen, unify
+from dataflow.store.sources.foreign import unreadable_parquet
 from dataflow.store.sources.options import duplicates, listed
 from dataflow.store.sources.shapes import EXACT
 from dataflow.store.sources.strangers import refuse_strangers
@@ -34,6 +35,7 @@ from dataflow.store.sources.strangers import refuse_strangers
 FORMAT = "parquet"
 
 _DIVIDED = 2
+_OPENING = 1 << 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +111,8 @@ def opened(path: str) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
                 raise
-            raise SourceError(
-                f"{shown(path)}: is cut off, damaged or no Parquet file; fetch or write it again"
-            ) from error
+            problem = unreadable_parquet(path, read_range(path, 0, stop=_OPENING), problem=str(error))
+            raise SourceError(f"{shown(path)}: {problem}") from error
 
 
 def _footer(found: SourceFile, schemas: dict[bytes, pa.Schema]) -> Footer:

@@ -17,6 +17,7 @@ from dataflow.plan.sizes import PartitionSize
 from dataflow.store.filesystem import plain_name, shown
 from dataflow.store.listing import find
 from dataflow.store.sources.content import COMPRESSIONS
+from dataflow.store.sources.foreign import foreign_by_name
 from dataflow.store.sources.options import DelimitedOptions, JsonLinesOptions, RowGroupOptions, make_options
 
 Options: TypeAlias = DelimitedOptions | JsonLinesOptions | RowGroupOptions
@@ -147,6 +148,8 @@ def _plan(
 def _format_of(files: Sequence[SourceFile]) -> str:
     named = [(file, format_by_name(file.path)) for file in files]
     for file, known in named:
+        if known is None and (foreign := foreign_by_name(file.path)):
+            raise SourceError(f"{shown(file.path)}: {foreign}")
         if known is None:
             raise SourceError(
                 f"{shown(file.path)}: the name does not tell the format; use flow.csv, flow.jsonl or flow.parquet, "
