@@ -16,6 +16,7 @@ from dataflow.plan.partitions import SourceFile
 from dataflow.store.filesystem import (
     describe,
     describe_found,
+    each,
     filesystem,
     is_remote,
     local_path,
@@ -177,7 +178,12 @@ def _find_remote(path: str) -> list[SourceFile]:
         return [describe(path)]
     files = _files(found)
     _refuse_tables(files, names=lambda folder: _names_at(system, folder))
-    return [describe_found(system.unstrip_protocol(key), info) for key, info in files.items()]
+    return each(lambda one: _described(system.unstrip_protocol(one[0]), one[1]), list(files.items()), remote=True)
+
+
+def _described(path: str, info: Mapping[str, Any]) -> SourceFile:
+    """The file as its listing describes it; an index page of a web server tells names alone."""
+    return describe(path) if info.get("size") is None else describe_found(path, info)
 
 
 def _files(found: Mapping[str, Any]) -> dict[str, Any]:

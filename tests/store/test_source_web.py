@@ -7,7 +7,8 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,3 +185,43 @@ def test_packed_and_empty_files_are_read_from_a_server(web, ranges):
     assert read_all(csv(f"{web.url}/x.csv.gz?key=1", null_values=()), target=5000).records == RECORDS
     with pytest.raises(SourceError, match=r"y\.csv: is empty"):
         csv(f"{web.url}/y.csv").plan({}, target_bytes=100)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder that the web server of the standard library shows; its URL and its path."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", tmp_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_folder_of_a_web_server_is_the_same_source_as_on_disk(folder):
+    url, path = folder
+    for name in ("a.csv", "_old.csv", ".x.csv", "sub/b.csv", "_temporary/0/c.csv"):
+        (path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / "in" / name).write_text(f"name\n{name}\n")
+    for pattern in ("/in", "/in/*.csv", "/in/**/*.csv", "/in/_old.csv", "/in/_*.csv", "/in/_temporary"):
+        assert read_all(csv(url + pattern)).records == read_all(csv(f"{path}{pattern}")).records != []
+    (path / "in" / "_delta_log").mkdir()
+    (path / "in" / "_delta_log" / "0.json").write_text("{}")
+    for pattern in ("/in", "/in/*.csv"):
+        with pytest.raises(SourceError, match="is a table of Delta"):
+            csv(url + pattern).plan({}, target_bytes=100)
+
+
+def test_a_file_that_is_written_anew_at_once_is_noticed(folder):
+    url, path = folder
+    (path / "x.csv").write_text("id\n1\n2\n")
+    plan = csv(f"{url}/x.csv").plan({}, target_bytes=100)
+    (path / "x.csv").write_text("id\n1\n3\n")
+    with pytest.raises(SourceError, match="has changed since"):
+        read(plan.options, plan.specs[0], schema=plan.schema)
