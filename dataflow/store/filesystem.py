@@ -226,9 +226,17 @@ def _fingerprint(path: str, info: Mapping[str, Any]) -> str:
     if moment is not None:
         return f"{info['size']}-{moment.timestamp() if isinstance(moment, datetime) else moment}"
     header = info.get("Last-Modified")
-    if header and time.time() - parsedate_to_datetime(header).timestamp() > _SETTLED:
+    if header and _is_settled(header):
         return f"{info['size']}-{header}"
     return _content(path)
+
+
+def _is_settled(header: str) -> bool:
+    """Whether a time of change is so long ago that the file has not changed twice in that second."""
+    try:
+        return time.time() - parsedate_to_datetime(header).timestamp() > _SETTLED
+    except ValueError:
+        return False
 
 
 def _content(path: str) -> str:
