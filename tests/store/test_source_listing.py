@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from source_reading import read_all
 
 from dataflow.errors import SourceError
@@ -162,3 +167,25 @@ def test_the_end_of_a_name_is_found_in_every_kind_of_address():
         "/in/a#b.csv": "a#b.csv",
     }
     assert {path: plain_name(path) for path in names} == names
+
+
+NAMES = st.sampled_from(["a", "b", "ab", "_a", ".a"])
+PARTS = st.sampled_from(["*", "**", "a", "_a", "a*", "_*", ".*", "?", "[ab]", "*b"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sets(st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=8), st.lists(PARTS, max_size=3))
+def test_what_is_found_on_disk_is_what_the_pattern_means(names, parts):
+    pattern = [*parts, "*.csv"]
+    with TemporaryDirectory() as folder:
+        files = [(*name[:-1], f"{name[-1]}.csv") for name in names]
+        for file in files:
+            Path(folder, *file).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, *file).write_text("a\n1\n")
+        meant = sorted(file for file in files if matches(pattern, file))
+        glob_meant = glob.glob("/".join(pattern), root_dir=folder, recursive=True)  # noqa: PTH207 - the judge
+        visible = {tuple(one.split("/")) for one in glob_meant if "/_" not in f"/{one}"}
+        assert visible <= set(meant)
+        if meant:
+            found = find("/".join((folder, *pattern)))
+            assert sorted(Path(one.path).relative_to(folder).parts for one in found) == meant

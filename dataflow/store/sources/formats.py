@@ -53,7 +53,8 @@ def csv(
         encoding: `utf-8`, with or without byte order mark, since anything else should be a decision: other
             bytes are an error that names the line. `latin-1`, `cp1252`, `utf-16` and all that Python knows.
         header: Whether the first record holds the names, by default as most files have it. Names must differ;
-            a column without one is called `column_N`. Files may order their columns differently.
+            a column without one is called `column_N`. Files may order their columns differently;
+            one that has no column of the others is refused.
         names: The names of all columns: needed without a header, else in place of what it says.
         null_values: Texts that mean null, quoted or not; the empty one by default. `("", "\\N")` for exports
             of databases; `()` to keep empty text.
@@ -116,7 +117,7 @@ def parquet(path: Location, *, partition_size: SizeOption | None = None) -> Sour
 
     A slice is made of whole row groups (a row group of more than two slices is divided, and slices that are counted
     in records are cut anywhere). Files may differ:
-    a missing column is null, integers and floating point numbers are widened, integers beside floating point
+    a missing column is null (files without any common column are refused), integers and floating point numbers are widened, integers beside floating point
     numbers too, with a note; anything else is refused by file and column. Untouched columns keep their types bit
     for bit. Checksums of pages are verified where the files have them.
 
