@@ -67,7 +67,7 @@ def test_a_file_that_is_no_source_says_what_it_is(tmp_path, end):
         assert "rename" not in str(caught.value)
 
 
-@pytest.mark.parametrize("header", ["ORCID", "PAR1", "PARE", "ARROW1", "Objects"])
+@pytest.mark.parametrize("header", ["ORCID", "BZh", "PAR1", "PARE", "ARROW1", "Objects"])
 def test_a_header_may_begin_like_another_format(tmp_path, header):
     (tmp_path / "x.csv").write_text(f"{header}\n1\n")
     assert read_all(csv(tmp_path / "x.csv")).table.to_pylist() == [{header: "1"}]

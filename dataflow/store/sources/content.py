@@ -16,7 +16,7 @@ from dataflow.errors import SourceError
 from dataflow.plan.partitions import SourceFile
 from dataflow.store.filesystem import is_enterable, open_file, plain_name, read_range, shown, translated
 from dataflow.store.sources.encodings import misencoded, transparent, utf8_share
-from dataflow.store.sources.foreign import foreign_by_bytes
+from dataflow.store.sources.foreign import foreign_by_bytes, is_binary
 from dataflow.store.sources.sequential import BLOCK, PackedFile, SequentialReader, read_in_order
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
@@ -117,6 +117,8 @@ class TextFile:
 
     def refuse_disguised(self, opening: bytes) -> None:
         """Raise a `SourceError` where the first bytes tell of a compression that the name does not, or of no text."""
+        if not is_binary(opening):
+            return
         disguise = next((end for magic, end in _MAGIC.items() if opening.startswith(magic)), None)
         if (self.packed is None or self.packed.compression is None) and disguise:
             raise SourceError(

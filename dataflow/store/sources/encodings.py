@@ -80,8 +80,8 @@ def misencoded(path: str, encoding: str, *, line: int, share: tuple[int, int] = 
     other, found = share
     if encoding == "utf-8" and found >= max(other, 1):
         advice = (
-            f"{found:,} other lines beyond ASCII are, {other:,} in all {'is' if other == 1 else 'are'} not: "
-            "another encoding= would garble the others, so write such lines anew as UTF-8 or take them out"
+            f"of {other + found:,} lines beyond ASCII {other:,} are no UTF-8, so another encoding= would garble the "
+            "rest: write those anew as UTF-8 or take them out"
         )
     elif read_range(path, 0, stop=2).startswith(_UTF16):
         advice = 'the file begins like UTF-16: try encoding="utf-16"'

@@ -70,12 +70,16 @@ def foreign_by_name(path: str) -> str | None:
     return next((kind.words for kind in _KINDS if name.endswith(kind.ends)), None)
 
 
+def is_binary(opening: bytes) -> bool:
+    """Whether the first bytes are those of no text; a header may well begin with ORC or BZh."""
+    return any(byte < _LOWEST_OF_TEXT for byte in opening[:_LOOK])
+
+
 def foreign_by_bytes(path: str, opening: bytes) -> str | None:
     """What is said of a file that begins like a kind that is no text; None where it does not."""
-    kind = next((kind for kind in _KINDS if opening.startswith(kind.magic)), None)
-    if not any(byte < _LOWEST_OF_TEXT for byte in opening[:_LOOK]):
-        # A header may begin with ORC or PAR1 too.
+    if not is_binary(opening):
         return None
+    kind = next((kind for kind in _KINDS if opening.startswith(kind.magic)), None)
     if kind is _ARCHIVE and (foreign_by_name(path) == _WORKBOOK.words or any(p in opening for p in _WORKBOOK_PARTS)):
         kind = _WORKBOOK
     return None if kind is None else kind.words
