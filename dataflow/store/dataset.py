@@ -23,6 +23,7 @@ from dataflow.store.ledger import FORMAT
 from dataflow.store.parts import checksum, decode, restored
 from dataflow.store.records import CommitRecord, unpack_records
 from dataflow.store.schemas import Schemas
+from dataflow.store.sources.arrays import empty_table
 from dataflow.telemetry.report import Report
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Dataset:
         """The records as a Dask DataFrame with Arrow types, one partition for each part; nothing is read yet."""
         import dask.dataframe as dd
 
-        meta = _to_pandas(self.schema.empty_table())
+        meta = _to_pandas(empty_table(self.schema))
         return dd.from_map(_read_part, self.files, schema=self.schema, meta=meta)
 
     def head(self, n: int = 10) -> pa.Table:
@@ -123,7 +124,7 @@ class Dataset:
             batches += found
             missing -= sum(batch.num_rows for batch in found)
         if not batches:
-            return self.schema.empty_table()
+            return empty_table(self.schema)
         return restored(pa.Table.from_batches(batches).slice(0, n), self.schema)
 
     def rejects(self, *, inputs: bool = False) -> pa.Table:
@@ -196,7 +197,7 @@ class Dataset:
 
     def _read(self, paths: Sequence[str], schema: pa.Schema, *, older: Collection[str] = ()) -> pa.Table:
         tables = [self._guarded(path, partial(decode, schema=schema, older=older)) for path in paths]
-        return pa.concat_tables(tables) if tables else schema.empty_table()
+        return pa.concat_tables(tables) if tables else empty_table(schema)
 
     def _guarded(self, path: str, read: Callable[[Any], Any]) -> Any:
         """What `read` gives for a file; a damaged file is named."""

@@ -18,6 +18,7 @@ from dataflow.plan.partitions import Batch, PartitionSpec
 from dataflow.store.filesystem import shown
 from dataflow.store.schemas import schema_of_text
 from dataflow.store.sources import read
+from dataflow.store.sources.arrays import empty_table
 
 PREFIX = "source_"
 """Stands before a column of the source that has the name of another column."""
@@ -42,7 +43,7 @@ def joined(table: pa.Table, plan: Mapping[str, Any], *, key: Sequence[str]) -> p
         raise CatalogError("the run is older than this question: it did not keep how its source is read")
     schema = schema_of_text(plan["source"])
     specs = [PartitionSpec.from_dict(one) for one in plan["specs"]]
-    places, pieces = [], [schema.empty_table()]
+    places, pieces = [], [empty_table(schema)]
     for spec, rows, found in concerned(table, specs):
         places.append(found)
         pieces.append(_taken(read(plan["reading"], spec, schema=schema), rows, path=spec.path))

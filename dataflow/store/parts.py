@@ -17,8 +17,9 @@ import pyarrow.types as kinds
 
 from dataflow.errors import StoreError
 from dataflow.store.files import Data
+from dataflow.store.sources.arrays import empty_table
 from dataflow.telemetry.columns import ColumnStatistics
-from dataflow.telemetry.profile import column_statistics, table_statistics
+from dataflow.telemetry.profile import column_statistics, table_statistics, text_of
 
 _PANDAS = b"pandas"
 
@@ -75,7 +76,7 @@ def without_pandas(table: pa.Table) -> pa.Table:
 
 def require_writable(schema: pa.Schema) -> None:
     """Raise StoreError where Parquet has no place for a column, before anything has been done or paid."""
-    encode(schema.empty_table())
+    encode(empty_table(schema))
 
 
 def _blamed(schema: pa.Schema) -> str:
@@ -83,7 +84,7 @@ def _blamed(schema: pa.Schema) -> str:
     refused = []
     for field in schema:
         try:
-            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+            pq.write_table(empty_table(pa.schema([field])), pa.BufferOutputStream())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
             refused.append(f"column {field.name!r} has the type {field.type}")
     advice = "; let a transformation turn it into another type"
@@ -100,9 +101,30 @@ def short(digest: str) -> str:
     return digest.partition(":")[2][:8]
 
 
+def type_identity(kind: pa.DataType) -> str:
+    """What is the same for equal types alone; how a type prints may differ for equal ones and agree for others."""
+    if isinstance(kind, pa.BaseExtensionType):
+        own = kind.__arrow_ext_serialize__() if isinstance(kind, pa.ExtensionType) else b""
+        return repr((str(kind), own, type_identity(kind.storage_type)))
+    if kinds.is_dictionary(kind):
+        return repr((kind.id, str(kind.index_type), type_identity(kind.value_type), kind.ordered))
+    if kinds.is_map(kind):
+        return repr((kind.id, kind.keys_sorted, _entry(kind.key_field), _entry(kind.item_field)))
+    if kinds.is_struct(kind) or kinds.is_union(kind):
+        return repr((kind.id, [(child.name, _entry(child)) for child in map(kind.field, range(kind.num_fields))]))
+    if kinds.is_nested(kind):
+        return repr((kind.id, getattr(kind, "list_size", None), _entry(kind.value_field)))
+    return str(kind)
+
+
+def _entry(field: pa.Field) -> tuple[str, bool]:
+    """A field within another without its name, which counts in structs alone."""
+    return type_identity(field.type), field.nullable
+
+
 def schema_digest(schema: pa.Schema) -> str:
-    """16 hex digits over names, types and nullability; metadata does not count."""
-    text = "\n".join(f"{field.name}\0{field.type}\0{field.nullable}" for field in schema)
+    """16 hex digits over names, types and nullability; metadata does not count, nor what entries are called."""
+    text = "\n".join(f"{field.name}\0{type_identity(field.type)}\0{field.nullable}" for field in schema)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -133,7 +155,8 @@ def _text_bounds(footer: pq.FileMetaData) -> dict[str, tuple[str, str]]:
         if "." in column.path or column.logical_type.type != "STRING":
             continue
         if chunks and all(chunk is not None and chunk.has_min_max for chunk in chunks):
-            found[column.path] = min(chunk.min for chunk in chunks), max(chunk.max for chunk in chunks)
+            least, greatest = min(chunk.min_raw for chunk in chunks), max(chunk.max_raw for chunk in chunks)
+            found[column.path] = text_of(least), text_of(greatest)
     return found
 
 

@@ -23,6 +23,7 @@ from dataflow.store.manifest import manifest
 from dataflow.store.parts import encode, schema_digest
 from dataflow.store.prune import sweep, tidy
 from dataflow.store.records import CommitRecord, Counts, pack_records
+from dataflow.store.sources.arrays import empty_table
 from dataflow.store.tills import read_called
 from dataflow.store.writing import FOLDERS, files_of, put_file, totals
 from dataflow.telemetry.statistics import Statistics, unbalanced
@@ -167,7 +168,7 @@ def _empty(ledger: Ledger) -> CommitRecord:
     """A part without rows, so that readers of the folder find the columns; it has no commit record on disk."""
     schema = ledger.schemas.output
     spec = PartitionSpec(index=0, path="", fingerprint="", start=0, stop=0, identity=_NO_PARTITION)
-    part = put_file(ledger, spec, "parts", encode(schema.empty_table()), rows=0)
+    part = put_file(ledger, spec, "parts", encode(empty_table(schema)), rows=0)
     return CommitRecord(
         identity=spec.identity,
         index=0,

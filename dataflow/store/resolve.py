@@ -26,6 +26,7 @@ from dataflow.plan.resolve import Answered, BucketTask, KeyTask, read_answered
 from dataflow.store.commit import RunFolder
 from dataflow.store.files import files_at, is_temporary, translated
 from dataflow.store.filesystem import is_remote
+from dataflow.store.sources.arrays import empty_table
 from dataflow.telemetry.sketches import Distinct
 from dataflow.telemetry.statistics import Statistics
 
@@ -120,7 +121,7 @@ class ResolveFiles:
         parts = [
             cut(pa.Table.from_batches([batch]), bucket=task.index, buckets=task.buckets) for batch in _batches(reader)
         ]
-        whole = pa.concat_tables(parts) if parts else reader.schema.empty_table()
+        whole = pa.concat_tables(parts) if parts else empty_table(reader.schema)
         return whole.replace_schema_metadata(None)
 
     def put_answers(self, task: BucketTask, answers: Mapping[str, pa.Table], *, statistics: Statistics) -> Done:

@@ -37,11 +37,15 @@ def table_statistics(table: pa.Table, *, distinct: Collection[str] = ()) -> dict
 def column_statistics(values: pa.Array | pa.ChunkedArray, *, distinct: bool = False) -> ColumnStatistics:
     """The statistics of one column.
 
-    Binary and nested types have no least and greatest value, nested ones no distinct values. Dates and
-    timestamps before the year 0 or after 9999 count as the nearest that ISO text can say.
+    Binary and nested types have no least and greatest value, nested ones no distinct values, and neither has what
+    Arrow cannot compare. Dates and timestamps before the year 0 or after 9999 count as the nearest that ISO text
+    can say; bytes that are no UTF-8 are escaped.
     """
     plain = _plain(values)
-    least, greatest = _bounds(plain)
+    try:
+        least, greatest = _bounds(plain)
+    except pa.ArrowNotImplementedError:
+        least, greatest = None, None
     return ColumnStatistics(
         type=str(values.type),
         nulls=values.null_count,
@@ -60,6 +64,8 @@ def _plain(values: Any) -> Any:
         return _plain(unified.unique().cast(values.type.value_type))
     if kinds.is_string_view(values.type):
         return values.cast(pa.large_string())
+    if kinds.is_decimal32(values.type) or kinds.is_decimal64(values.type):
+        return values.cast(pa.decimal128(values.type.precision, values.type.scale))
     return values.cast(pa.float32()) if kinds.is_float16(values.type) else values
 
 
@@ -80,9 +86,21 @@ def _bounds(values: Any) -> Bounds:
         per_second = _PER_SECOND[kind.unit]
         return (None, None) if least is None else (least / per_second, greatest / per_second)
     ordered = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
-    if ordered or kinds.is_decimal(kind) or _is_text(kind):
+    if _is_text(kind):
+        least, greatest = _min_max(_as_bytes(values))
+        return (None, None) if least is None else (text_of(least), text_of(greatest))
+    if ordered or kinds.is_decimal(kind):
         return _min_max(values)
     return None, None
+
+
+def _as_bytes(values: Any) -> Any:
+    return values.cast(pa.large_binary() if kinds.is_large_string(values.type) else pa.binary())
+
+
+def text_of(value: bytes) -> str:
+    """The text of a value; bytes that are no UTF-8, which Arrow does not check, are escaped."""
+    return value.decode(errors="backslashreplace")
 
 
 def _min_max(values: Any) -> tuple[Any, Any]:
@@ -128,10 +146,17 @@ def _sketch(values: Any) -> Distinct | None:
         return None
     probe = keys.slice(0, _PROBE)
     repeats = len(probe.unique()) * 2 < len(probe)
-    listed = (keys.unique() if repeats else keys).to_pylist()
+    listed = _listed(keys.unique() if repeats else keys)
     if listed and isinstance(listed[0], bytes):
         return Distinct.of([value.decode("latin-1") for value in listed])
     return Distinct.of(listed)
+
+
+def _listed(keys: Any) -> list[Any]:
+    try:
+        return list(keys.to_pylist())
+    except UnicodeDecodeError:
+        return [text_of(value) for value in _as_bytes(keys).to_pylist()]
 
 
 def _keys(values: Any) -> Any:

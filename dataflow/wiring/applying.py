@@ -23,6 +23,7 @@ from dataflow.errors import DeclarationError
 from dataflow.plan.graph import Graph
 from dataflow.plan.pipeline import Pipeline
 from dataflow.services.types import holds
+from dataflow.store.sources.arrays import empty_table
 from dataflow.wiring.budgets import spent_here
 from dataflow.wiring.preparation import DEFAULT_CATALOG, Needs, Prepared, needs_of, prepare_once
 from dataflow.wiring.records import merged, prepare_records, to_records, to_table
@@ -78,7 +79,7 @@ class _Applied:
         pipeline = load(self._program)
         schema = frame_schema(meta, pipeline, catalog=self._catalog)
         graph = prepare_once(pipeline, schema, catalog=self._catalog).graph
-        table = graph.output.empty_table().append_column(REJECTED, pa.nulls(0, pa.string()))
+        table = empty_table(graph.output).append_column(REJECTED, pa.nulls(0, pa.string()))
         return _to_frame(meta, table, graph), schema
 
     def records(self, records: Any) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from dataflow.policies.money import cleaned, trillionths, written
 from dataflow.services.signature import Form
 from dataflow.store.catalog import Catalog
 from dataflow.store.sources import read
+from dataflow.store.sources.arrays import empty_table
 from dataflow.wiring.applying import whole_table
 from dataflow.wiring.binding import wanted_types
 from dataflow.wiring.inputs import check_columns, plan_source, resolve_source, some_partitions
@@ -286,7 +287,7 @@ def _take(plan: SourcePlan, n: int) -> tuple[pa.Table, int]:
         unreadable += len(batch.unreadable)
         share = n // count + (at < n % count)
         tables.append(batch.table.take(_spread(batch.table.num_rows, share)))
-    return (pa.concat_tables(tables) if tables else plan.schema.empty_table()), unreadable
+    return (pa.concat_tables(tables) if tables else empty_table(plan.schema)), unreadable
 
 
 def _spread(size: int, n: int) -> pa.Array:

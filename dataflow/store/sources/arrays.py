@@ -20,4 +20,9 @@ def row_numbers(first: int, count: int) -> pa.Array:
 
 def nulls(count: int, schema: pa.Schema) -> pa.Table:
     """A table of so many records of which nothing is known."""
-    return pa.table([pa.nulls(count, column.type) for column in schema], schema=schema)
+    return pa.Table.from_arrays([pa.nulls(count, column.type) for column in schema], schema=schema)
+
+
+def empty_table(schema: pa.Schema) -> pa.Table:
+    """A table without rows; Arrow's own cannot be made for extension types within lists and structs."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)

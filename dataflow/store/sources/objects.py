@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from dataflow.plan.partitions import Batch, PartitionSpec, Unreadable
 from dataflow.store.filesystem import unchanged
-from dataflow.store.sources.arrays import int64_array, nulls
+from dataflow.store.sources.arrays import empty_table, int64_array, nulls
 from dataflow.store.sources.content import text_file
 from dataflow.store.sources.decoding import RecordDecoder, Refused, by_text_type, read_what_fits, record_decoder
 from dataflow.store.sources.lines import lines
@@ -47,7 +47,7 @@ def read_json_lines(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
     checked = _is_utf8(data)
     batches = [_read_piece(piece, decoder, schema=schema, checked=checked) for piece in _pieces(numbered)]
     if not batches:
-        return Batch(table=schema.empty_table(), rows=int64_array(np.empty(0, dtype=np.int64)))
+        return Batch(table=empty_table(schema), rows=int64_array(np.empty(0, dtype=np.int64)))
     return Batch(
         table=pa.concat_tables([batch.table for batch in batches]).combine_chunks(),
         rows=pa.concat_arrays([batch.rows for batch in batches]),

@@ -16,6 +16,7 @@ from dataflow.plan.partitions import Batch, PartitionSpec, SourceFile, SourcePla
 from dataflow.plan.sizes import PartitionSize
 from dataflow.store.filesystem import plain_name, shown
 from dataflow.store.listing import find
+from dataflow.store.sources.arrays import empty_table
 from dataflow.store.sources.content import COMPRESSIONS
 from dataflow.store.sources.foreign import foreign_by_name
 from dataflow.store.sources.options import DelimitedOptions, JsonLinesOptions, RowGroupOptions, make_options
@@ -113,7 +114,7 @@ def read_table(source: Source, *, wanted: Mapping[str, pa.DataType] | None = Non
                 f"{shown(spec.path)}, row {first.row}{column}: {first.error}; mend the file or the options"
             )
         tables.append(batch.table)
-    return pa.concat_tables(tables) if tables else plan.schema.empty_table()
+    return pa.concat_tables(tables) if tables else empty_table(plan.schema)
 
 
 def format_by_name(path: str) -> str | None:
