@@ -293,3 +293,12 @@ def test_a_decimal_with_too_many_digits_rejects_its_record_and_no_other(write, t
     }
     assert dict(zip(found.rows, [one["x"] if nested else one for (one,) in found.records], strict=True)) == fitting
     assert sorted([*fitting, *(record.row for record in found.unreadable)]) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a\\ud800":1,"b":2}', '{"b":{"\\udfff":1}}', '{"b":[{"x":"\\ud800"}]}', '{"c":"\\ud83d"}']
+)
+def test_half_a_character_in_a_key_or_a_value_rejects_its_record_alone(write, line):
+    found = read_all(jsonl(write('{"b":1}', line, '{"b":3}')))
+    assert found.table.to_pylist() == [{"b": 1}, {"b": 3}]
+    assert [(record.row, record.raw) for record in found.unreadable] == [(2, line)]

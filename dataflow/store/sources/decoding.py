@@ -186,9 +186,12 @@ def loads(line: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(line, parse_constant=_refuse_constant)
+        value = json.loads(line, parse_constant=_refuse_constant)
+        # Half a character, in a key or a value, is no text: the record is refused when it is read.
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Refused(_flaw(line)) from error
+    return value
 
 
 def _flaw(line: bytes) -> str:
