@@ -139,10 +139,18 @@ def test_a_column_that_only_some_files_have_is_null_elsewhere(write, tmp_path):
         (pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int32(), pa.string()), pa.string()),
         (pa.uint64(), pa.int64(), None),
         (pa.string(), pa.int64(), None),
-        (pa.timestamp("us"), pa.timestamp("ns"), None),
-        (pa.decimal128(5, 2), pa.decimal128(6, 2), None),
+        (pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("ns")),
+        (pa.timestamp("s", "UTC"), pa.timestamp("us", "UTC"), pa.timestamp("us", "UTC")),
+        (pa.timestamp("us", "UTC"), pa.timestamp("us"), None),
+        (pa.duration("s"), pa.duration("ms"), pa.duration("ms")),
+        (pa.time32("s"), pa.time64("ns"), pa.time64("ns")),
+        (pa.decimal128(5, 2), pa.decimal128(6, 2), pa.decimal128(6, 2)),
+        (pa.decimal32(9, 0), pa.decimal32(9, 9), pa.decimal64(18, 9)),
+        (pa.decimal128(38, 0), pa.decimal128(38, 38), pa.decimal256(76, 38)),
+        (pa.decimal256(76, 0), pa.decimal128(5, 2), None),
         (pa.bool_(), pa.int8(), None),
-        (pa.struct([("a", pa.int8())]), pa.struct([("a", pa.int16())]), None),
+        (pa.struct([("a", pa.int8())]), pa.struct([("a", pa.int16())]), pa.struct([("a", pa.int16())])),
+        (pa.struct([("a", pa.int8())]), pa.struct([("a", pa.string())]), None),
         (pa.list_(pa.int8()), pa.list_(pa.string()), None),
     ],
 )
@@ -160,6 +168,12 @@ def test_two_types_widen_to_one_that_holds_both_or_to_none(one, other, both):
         (pa.array(["x"], pa.large_string()), pa.array(["y"])),
         (pa.nulls(1), pa.array([date(2024, 1, 1)])),
         (pa.array([[]], pa.list_(pa.null())), pa.array([["x"]])),
+        (pa.array([5], pa.timestamp("us")), pa.array([7000], pa.timestamp("ns"))),
+        (pa.array([5], pa.duration("s")), pa.array([7], pa.duration("us"))),
+        (pa.array([5, None], pa.time32("s")), pa.array([7], pa.time64("us"))),
+        (pa.array([Decimal("1.1")], pa.decimal128(5, 1)), pa.array([Decimal("1.111")], pa.decimal64(18, 3))),
+        (pa.array([{"a": 1, "b": [None, 2]}, None]), pa.array([{"b": [0.5], "a": 2}, {"b": None, "a": None}])),
+        (pa.array([[1, 2], None, [], [3]]), pa.array([[0.5]])),
     ],
 )
 def test_widened_columns_hold_the_values_of_all_files(write, tmp_path, first, second):
@@ -230,3 +244,18 @@ def test_names_that_come_twice_are_refused(tmp_path):
 def test_a_file_without_columns_is_refused(write):
     with pytest.raises(SourceError, match="has no columns"):
         parquet(write(pa.table({"a": [1]}).select([]))).plan({}, target_bytes=1)
+
+
+def test_a_value_that_the_wider_type_cannot_hold_rejects_its_record_at_any_depth(write, tmp_path):
+    late, big = 2**62, 2**53 + 1
+    first = {"t": pa.array([late, 1, 2, None], pa.timestamp("us")), "l": [[1], [1, big], None, [2]]}
+    write({**first, "s": [{"x": [1]}, {"x": []}, {"x": [big]}, None]}, name="1.parquet")
+    second = {"t": pa.array([1000], pa.timestamp("ns")), "l": [[0.5]], "s": [{"x": [0.5], "y": "new"}]}
+    write(second, name="2.parquet")
+    found = read_all(parquet(tmp_path))
+    assert [(record.row, record.column) for record in found.unreadable] == [(1, "t"), (2, "l"), (3, "s")]
+    assert found.rows == [4, 1]
+    assert found.table.select(["l", "s"]).to_pylist() == [
+        {"l": [2.0], "s": None},
+        {"l": [0.5], "s": {"x": [0.5], "y": "new"}},
+    ]

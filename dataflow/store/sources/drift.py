@@ -1,7 +1,8 @@
 """One schema for Parquet files whose schemas differ; pure.
 
-Widened are integers, floating point numbers and integers beside them, and the layouts of text; a column may be
-missing or all null somewhere. Every other difference is refused by file, column and both types.
+Widened are integers, floating point numbers and integers beside them, the layouts of text, units of time, decimals,
+and structs by the names of their fields; a column or field may be missing or all null somewhere. Every other
+difference is refused by file, column and both types.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataflow.errors import SourceError
 
 _FIELD_ID = b"PARQUET:field_id"
 _SIGNED = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+_UNITS = ("s", "ms", "us", "ns")
+_DECIMALS = {32: (pa.decimal32, 9), 64: (pa.decimal64, 18), 128: (pa.decimal128, 38), 256: (pa.decimal256, 76)}
 _UNSIGNED = (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 
 
@@ -64,7 +67,7 @@ def widen(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return other
     if pa.types.is_dictionary(one) or pa.types.is_dictionary(other):
         return widen(_decoded(one), _decoded(other))
-    for rule in (_widen_numbers, _widen_text, _widen_lists):
+    for rule in (_widen_numbers, _widen_text, _widen_units, _widen_decimals, _widen_lists, _widen_structs):
         found = rule(one, other)
         if found is not None:
             return found
@@ -127,6 +130,45 @@ def _widen_text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if all(pa.types.is_binary(k) or pa.types.is_large_binary(k) or pa.types.is_binary_view(k) for k in pair):
         return pa.large_binary() if any(pa.types.is_large_binary(kind) for kind in pair) else pa.binary()
     return None
+
+
+def _widen_units(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The finer of two units; the zone of a timestamp must be the same, since it is part of what it says."""
+    if not any(test(one) and test(other) for test in (pa.types.is_timestamp, pa.types.is_duration, pa.types.is_time)):
+        return None
+    if pa.types.is_timestamp(one) and one.tz != other.tz:
+        return None
+    return max(one, other, key=lambda kind: _UNITS.index(kind.unit))
+
+
+def _widen_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The decimal with the whole digits and the places of both; no type has more than 76 digits."""
+    pair = (one, other)
+    if not all(pa.types.is_decimal(kind) for kind in pair):
+        return None
+    scale = max(kind.scale for kind in pair)
+    precision = max(kind.precision - kind.scale for kind in pair) + scale
+    width = max(kind.bit_width for kind in pair)
+    kinds = (make for bits, (make, most) in _DECIMALS.items() if bits >= width and precision <= most)
+    return next((make(precision, scale) for make in kinds), None)
+
+
+def _widen_structs(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The fields of both by name; one that is missing is null there."""
+    if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
+        return None
+    names = ([field.name for field in one], [field.name for field in other])
+    if any(len(set(some)) < len(some) for some in names):
+        return None
+    fields = []
+    for name in dict.fromkeys(names[0] + names[1]):
+        found = [kind.field(name) for kind, some in zip((one, other), names, strict=True) if name in some]
+        both = widen(found[0].type, found[-1].type)
+        if both is None:
+            return None
+        nullable = len(found) < 2 or any(field.nullable for field in found)
+        fields.append(pa.field(name, both, nullable=nullable))
+    return pa.struct(fields)
 
 
 def _widen_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:

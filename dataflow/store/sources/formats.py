@@ -118,8 +118,9 @@ def parquet(path: Location, *, partition_size: SizeOption | None = None) -> Sour
     A slice is made of whole row groups (a row group of more than two slices is divided, and slices that are counted
     in records are cut anywhere). Files may differ:
     a missing column is null (files without any common column are refused), integers and floating point numbers are
-    widened, integers beside floating point numbers too, with a note; anything else is refused by file and column.
-    Untouched columns keep their types bit for bit. Checksums of pages are verified where the files have them.
+    widened, integers beside floating point numbers, units of time, decimals and fields of structs too, with a note; a
+    value that the wider type cannot hold rejects its record, and anything else is refused by file and column. Untouched
+    columns keep their types bit for bit. Checksums of pages are verified where the files have them.
 
     Args:
         path: A file, folder, glob or URL, or several of them.

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataflow.errors import SourceError
@@ -29,8 +28,8 @@ from dataflow.store.sources.arrays import int64_array, row_numbers
 from dataflow.store.sources.drift import Seen, unify
 from dataflow.store.sources.foreign import unreadable_parquet
 from dataflow.store.sources.options import duplicates, listed
-from dataflow.store.sources.shapes import EXACT
 from dataflow.store.sources.strangers import refuse_strangers
+from dataflow.store.sources.widening import widened
 
 FORMAT = "parquet"
 
@@ -216,20 +215,30 @@ def _fit(table: pa.Table, schema: pa.Schema) -> tuple[list[pa.ChunkedArray], dic
 
 
 def _widened(values: pa.ChunkedArray, field: pa.Field, *, misfits: dict[int, str]) -> pa.ChunkedArray:
-    try:
-        return values.cast(field.type)
-    except pa.ArrowInvalid:
-        exact = pc.and_(pc.less_equal(values, EXACT), pc.greater_equal(values, -EXACT))
-        for position in pc.indices_nonzero(pc.invert(exact)).to_pylist():
-            misfits.setdefault(position, field.name)
-        return pc.if_else(exact, values, pa.nulls(1, values.type)[0]).cast(field.type)
+    chunks, position = [], 0
+    for chunk in values.chunks:
+        found = widened(chunk, field.type)
+        chunks.append(found.values)
+        if found.misfits is not None:
+            for at in np.flatnonzero(found.misfits).tolist():
+                misfits.setdefault(position + at, field.name)
+        position += len(chunk)
+    return pa.chunked_array(chunks, type=field.type)
 
 
 def _misfit(table: pa.Table, position: int, *, column: str, first_row: int) -> Unreadable:
-    record = table.slice(position, 1).to_pylist()[0]
+    record = {name: _value(table.column(name).slice(position, 1)) for name in table.schema.names}
     return Unreadable(
         row=first_row + position,
         column=column,
-        error="the integer is past 2**53, and other files have fractions in this column",
+        error="a value is too large for the type that holds this column of all files, such as an integer past 2**53",
         raw=json.dumps(record, default=str, ensure_ascii=False),
     )
+
+
+def _value(column: pa.ChunkedArray) -> Any:
+    """The only value of a column; as Arrow prints it where Python has none."""
+    try:
+        return column.to_pylist()[0]
+    except (ValueError, OverflowError):
+        return str(column.combine_chunks()).strip("[] \n")
