@@ -25,4 +25,4 @@ def nulls(count: int, schema: pa.Schema) -> pa.Table:
 
 def empty_table(schema: pa.Schema) -> pa.Table:
     """A table without rows; Arrow's own cannot be made for extension types within lists and structs."""
-    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+    return nulls(0, schema)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from dataflow.plan.partitions import Batch, PartitionSpec, Unreadable
 from dataflow.store.filesystem import unchanged
-from dataflow.store.sources.arrays import empty_table, int64_array, nulls
+from dataflow.store.sources.arrays import empty_table, int64_array
 from dataflow.store.sources.content import text_file
 from dataflow.store.sources.decoding import RecordDecoder, Refused, by_text_type, read_what_fits, record_decoder
 from dataflow.store.sources.lines import lines
@@ -53,7 +53,7 @@ def read_json_lines(options: Mapping[str, Any], spec: PartitionSpec, *, schema: 
         rows=pa.concat_arrays([batch.rows for batch in batches]),
         unreadable=tuple(record for batch in batches for record in batch.unreadable),
         remains=pa.concat_tables(
-            [batch.remains for batch in batches if batch.remains is not None] or [nulls(0, schema)]
+            [batch.remains for batch in batches if batch.remains is not None] or [empty_table(schema)]
         ),
     )
 
