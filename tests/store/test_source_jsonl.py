@@ -302,3 +302,20 @@ def test_half_a_character_in_a_key_or_a_value_rejects_its_record_alone(write, li
     found = read_all(jsonl(write('{"b":1}', line, '{"b":3}')))
     assert found.table.to_pylist() == [{"b": 1}, {"b": 3}]
     assert [(record.row, record.raw) for record in found.unreadable] == [(2, line)]
+
+
+def test_keys_of_any_script_keep_their_values_however_they_are_written(write):
+    lines = [
+        '{"größe":1,"a":{"名":[{"é":"x"}],"b":2}}',
+        '{"gr\\u00f6\\u00dfe":2,"\\ud83d\\ude00":1.5,"a":null}',
+        '{"größe":"x"}',
+    ]
+    for schema in ({}, {"größe": pa.int64()}):
+        found = read_all(jsonl(write(*lines[: 2 + len(schema)]), schema=schema))
+        assert found.table.to_pylist() == [
+            {"größe": 1, "a": {"名": [{"é": "x"}], "b": 2}, "😀": None},
+            {"größe": 2, "a": None, "😀": 1.5},
+        ]
+        assert [(record.row, record.column) for record in found.unreadable] == [(3, "größe")] * len(schema)
+    mixed = read_all(jsonl(write('{"a":{"é":1}}', '{"a":{"é":"x"}}')))
+    assert mixed.table.to_pylist() == [{"a": {"é": "1"}}, {"a": {"é": "x"}}]

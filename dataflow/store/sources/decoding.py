@@ -10,7 +10,7 @@ import datetime
 import decimal
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
@@ -93,15 +93,21 @@ def record_decoder(schema: pa.Schema, *, mixed: Collection[str]) -> RecordDecode
         by_text = column.type if not by_text_type(column.type) else pa.string()
         raw = column.name in mixed or by_text is not column.type
         types[column.name] = python_type(by_text, raw=raw)
-        finisher = _finisher(by_text) if raw else None
+        finisher = _finisher(by_text, raw=raw)
         if finisher is not None:
             finish[column.name] = finisher
-    decoder = msgspec.json.Decoder(_typed("record", types))
-    return RecordDecoder(columns=tuple(types), decode=decoder.decode, finish=finish)
+    decode = msgspec.json.Decoder(_typed("record", types)).decode
+    opened = _opened(types)
+    return RecordDecoder(
+        columns=tuple(types), decode=decode if opened is None else lambda line: opened(decode(line)), finish=finish
+    )
 
 
 def read_what_fits(line: bytes, schema: pa.Schema) -> dict[str, Any]:
-    """The values of a line that is no record of the schema which fit their columns all the same."""
+    """The values of a line that is no record of the schema which fit their columns all the same.
+
+    Lists and objects are left out: nobody looks for a record by one.
+    """
     try:
         check_depth(line)
         found = msgspec.json.decode(line)
@@ -109,6 +115,8 @@ def read_what_fits(line: bytes, schema: pa.Schema) -> dict[str, Any]:
         return {}
     values: dict[str, Any] = {}
     for column in schema if isinstance(found, dict) else ():
+        if pa.types.is_nested(column.type):
+            continue
         kind = pa.string() if by_text_type(column.type) else column.type
         with suppress(msgspec.ValidationError):
             values[column.name] = msgspec.convert(found.get(column.name), python_type(kind, raw=False))
@@ -150,9 +158,28 @@ def python_type(target: pa.DataType, *, raw: bool) -> Any:
 
 
 def _typed(name: str, fields: Mapping[str, Any]) -> Any:
-    """A record type of these fields, each of which may be missing."""
-    make: Any = TypedDict
-    return make(name, dict(fields), total=False)
+    """A record type of these fields, each of which may be missing; see `_opened`."""
+    if all(key.isascii() for key in fields):
+        make: Any = TypedDict
+        return make(name, dict(fields), total=False)
+    places = [(f"f{at}", kind, msgspec.UNSET) for at, kind in enumerate(fields.values())]
+    return msgspec.defstruct(name, places, rename={f"f{at}": key for at, key in enumerate(fields)})
+
+
+def _opened(keys: Iterable[str]) -> Finish | None:
+    """What makes a dict of a decoded record whose keys are not all ASCII; None where it is one.
+
+    msgspec finds no other key of a TypedDict, without a word; those of a Struct it finds.
+    """
+    places = [(f"f{at}", key) for at, key in enumerate(keys)]
+    if all(key.isascii() for _, key in places):
+        return None
+
+    def opened(value: Any) -> dict[str, Any]:
+        found = ((key, getattr(value, place)) for place, key in places)
+        return {key: item for key, item in found if item is not msgspec.UNSET}
+
+    return opened
 
 
 def check_depth(line: bytes) -> None:
@@ -240,24 +267,26 @@ def _written(target: pa.DataType) -> Any:
     return decimal.Decimal
 
 
-def _finisher(target: pa.DataType) -> Finish | None:
-    """What turns the raw JSON in a decoded value into text; None where there is none in it."""
+def _finisher(target: pa.DataType, *, raw: bool) -> Finish | None:
+    """What turns a decoded value into a plain one, and the raw JSON in it into text; None where it is plain."""
     if is_text(target):
-        return _text
+        return _text if raw else None
     if pa.types.is_list(target) or pa.types.is_large_list(target):
-        inner = _finisher(target.value_type)
+        inner = _finisher(target.value_type, raw=raw)
         return inner and (lambda items: None if items is None else [inner(item) for item in items])
     if pa.types.is_struct(target):
-        finish = {column.name: one for column in target if (one := _finisher(column.type)) is not None}
-        return _fields_finisher(finish) if finish else None
+        finish = {column.name: one for column in target if (one := _finisher(column.type, raw=raw)) is not None}
+        opened = _opened(column.name for column in target)
+        return _fields_finisher(finish, opened) if finish or opened else None
     return None
 
 
-def _fields_finisher(finish: Mapping[str, Finish]) -> Finish:
-    def apply(value: dict[str, Any] | None) -> dict[str, Any] | None:
+def _fields_finisher(finish: Mapping[str, Finish], opened: Finish | None) -> Finish:
+    def apply(value: Any) -> dict[str, Any] | None:
         if value is None:
             return None
-        return {key: finish[key](item) if key in finish else item for key, item in value.items()}
+        plain = value if opened is None else opened(value)
+        return {key: finish[key](item) if key in finish else item for key, item in plain.items()}
 
     return apply
 
