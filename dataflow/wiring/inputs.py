@@ -61,7 +61,7 @@ def resolve_source(source: Any, *, catalog: Catalog, spool: str) -> Source:
         return _spooled_table(_arrow(source), spool)
     if kind == "dask":
         bring_pandas_in()
-        return _spooled(spool, lambda folder: source.to_parquet(folder, write_index=False))
+        return _spooled(spool, lambda folder: _write_frames(source, folder))
     if kind == "bag":
         return _spooled(spool, lambda folder: source.map(_as_json).to_textfiles(f"{folder}/part-*.jsonl"))
     raise SourceError(
@@ -87,6 +87,20 @@ def _arrow(frame: Any) -> pa.Table:
             f"the frame has a column without one Arrow type ({error.args[-1] if error.args else error}); "
             "convert it before"
         ) from error
+
+
+def _write_frames(frames: Any, folder: str) -> None:
+    """Write each partition as Arrow sees it; dask would take every column of objects for text."""
+    import dask
+
+    write = dask.delayed(_write_frame)
+    dask.compute(*(write(part, f"{folder}/part-{at:05d}.parquet") for at, part in enumerate(frames.to_delayed())))
+
+
+def _write_frame(frame: Any, path: str) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(_arrow(frame), sink)
+    files_at(path.rpartition("/")[0]).write(path, sink.getvalue())
 
 
 def _as_json(record: Mapping[str, Any]) -> str:

@@ -115,3 +115,25 @@ def test_the_bounds_of_text_that_is_no_utf8_are_escaped(run: Callable[..., Run],
     pq.write_table(pa.table({"number": [1, 2, 3], "x": not_utf8()}), tmp_path / "source.parquet")
     column = run(tmp_path / "source.parquet").statistics["columns"]["x"]
     assert (column["min"], column["max"]) == ("", r"\xffcd")
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("name", ["plain list", "struct", "bytes", "time", "dictionary", "day", "decimal"])
+def test_a_dask_frame_keeps_what_its_columns_hold(run: Callable[..., Run], tmp_path: Path, name: str) -> None:
+    import dask.dataframe as dd
+
+    column = {
+        "plain list": pa.array([[1, 2], None, [], [3]]),
+        "struct": pa.array([{"a": 1, "b": "x"}, None, {"a": 2, "b": "y"}, {"a": 3, "b": None}]),
+        "bytes": pa.array([b"\xff", None, b"", b"x"]),
+        "time": pa.array([time(1, 2, 3), None, time(4), time(5)]),
+        "dictionary": pa.array(["a", None, "b", "a"]).dictionary_encode(),
+        "day": pa.array([date(2024, 1, 1), None, date(2024, 1, 2), date(2024, 1, 3)]),
+        "decimal": pa.array([Decimal("1.10"), None, Decimal("2.20"), Decimal("3.30")]),
+    }[name]
+    for at in range(2):
+        table = pa.table({"number": [2 * at, 2 * at + 1], "x": column.slice(2 * at, 2)})
+        pq.write_table(table, tmp_path / f"{at}.parquet")
+    found = run(dd.read_parquet([tmp_path / "0.parquet", tmp_path / "1.parquet"])).to_arrow()
+    assert found["number"].to_pylist() == [0, 1, 2, 3]
+    assert found["x"].to_pylist() == column.to_pylist()
