@@ -5,6 +5,7 @@ What the function does is not known here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 
@@ -37,6 +38,14 @@ def map_frames(data: Any, applied: Applied) -> Any:
     """A lazy Dask DataFrame of the results."""
     meta, schema = applied.empty(data._meta)
     return data.map_partitions(applied.frame, schema, meta=meta, enforce_metadata=False)
+
+
+def each_frame(data: Any, function: Callable[[Any, int], None]) -> None:
+    """Call the function with each partition of a Dask DataFrame and its place, where its tasks are computed."""
+    import dask
+
+    call = dask.delayed(function)
+    dask.compute(*(call(part, at) for at, part in enumerate(data.to_delayed())))
 
 
 def map_records(data: Any, applied: Applied) -> Any:

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataflow.engine.arrow import bring_pandas_in
-from dataflow.engine.collections import kind_of
+from dataflow.engine.collections import each_frame, kind_of
 from dataflow.errors import DeclarationError, SourceError
 from dataflow.plan.partitions import SourcePlan
 from dataflow.plan.pipeline import Pipeline
@@ -91,16 +92,13 @@ def _arrow(frame: Any) -> pa.Table:
 
 def _write_frames(frames: Any, folder: str) -> None:
     """Write each partition as Arrow sees it; dask would take every column of objects for text."""
-    import dask
-
-    write = dask.delayed(_write_frame)
-    dask.compute(*(write(part, f"{folder}/part-{at:05d}.parquet") for at, part in enumerate(frames.to_delayed())))
+    each_frame(frames, partial(_write_frame, folder))
 
 
-def _write_frame(frame: Any, path: str) -> None:
+def _write_frame(folder: str, frame: Any, at: int) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(_arrow(frame), sink)
-    files_at(path.rpartition("/")[0]).write(path, sink.getvalue())
+    files_at(folder).write(f"{folder}/part-{at:05d}.parquet", sink.getvalue())
 
 
 def _as_json(record: Mapping[str, Any]) -> str:

@@ -116,8 +116,8 @@ DECIMALS = {pa.decimal32: 9, pa.decimal64: 18, pa.decimal128: 38, pa.decimal256:
 def decimal_types(draw):
     kind = draw(st.sampled_from(list(DECIMALS)))
     precision = draw(st.integers(1, DECIMALS[kind]))
-    # What has a scale far past its precision, pyarrow cannot print in 32 and 64 bits.
-    most = precision + 9 if kind in (pa.decimal128, pa.decimal256) else precision
+    # What has a scale far past its precision, pyarrow cannot print in 32 and 64 bits, nor zero past the longest one.
+    most = min(precision + 9, DECIMALS[kind]) if kind in (pa.decimal128, pa.decimal256) else precision
     return kind(precision, draw(st.one_of(st.integers(0, precision), st.integers(-9, most))))
 
 

@@ -160,9 +160,9 @@ def test_a_server_that_tells_no_size_is_refused(web):
         csv(f"{web.url}/x.csv").plan({}, target_bytes=100)
 
 
-@pytest.mark.parametrize("moment", [formatdate(usegmt=True), "today", "Fri, 01 Jan 2100 00:00:00 GMT"])
+@pytest.mark.parametrize("moment", ["now", "today", "Fri, 01 Jan 2100 00:00:00 GMT"])
 def test_a_time_that_does_not_tell_one_change_from_the_next_is_not_trusted(web, moment):
-    web.moment = moment
+    web.moment = formatdate(usegmt=True) if moment == "now" else moment
     web.files["/x.csv"] = b"id\n1\n2\n"
     plan = csv(f"{web.url}/x.csv").plan({}, target_bytes=100)
     read(plan.options, plan.specs[0], schema=plan.schema)
